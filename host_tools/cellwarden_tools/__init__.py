@@ -1,0 +1,1 @@
+"""The engineer's side of Cellwarden: compile, replay, decode, lint, simulate."""

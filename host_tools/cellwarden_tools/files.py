@@ -1,0 +1,40 @@
+"""Output files that are either whole or absent."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(path, mode="wb", **kwargs):
+    """Open a file beside `path`, renamed over it when the block ends well and removed otherwise (Ctrl-C included).
+
+    A text mode defaults to UTF-8. Raises InputError where the folder cannot be written.
+    """
+    path = Path(path)
+    if "b" not in mode:
+        kwargs.setdefault("encoding", "utf-8")
+    if path.is_dir():
+        raise InputError(path, "is a folder", "a file name")
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})", "a folder that exists and can be written") from None
+    try:
+        with open(handle, mode, **kwargs) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(beside, 0o666 & ~mask)
+        os.replace(beside, path)
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+        if isinstance(error, OSError):
+            raise InputError(path, f"cannot be written ({error.strerror or error})", "room on the disk and the right to write") from None
+        raise
