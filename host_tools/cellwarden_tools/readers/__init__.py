@@ -1,0 +1,127 @@
+"""Logs of every kind as one stream of frames, with an account of every record.
+
+    log = open_log("drive.log.xz")
+    for t_us, channel, can_id, data in log: ...
+    log.account
+
+t_us is whole microseconds on the log's own clock. can_id is the 11-bit identifier, or the 29-bit one with bit 29 (EXT)
+set. channel is text as the log has it. data is bytes, 0..8, or 0..64 in CAN FD.
+"""
+
+import importlib
+from pathlib import PurePath
+
+from ..errors import InputError, did_you_mean
+from .account import EXT, Account
+from .source import PACKED, Source, nothing, seems
+
+__all__ = ["EXT", "FORMATS", "Account", "Log", "open_log"]
+
+# name: (suffixes, what it is); each is the module of the same name, imported when a log of its kind is opened
+FORMATS = {
+    "candump": ((".log",), "candump -L / -l text"),
+    "savvycan": ((".csv",), "SavvyCAN / GVRET CSV, told by its header"),
+    "csv": ((".csv",), "any CSV with columns for time, id and data, told by its header"),
+    "asc": ((".asc",), "Vector ASCII"),
+    "trc": ((".trc",), "PCAN trace 1.0 to 2.1"),
+    "blf": ((".blf",), "Vector binary"),
+    "mf4": ((".mf4",), "ASAM MDF 4 bus logging (needs asammdf)"),
+}
+
+
+class Log:
+    """A log opened for one reading. `account` is complete when the iteration has ended."""
+
+    def __init__(self, path, format, source, include_tx):
+        self.path, self.format, self.account = str(path), format, Account()
+        self._source, self._include_tx, self._read = source, include_tx, False
+
+    def __iter__(self):
+        if self._read:
+            raise ValueError("a log is read once; open it again")
+        self._read = True
+        return self._frames()
+
+    def _frames(self):
+        account, source = self.account, self._source
+        try:
+            reader = importlib.import_module(f".{self.format}", __package__)
+            yield from reader.frames(source, account, self._include_tx)
+            if source.cut:
+                account.cut = source.cut
+            if account.fruitless:
+                raise nothing(source, account)
+        finally:
+            self.close()
+
+    def close(self):
+        self._source.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+
+def open_log(path, format=None, include_tx=False, stream=None):
+    """Open a log; the suffix says its format (a .gz, .xz or .zst behind it is seen through), for "-" its first bytes.
+
+    path:       str or Path; "-" is standard input
+    format:     a name of FORMATS, over the suffix
+    include_tx: deliver frames that the log marks as sent by the tester, too
+    stream:     a binary stream, read instead of the path
+    Raises InputError, here or while reading: nothing to read, a format unknown, or not one frame in it. Bad content
+    among good is no error: it is in the account.
+    """
+    if format is not None and format not in FORMATS:
+        mend = f"one of {', '.join(FORMATS)}{did_you_mean(format, FORMATS)}"
+        raise InputError(path, f"no log format is called `{format}`", mend)
+    name = None
+    if format is None and str(path) != "-":
+        name = by_suffix(path)
+    source = Source(path, stream)
+    try:
+        found = by_head(source.head)
+        if format is None and name is None:
+            if found is None:
+                what = f"its format cannot be told; it seems to be {seems(source.head)}"
+                raise InputError(path, what, f"one of {', '.join(FORMATS)}", "name the format (--format)")
+            name = found
+        elif name == "savvycan" and found != "savvycan":
+            name = "csv"
+    except BaseException:
+        source.close()
+        raise
+    return Log(path, format or name, source, include_tx)
+
+
+def by_suffix(path):
+    """The first format with the path's suffix. Raises InputError for a suffix unknown."""
+    suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    for name, (known, _) in FORMATS.items():
+        if suffix in known:
+            return name
+    endings = sorted({known for names, _ in FORMATS.values() for known in names})
+    what = f"the suffix `{suffix}` says no log format" if suffix else "a log without a suffix"
+    expected = f"{', '.join(endings)}, or one of these with {', '.join(PACKED)}"
+    raise InputError(path, what, expected, "rename it or name the format (--format)")
+
+
+def by_head(head):
+    """The format that the first bytes of a log show, or None."""
+    from . import asc, candump, csv, savvycan, trc
+
+    if head.startswith(b"LOGG"):
+        return "blf"
+    if head.startswith((b"MDF ", b"UnFinMF ")):
+        return "mf4"
+    lines = head.decode("latin-1").removeprefix("\xef\xbb\xbf").split("\n")
+    lines = [line.rstrip("\r") for line in lines[:50]]
+    for name, module in (("savvycan", savvycan), ("trc", trc), ("asc", asc), ("csv", csv)):
+        if module.looks(lines[0]):
+            return name
+    return "candump" if any(candump.looks(line) for line in lines) else None
