@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
 
 from ..errors import InputError
@@ -19,6 +20,7 @@ from ..errors import InputError
 EXTENDED = 1 << 29
 LARGEST_FILE = 64 << 20
 MOST_MUX_IDS = 1 << 16
+MOST_PREAMBLE = 1 << 14  # characters before the first statement
 LAST_BIT = 1 << 14  # J1939 transport carries 1785 bytes
 FLOAT_BITS = {1: 32, 2: 64}  # by SIG_VALTYPE_
 
@@ -85,7 +87,10 @@ class Signal:
 
 @dataclass(eq=False)
 class Message:
-    """can_id: 11 bits, or 29 bits | 1 << 29. length: bytes. cycle_ms: None where the DBC gives none or 0."""
+    """can_id: 11 bits, or 29 bits | 1 << 29. length: bytes. cycle_ms: None where the DBC gives none or 0.
+
+    fd: declared so by VFrameFormat, or over 8 bytes long and no J1939.
+    """
 
     name: str
     can_id: int
@@ -245,6 +250,7 @@ _ESSENTIAL = {  # dropping one of these would change what other signals mean
 
 _SKIP = re.compile(r"(?:[\s;]+|//[^\n]*|/\*.*?\*/)*+", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_ALONE = re.compile(r"\w+[ \t]*\n")
 _MUX = re.compile(r"M|m(\d{1,10})(M?)")
 _PAIR = re.compile(rf"([-+]?\d+)\s*({_STRING})")
 _SPAN = re.compile(r"(\d+)\s*-\s*(\d+)")
@@ -264,6 +270,11 @@ def _fraction(text):
         return None
     value = Fraction(text)
     return value if abs(value) < 10**300 else None
+
+
+@lru_cache(256)
+def _ids(spans):
+    return frozenset(value for first, last in spans for value in range(first, last + 1))
 
 
 @lru_cache(4096)
@@ -312,7 +323,7 @@ class _Reader:
         self.by_id = {}  # the id as written -> [(Message, {short name: Signal})]
         self.gone = set()  # ids, and (id, signal) as written, that were dropped: what refers to them needs no word
         self.refers, self.definitions, self.defaults, self.attributes = [], {}, {}, {}
-        self.muxed_by = {}
+        self.marks, self.muxed_by = {}, {}  # Signal -> ids of its mark; Signal -> (multiplexer, ids) of its SG_MUL_VAL_
 
     def line(self, position):
         return bisect.bisect_right(self.lines, position) + 1
@@ -349,17 +360,20 @@ class _Reader:
 
     def scan(self):
         text, position, seen = self.text, 0, set()
-        current = junk = None
+        current = junk = None  # the open message; where text that is no statement began
         while (position := _SKIP.match(text, position).end()) < len(text):
             word = _WORD.match(text, position)
             keyword = word and word[0]
             if keyword not in _KEYWORDS:
-                if junk is None or current is not None:
+                if junk is None:
                     junk = position
-                if not seen and len(self.findings) > 2:
-                    self.fail(junk, f"{self.here(junk)} is no DBC statement", "VERSION, NS_, BU_, BO_ or the like")
-                self.note(self.line(position), "unknown-text", f"{self.here(position)} is no DBC statement; ignored")
+                    self.note(self.line(position), "unknown-text", f"{self.here(position)} is no DBC statement; ignored")
                 current, position = None, text.find("\n", position)
+                if not seen and position - junk > MOST_PREAMBLE:
+                    break
+                continue
+            if _ALONE.match(text, position):  # an entry of NS_, cut off from it by a comment
+                position += len(keyword)
                 continue
             match = _form(keyword).match(text, position)
             if match and keyword == "SG_" and current is None:
@@ -372,10 +386,10 @@ class _Reader:
                 junk, position = None, match.end()
             else:
                 current = self.broken(keyword, position, current)
-                seen.add(keyword)
                 position = text.find("\n", position)
-        if not seen - {"VERSION", "FILTER"} and not self.messages:
-            self.fail(0, f"{self.here(0)} is no DBC statement", "NS_, BU_, BO_ or the like")
+        if not seen - {"FILTER"}:
+            position = _SKIP.match(text).end()
+            self.fail(position, f"{self.here(position)} is no DBC statement", "VERSION, NS_, BU_, BO_ or the like")
         for keyword in ("BS_", "BU_"):
             if keyword not in seen:
                 self.note(None, "section-missing", f"has no {keyword}: section; taken as empty")
@@ -459,17 +473,19 @@ class _Reader:
         for keyword, match, line in self.refers:
             groups = match.groupdict()
             number, name = groups.get("id") or groups.get("of"), groups.get("name")
-            if keyword == "BA_" and match["attribute"] not in self.definitions and match["attribute"] != "GenMsgCycleTime":
+            if keyword == "BA_" and match["attribute"] not in self.definitions:
                 unknown.setdefault(match["attribute"], []).append(line)
             if number is None:
                 continue
             number, name = int(number), name and _safe(name)
-            if number in self.gone or (number, name) in self.gone:
-                continue
             known = self.by_id.get(number)
+            if number in self.gone:
+                continue
             if not known:
                 self.note(line, "stray", f"{keyword} speaks of message {number}, which is not here; ignored")
             elif name and not any(name in signals for _, signals in known):
+                if (number, name) in self.gone:
+                    continue
                 message = known[0][0].name
                 self.note(line, "stray", f"{keyword} speaks of `{message}.{name}`, which is not here; ignored", message)
             else:
@@ -509,7 +525,7 @@ class _Reader:
         signal.unit, signal.line = match["unit"].replace('\\"', '"'), line
         signal.multiplexer = bool(mux) and match["mux"].endswith("M")
         if mux and mux[1]:
-            self.muxed_by[signal] = (None, frozenset([int(mux[1])]))
+            self.marks[signal] = frozenset([int(mux[1])])
         return signal
 
     def refer(self, keyword, match, line, number, message, signals, signal):
@@ -535,9 +551,7 @@ class _Reader:
             if sum(last - first + 1 for first, last in spans if last >= first) > MOST_MUX_IDS:
                 signal.defect = f"present for more than {MOST_MUX_IDS} multiplexer ids"
                 return
-            ids = frozenset(value for first, last in spans for value in range(first, last + 1))
-            marked = self.muxed_by.get(signal, (None, frozenset()))[1]
-            self.muxed_by[signal] = (_safe(match["by"]), ids, marked)
+            self.muxed_by[signal] = (_safe(match["by"]), _ids(tuple(spans)))
 
     # Messages.
 
@@ -546,10 +560,10 @@ class _Reader:
             senders = dict.fromkeys([match["sender"] or "", *message.senders])
             message.senders = [name for name in senders if name and name != "Vector__XXX"]
             self.chain(message)
+            self.name(message)
             for signal in message.signals:
                 self.judge(message, signal)
             self.overlap(message)
-            self.name(message)
             kind = self.frame_format(message)
             message.cycle_ms = self.cycle(message)
             message.fd = kind.endswith("CAN_FD") or (kind != "J1939PG" and 8 < message.length <= 64)
@@ -565,10 +579,10 @@ class _Reader:
         only = roots[0] if len(roots) == 1 else None
 
         def parent(signal):
-            by, *ids = self.muxed_by[signal]
+            by, ids = self.muxed_by.get(signal, (None, frozenset()))
             if only and signal is not only:  # a mark counts beside SG_MUL_VAL_ where there is just one multiplexer
-                return only.name, frozenset().union(*ids)
-            return by, ids[0]
+                return only.name, ids | self.marks.get(signal, frozenset())
+            return by, ids
 
         def unclear(signal, code, text):
             signal.defect = signal.defect or text
@@ -576,7 +590,7 @@ class _Reader:
 
         for signal in message.signals:
             chain, at = [], signal
-            while at in self.muxed_by:
+            while at in self.muxed_by or at in self.marks:
                 by, ids = parent(at)
                 if by is None:
                     what = "its message has none" if not roots else "does not say by which of " + ", ".join(r.name for r in roots)
@@ -604,20 +618,23 @@ class _Reader:
 
     def overlap(self, message):
         """Fills `overlaps`: signals that share bits and can be present at the same time."""
-        seen = []
+        pages = {}
         for signal in message.signals:
-            bits = signal.bits
-            for other, taken in seen:
-                if bits & taken and _together(signal, other):
-                    signal.overlaps += (other.name,)
-                    other.overlaps += (signal.name,)
-                    shared = (bits & taken).bit_length() - 1
-                    text = f"`{signal.name}` and `{other.name}` overlap (byte {shared // 8} bit {shared % 8})"
-                    self.note(signal.line, "overlap", text, message.name, signal.name)
-            seen.append((signal, bits))
+            pages.setdefault(signal.mux, []).append((signal, signal.bits))
+        for (mux, page), (other_mux, other_page) in combinations_with_replacement(pages.items(), 2):
+            if mux != other_mux and not _together(mux, other_mux):
+                continue
+            for (a, bits), (b, taken) in combinations(page, 2) if page is other_page else product(page, other_page):
+                if shared := (bits & taken).bit_length():
+                    a.overlaps += (b.name,)
+                    b.overlaps += (a.name,)
+                    where = f"byte {(shared - 1) // 8} bit {(shared - 1) % 8}"
+                    later = max(a, b, key=lambda signal: signal.line)
+                    text = f"`{a.name}` and `{b.name}` overlap ({where})"
+                    self.note(later.line, "overlap", text, message.name, later.name)
 
     def name(self, message):
-        """Long names replace the 32 letters of a DBC's own, here and in what was said so far."""
+        """Long names replace the 32 letters a DBC name may have."""
         long = {}
         for signal in message.signals:
             wanted = _unquoted(self.attributes.get(("SystemSignalLongSymbol", signal), '""'))
@@ -626,7 +643,6 @@ class _Reader:
         if long:
             for signal in message.signals:
                 signal.mux = tuple((long.get(name, name), ids) for name, ids in signal.mux)
-                signal.overlaps = tuple(long.get(name, name) for name in signal.overlaps)
         wanted = _unquoted(self.attributes.get(("SystemMessageLongSymbol", message), '""'))
         if wanted and _safe(wanted) == wanted:
             short, message.name = message.name, wanted
@@ -645,7 +661,7 @@ class _Reader:
         return value
 
     def frame_format(self, message):
-        value = self.attribute("VFrameFormat", message) if "VFrameFormat" in self.definitions else ""
+        value = self.attribute("VFrameFormat", message)
         return FRAME_FORMATS[int(value)] if value.isascii() and value.isdigit() and int(value) < 16 else value
 
     def cycle(self, message):
@@ -672,10 +688,10 @@ class _Reader:
                     self.note(signal.line, "duplicate-signal", text, message.name, signal.name)
 
 
-def _together(a, b):
-    """Whether two signals of a message can be present in one frame."""
-    pages = dict(a.mux)
-    return all(pages[by] & ids for by, ids in b.mux if by in pages)
+def _together(mux, other):
+    """Whether signals on two multiplexer chains can be present in one frame."""
+    pages = dict(mux)
+    return all(pages[by] & ids for by, ids in other if by in pages)
 
 
 def _as_dbc(messages):
