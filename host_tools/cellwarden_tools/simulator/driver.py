@@ -1,0 +1,102 @@
+"""Who draws the current: a car that drives about, cruises, is charged or is parked."""
+
+MASS_KG, ROLLING_N, DRAG = 2000, 196, 0.36
+MOTOR_W, AUXILIARY_W = 70_000, 1_000
+RAMP_MA_PER_S = 80_000
+SPEEDS_KMH = (0, 30, 50, 50, 70, 80, 100, 120)
+CRUISE_KMH = 110
+RPM_PER_KMH, WHEEL_M, GEAR_RATIO = 90, 0.33, 9.5
+DRIVE, PARK = 3, 0
+AC, DC = 1, 2
+
+
+class Drive:
+    """Town and country: to a speed, along for a while, to the next one."""
+
+    def __init__(self, pack, scenario, rng):
+        self.pack, self.rng = pack, rng
+        self.speed_ms, self.aim_ms, self.until_s, self.grade_n = 0.0, 0.0, 5.0, 0.0
+        self.states = {"vehicle_state": 1, "contactors": 1, "gear": DRIVE}
+
+    def step(self, t_s, dt_s):
+        pack, rng = self.pack, self.rng
+        if t_s >= self.until_s:
+            self.aim_ms = SPEEDS_KMH[rng.randrange(len(SPEEDS_KMH))] / 3.6
+            self.until_s = t_s + 15 + 30 * rng.random()
+            self.grade_n = MASS_KG * 9.81 * 0.015 * (2 * rng.random() - 1)
+        self.move(dt_s)
+        pack.tell(**self.states)
+
+    def move(self, dt_s):
+        """Toward the aim, as far as the motor can."""
+        pack, speed = self.pack, self.speed_ms
+        resist_n = (ROLLING_N + self.grade_n if speed > 0.5 else 0) + DRAG * speed * speed
+        wanted = min(max((self.aim_ms - speed) / 2, -1.2), 1.5)
+        force_n = min(MASS_KG * wanted + resist_n, MOTOR_W / max(speed, 5))
+        self.speed_ms = max(speed + (force_n - resist_n) / MASS_KG * dt_s, 0)
+        if self.aim_ms == 0 and self.speed_ms < 0.3:
+            self.speed_ms = force_n = 0
+        power_w = force_n * self.speed_ms
+        power_w = AUXILIARY_W + (power_w / 0.9 if power_w > 0 else power_w * 0.6)
+        toward(pack, 1000 * power_w / pack.pack_v, dt_s)
+        kmh = self.speed_ms * 3.6
+        pack.tell(
+            speed_kmh=kmh,
+            torque_nm=force_n * WHEEL_M / GEAR_RATIO,
+            accelerator_percent=max(force_n, 0) / 50,
+            brake_percent=max(-force_n, 0) / 50,
+            motor_rpm=kmh * RPM_PER_KMH,
+        )
+
+
+class Cruise(Drive):
+    """A motorway at one speed: a load that hardly changes."""
+
+    def __init__(self, pack, scenario, rng):
+        super().__init__(pack, scenario, rng)
+        self.speed_ms = self.aim_ms = CRUISE_KMH / 3.6
+
+    def step(self, t_s, dt_s):
+        self.move(dt_s)
+        self.pack.tell(**self.states)
+
+
+class Charge:
+    """A charging station: constant current, then constant voltage of the highest cell."""
+
+    def __init__(self, pack, scenario, rng):
+        self.pack, self.most_ma = pack, 1000 * scenario["charge_a"]
+        self.wanted_ma = self.most_ma
+
+    def step(self, t_s, dt_s):
+        pack = self.pack
+        room_mv = pack.full_mv - pack.highest_mv
+        self.wanted_ma = min(max(self.wanted_ma + 50 * room_mv, 0), self.most_ma)
+        toward(pack, -self.wanted_ma if t_s >= 3 else 0, dt_s)
+        pack.tell(
+            contactors=1,
+            charging=DC,
+            charger_state=1,
+            charger_v=pack.pack_v,
+            charger_a=max(-pack.current_ma, 0) / 1000,
+        )
+
+
+class Park:
+    """Off, with the contactors open, the bus awake."""
+
+    def __init__(self, pack, scenario, rng):
+        self.pack = pack
+
+    def step(self, t_s, dt_s):
+        self.pack.current_ma = 0.0
+        self.pack.tell(gear=PARK)
+
+
+def toward(pack, wanted_ma, dt_s):
+    """Let the pack's current follow, no faster than a drive changes it."""
+    most = RAMP_MA_PER_S * dt_s
+    pack.current_ma += min(max(wanted_ma - pack.current_ma, -most), most)
+
+
+DRIVERS = {"drive": Drive, "cruise": Cruise, "charge": Charge, "park": Park}
