@@ -1,7 +1,7 @@
 """The pack's numbers as frames: laid out by the DBC, mapped by the profile, on time, with counters and checksums.
 
-Works for any profile. Only what the profile's quantities need of a message is filled; what else the demonstration pack sends
-is in BESIDES.
+Works for any profile. Of a message only what the profile maps is filled; what else the demonstration pack sends is in
+BESIDES.
 """
 
 import heapq
@@ -41,7 +41,7 @@ class Sender:
 
     def __init__(self, message, bindings, trust, slots):
         self.can_id, self.length = message.can_id, message.length
-        self.period_us = 1000 * (trust and trust.period_ms or message.cycle_ms or PERIOD_MS)
+        self.period_us = 1000 * ((trust and trust.period_ms) or message.cycle_ms or PERIOD_MS)
         counter = trust.counter if trust else message.signal(COUNTER)
         checksum = trust.checksum if trust else message.signal(CHECKSUM)
         kind = trust.checksum_kind if trust else CHECKSUM_KIND
@@ -117,8 +117,9 @@ class Sender:
 
 
 class Field:
-    """Where a value of the pack comes from and how it becomes raw: raw = round(value * gain + shift), kept in low..high,
-    `none` where the pack has no value; or raws[value] for states and levels.
+    """Where a value of the pack comes from and how it becomes raw.
+
+    raw = round(value * gain + shift) kept in low..high, `none` where the pack has no value; a state or level is raws[value].
     """
 
     def __init__(self, signal, slot, binding=None):
@@ -169,7 +170,7 @@ class Traffic:
         return first + binding.index - 1
 
     def frames(self, first_us, end_us, before):
-        """Yield (t_us, channel, can_id, data), first_us <= t_us < end_us, times rising. before(t_us) is called for each."""
+        """Yield (t_us, channel, can_id, data) from first_us to end_us, times rising; before(t_us) runs ahead of each."""
         random, values = self.rng.random, self.pack.values
         queue = []
         for n, (_, sender) in enumerate(self.senders):

@@ -1,8 +1,10 @@
 """A simple and credible pack: what its cells, probes and sensors say from one tenth of a second to the next.
 
-Only sums, products and divisions of floats, and no noise but sums of uniform numbers: the same seed gives the same pack on
-every machine.
+Only sums, products and divisions of floats, and no noise but sums of uniform numbers: the same seed gives the same pack
+on every machine.
 """
+
+from itertools import pairwise
 
 from ..errors import InputError, did_you_mean
 from .driver import DRIVERS
@@ -23,8 +25,8 @@ COLD_PER_K = 0.006  # resistance grows by so much a kelvin under 25 degC
 HEAT_J_PER_K = 300_000
 COOLING_W_PER_K = 150
 
-# Every number the pack says but those of its cells and probes, in the profile's canonical units, and the unit that names its
-# path in a scenario. The names without one are what a whole vehicle says besides.
+# Every number the pack says but those of its cells and probes, in the profile's canonical units, and the unit that
+# names its path in a scenario. The names without one are what a whole vehicle says besides.
 SCALARS = {
     "pack_voltage": "mv",
     "pack_current": "ma",
@@ -71,10 +73,11 @@ _BENDABLE = [name for name, unit in SCALARS.items() if unit and not name.endswit
 
 
 class Pack:
-    """values: every number the pack says now, floats in canonical units, None where it has none: the SCALARS in their order,
+    """values: every number the pack says now, in canonical units, None where it has none: the SCALARS in their order,
     then the cells in mV, then the probes in ddegC. The vehicle's own numbers are in the units of their names.
 
-    scenario: as scenarios.load gives it; rng: random.Random. Raises InputError where the scenario asks for what the pack lacks.
+    scenario: as scenarios.load gives it; rng: random.Random.
+    Raises InputError where the scenario asks for what the pack lacks.
     """
 
     def __init__(self, cells, probes, chemistry, scenario, rng):
@@ -82,7 +85,7 @@ class Pack:
         if chemistry not in OCV_MV:
             raise InputError(where, f"the simulator has no cells of `{chemistry}`", " or ".join(OCV_MV))
         if scenario.get("chemistry", chemistry) != chemistry:
-            raise InputError(where, f"is written for {scenario['chemistry']} cells", mend=f"the profile's are {chemistry}")
+            raise InputError(where, f"is written for {scenario['chemistry']} cells, the profile's are {chemistry}")
         self.cells, self.probes = cells, probes
         self.cell0, self.probe0 = len(SCALARS), len(SCALARS) + cells
         self.values = [0] * (len(SCALARS) + cells + probes)
@@ -205,30 +208,38 @@ _CONSTANT = {
 class Fault:
     """One quantity led away from its healthy value and back.
 
-    The scenario says starts_s, then either a path of absolute values or offsets to add, as [second, value] with straight
-    lines between, then ends_s where it is healthy again (without: never).
+    The scenario says starts_s, then a path of absolute values or of offsets to add, as [second, value] with straight
+    lines between, then ends_s where it is healthy again (without: never). States and levels step instead.
     """
 
     def __init__(self, fault, pack, where):
         self.name = name = fault.get("quantity")
         if name not in _BENDABLE:
-            raise InputError(where, f"no fault can bend `{name}`{did_you_mean(str(name), _BENDABLE)}", ", ".join(_BENDABLE))
+            near = did_you_mean(str(name), _BENDABLE)
+            raise InputError(where, f"no fault can bend `{name}`{near}", ", ".join(_BENDABLE))
         unit = ARRAYS.get(name) or SCALARS[name]
         keys = (f"path_{unit}", f"add_{unit}")
         if sum(key in fault for key in keys) != 1:
             raise InputError(where, f"the fault of {name} has no path", f"one of {' and '.join(keys)}")
         self.slot = None if name in ("pack_current", "pack_voltage") else SLOT.get(name)
         if name in ARRAYS:
-            n, count, first = fault.get("where", 0), *((pack.cells, pack.cell0) if name == "cell_voltage" else (pack.probes, pack.probe0))
-            if not 1 <= n <= count:
+            n = fault.get("where")
+            cell = name == "cell_voltage"
+            count, first = (pack.cells, pack.cell0) if cell else (pack.probes, pack.probe0)
+            if not isinstance(n, int) or not 1 <= n <= count:
                 raise InputError(where, f"the fault of {name} is at {n}", f"1 to {count}")
             self.slot = first + n - 1
         self.adds = keys[1] in fault
         self.whole = unit in ("state", "level")
-        rest = [[fault["ends_s"], None]] if "ends_s" in fault else []
-        self.points = [[fault["starts_s"], None], *fault[keys[self.adds]], *rest]
-        if any(a[0] > b[0] for a, b in zip(self.points, self.points[1:], strict=False)):
-            raise InputError(where, f"the path of {name} goes back in time", "seconds in rising order")
+        path = fault[keys[self.adds]]
+        if not isinstance(path, list) or not all(_is_point(point) for point in path):
+            raise InputError(where, f"the path of {name} is {path!r}", "[[second, value], ...]")
+        ends = [fault["ends_s"]] if "ends_s" in fault else []
+        seconds = [fault.get("starts_s"), *(point[0] for point in path), *ends]
+        if not _is_point([seconds[0], seconds[-1]]) or seconds != sorted(seconds):
+            raise InputError(where, f"the times of the fault of {name} are {seconds}", "numbers in rising order")
+        values = [None, *(point[1] for point in path), None]
+        self.points = list(zip(seconds, values, strict=False))
 
     def bend(self, t_s, healthy):
         """The value at `t_s` where the pack's own would be `healthy`."""
@@ -236,14 +247,18 @@ class Fault:
         if t_s < points[0][0] or healthy is None:
             return healthy
         base = 0 if self.adds else healthy
-        (t1, v1), (t2, v2) = points[-1], (t_s, points[-1][1])
-        for after, before in zip(points[1:], points, strict=False):
+        t1, v1 = t2, v2 = points[-1]
+        for before, after in pairwise(points):
             if t_s < after[0]:
                 (t1, v1), (t2, v2) = before, after
                 break
         a, b = base if v1 is None else v1, base if v2 is None else v2
         value = a if self.whole else a + (b - a) * (t_s - t1) / (t2 - t1) if t2 > t1 else b
         return healthy + value if self.adds else value
+
+
+def _is_point(point):
+    return isinstance(point, list) and len(point) == 2 and all(type(x) in (int, float) for x in point)
 
 
 def _per_permille(curve_mv):

@@ -3,9 +3,12 @@
 import random
 
 from ..compiler.profile import load_profile
+from ..errors import InputError
 from . import scenarios
 from .bus import Traffic
 from .pack import STEP_MS, Pack
+
+LONGEST_MIN = 60 * 24 * 31
 
 
 def simulate(scenario, profile_path, seed=1, minutes=None):
@@ -16,7 +19,10 @@ def simulate(scenario, profile_path, seed=1, minutes=None):
     """
     told = scenarios.load(scenario)
     pack, traffic = build(told, load_profile(profile_path), seed)
-    end_us = int((told["minutes"] if minutes is None else minutes) * 60_000_000)
+    minutes = told["minutes"] if minutes is None else minutes
+    if not 0 < minutes <= LONGEST_MIN:
+        raise InputError(told["where"], f"{minutes} minutes", f"more than 0, up to {LONGEST_MIN}")
+    end_us = int(minutes * 60_000_000)
 
     def before(t_us):
         while pack.steps * STEP_MS * 1000 <= t_us:

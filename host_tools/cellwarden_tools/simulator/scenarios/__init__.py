@@ -21,7 +21,7 @@
     limits_s  = [90, 120]                   # when the fault reaches the limit of level 1, 2, 3
     clears    = true                        # before the end
 
-    may = ["cell_drift"]                    # rules of sections B to D that may fire besides; no other rule of the catalogue may
+    may = ["cell_drift"]                    # rules of sections B to D that may fire besides; no other rule may fire
 """
 
 import tomllib
@@ -31,13 +31,27 @@ from pathlib import Path
 from ...errors import InputError, did_you_mean
 
 _DEFAULTS = {"fault": [], "expect": [], "may": [], "soc_permille": 700, "ambient_ddegc": 220, "charge_a": 100}
+_NUMBER = (int, float)
+_KEYS = {
+    "title": str,
+    "mode": str,
+    "minutes": _NUMBER,
+    "chemistry": str,
+    "soc_permille": _NUMBER,
+    "ambient_ddegc": _NUMBER,
+    "charge_a": _NUMBER,
+    "fault": list,
+    "expect": list,
+    "may": list,
+}
 _NEEDED = ("title", "mode", "minutes")
 _MODES = ("drive", "cruise", "charge", "park")
 
 
 def names():
     """The names of the scenarios that come with the simulator, sorted."""
-    return sorted(entry.name.removesuffix(".toml") for entry in files(__name__).iterdir() if entry.name.endswith(".toml"))
+    entries = (entry.name for entry in files(__name__).iterdir())
+    return sorted(name.removesuffix(".toml") for name in entries if name.endswith(".toml"))
 
 
 def load(name):
@@ -54,12 +68,16 @@ def load(name):
         raise InputError(path, f"cannot be read ({error.strerror})", "a scenario (TOML)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(path, str(error), "a scenario (TOML)") from None
-    for key in _NEEDED:
-        if key not in told:
+    for key, kind in _KEYS.items():
+        if key in _NEEDED and key not in told:
             raise InputError(path, f"says no `{key}`", ", ".join(_NEEDED))
+        if key in told and (not isinstance(told[key], kind) or isinstance(told[key], bool)):
+            raise InputError(path, f"{key} = {told[key]!r}", "a number" if kind is _NUMBER else f"a {kind.__name__}")
     for key in told:
-        if key not in (*_DEFAULTS, *_NEEDED, "chemistry"):
-            raise InputError(path, f"no key `{key}`{did_you_mean(key, (*_DEFAULTS, *_NEEDED, 'chemistry'))}")
+        if key not in _KEYS:
+            raise InputError(path, f"no key `{key}`{did_you_mean(key, _KEYS)}", ", ".join(_KEYS))
     if told["mode"] not in _MODES:
-        raise InputError(path, f"mode `{told['mode']}`{did_you_mean(str(told['mode']), _MODES)}", ", ".join(_MODES))
+        raise InputError(path, f"mode `{told['mode']}`{did_you_mean(told['mode'], _MODES)}", ", ".join(_MODES))
+    if not all(isinstance(fault, dict) for fault in told.get("fault", [])):
+        raise InputError(path, "`fault` is no table", "[[fault]] with keys under it")
     return _DEFAULTS | told | {"name": path.name.removesuffix(".toml"), "where": str(path)}
