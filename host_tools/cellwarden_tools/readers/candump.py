@@ -99,7 +99,7 @@ def _parse(line, whole, include_tx):
         raise Reject(f"more than {most} bytes")
     if error:
         raise Skip("error frame")
-    # Without its line end a line may have lost bytes and still look right; a full frame or a direction shows it has not.
+    # Without its line end a line may have lost bytes and still look right; a full frame or a direction says it did not.
     if not whole and not way and len(data) < 2 * most:
         raise Reject("cut off")
     if way in ("T", "t") and not include_tx:

@@ -18,9 +18,10 @@ from .source import frames as text_frames
 
 # what a column is for: the names it goes by, in small letters, blanks and signs as "_"
 COLUMNS = {
-    "time": {"timestamp_utc", "timestamp", "timestamps", "time", "t", "time_stamp", "timestampepoch", "datetime", "date_time"},
-    "id": {"can_id_hex", "can_id", "canid", "id", "id_hex", "arbitration_id", "identifier", "arb_id", "message_id", "msg_id", "id_dec",
-           "can_id_dec"},
+    "time": {"timestamp_utc", "timestamp", "timestamps", "time", "t", "time_stamp", "timestampepoch", "datetime",
+             "date_time"},
+    "id": {"can_id_hex", "can_id", "canid", "id", "id_hex", "arbitration_id", "identifier", "arb_id", "message_id",
+           "msg_id", "id_dec", "can_id_dec"},
     "data": {"data_hex", "data", "payload", "payload_hex", "data_bytes", "databytes", "bytes"},
     "channel": {"bus", "channel", "interface", "iface", "port", "buschannel", "bus_channel"},
     "way": {"direction", "dir", "rx_tx", "rxtx"},

@@ -158,6 +158,11 @@ class Source:
         yield self.head
         yield from self._blocks
 
+    @property
+    def plain_file(self):
+        """Whether the path itself can be opened for the same bytes."""
+        return self._own is not None and not self.packed and os.path.isfile(self.path)
+
     def close(self):
         if self._own:
             self._own.close()

@@ -1,4 +1,4 @@
-"""PCAN traces, file versions 1.0 to 2.1. Stamps are the offsets as written; the start time in the header is not used."""
+"""PCAN traces, file versions 1.0 to 2.1. Stamps are the offsets as written; the header's start time is not used."""
 
 import re
 
