@@ -1,4 +1,4 @@
-"""Load a DBC as vehicles really use it: what is sound is kept, what is not is mended or dropped, and nothing in silence.
+"""Load a DBC as vehicles really use it: what is sound is kept, the rest is mended or dropped, nothing in silence.
 
 The file itself is never changed. `Database.cantools` is the same database for cantools, built when first asked for:
 importing cantools takes longer than everything else here together.
@@ -24,12 +24,14 @@ MOST_PREAMBLE = 1 << 14  # characters before the first statement
 LAST_BIT = 1 << 14  # J1939 transport carries 1785 bytes
 FLOAT_BITS = {1: 32, 2: 64}  # by SIG_VALTYPE_
 
-FRAME_FORMATS = ("StandardCAN", "ExtendedCAN", "reserved", "J1939PG", *["reserved"] * 10, "StandardCAN_FD", "ExtendedCAN_FD")
+FRAME_FORMATS = (  # VFrameFormat as Vector numbers it
+    ["StandardCAN", "ExtendedCAN", "reserved", "J1939PG"] + ["reserved"] * 10 + ["StandardCAN_FD", "ExtendedCAN_FD"]
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something mended, dropped or suspicious. line: 1.. in the DBC, None where it concerns no line."""
+    """Something mended, dropped or suspicious. line: from 1, in the DBC; 1 too for what concerns the whole file."""
 
     line: int | None
     code: str
@@ -156,8 +158,8 @@ def load(path):
     """The Database of a DBC file. Raises InputError for a file that is no DBC or has an error no mend can reach."""
     path = Path(path)
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(path, f"is {path.stat().st_size >> 20} MiB long", f"a DBC of at most {LARGEST_FILE >> 20} MiB")
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise InputError(path, f"is {size >> 20} MiB long", f"a DBC of at most {LARGEST_FILE >> 20} MiB")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", "a DBC file") from None
@@ -237,8 +239,8 @@ _FORMS = {
     "BS_": r"BS_\b[^\n]*+",
     "BU_": r"BU_\b\s*:(?:\s*(?!(?:[A-Z]+_)+[\s:]|VERSION\b)[^\s:;]+)*+;?",
 }
-_IGNORED = """EV_ ENVVAR_DATA_ EV_DATA_ BA_REL_ BA_DEF_REL_ BA_DEF_DEF_REL_ BA_SGTYPE_ BA_DEF_SGTYPE_ SGTYPE_ SGTYPE_VAL_
-    SIG_TYPE_REF_ SIGTYPE_VALTYPE_ CAT_ CAT_DEF_ FILTER NS_DESC_ BU_SG_REL_ BU_EV_REL_ BU_BO_REL_""".split()
+_IGNORED = """EV_ ENVVAR_DATA_ EV_DATA_ BA_REL_ BA_DEF_REL_ BA_DEF_DEF_REL_ BA_SGTYPE_ BA_DEF_SGTYPE_ SGTYPE_
+    SGTYPE_VAL_ SIG_TYPE_REF_ SIGTYPE_VALTYPE_ CAT_ CAT_DEF_ FILTER NS_DESC_ BU_SG_REL_ BU_EV_REL_ BU_BO_REL_""".split()
 _FORMS |= {keyword: rf"{keyword}\b{_TO_END};?" for keyword in _IGNORED}
 _KEYWORDS = frozenset(_FORMS)
 _NO_SEMICOLON = {"BO_", "SG_", "VERSION", "NS_", "BS_", "BU_"}
@@ -290,6 +292,10 @@ def _unquoted(text):
     return text[1:-1].replace('\\"', '"')
 
 
+def _quoted(text):
+    return '"{}"'.format(text.replace('"', '\\"'))
+
+
 def _decode(data):
     """(text, encoding) of the bytes of a DBC: UTF-8 where valid, else GB 18030 where every high byte has its twin."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -318,7 +324,7 @@ class _Reader:
             raise InputError(f"{path}:byte {where}", "is a binary file (a zero byte stands here)", "the text of a DBC")
         self.lines = [match.end() for match in re.finditer("\n", self.text)]
         if encoding in ("gb18030", "cp1252", "utf-16"):
-            self.note(None, "encoding", f"is not UTF-8; read as {encoding}")
+            self.note(1, "encoding", f"is not UTF-8; read as {encoding}")
         self.messages = []  # (Message, the id as written, BO_ match, [(Signal, SG_ match)])
         self.by_id = {}  # the id as written -> [(Message, {short name: Signal})]
         self.gone = set()  # ids, and (id, signal) as written, that were dropped: what refers to them needs no word
@@ -367,7 +373,8 @@ class _Reader:
             if keyword not in _KEYWORDS:
                 if junk is None:
                     junk = position
-                    self.note(self.line(position), "unknown-text", f"{self.here(position)} is no DBC statement; ignored")
+                    text_here = f"{self.here(position)} is no DBC statement; ignored"
+                    self.note(self.line(position), "unknown-text", text_here)
                 current, position = None, text.find("\n", position)
                 if not seen and position - junk > MOST_PREAMBLE:
                     break
@@ -392,7 +399,7 @@ class _Reader:
             self.fail(position, f"{self.here(position)} is no DBC statement", "VERSION, NS_, BU_, BO_ or the like")
         for keyword in ("BS_", "BU_"):
             if keyword not in seen:
-                self.note(None, "section-missing", f"has no {keyword}: section; taken as empty")
+                self.note(1, "section-missing", f"has no {keyword}: section; taken as empty")
 
     def take(self, keyword, match, position, current):
         """Files one statement; returns the message that SG_ lines after it belong to."""
@@ -419,7 +426,7 @@ class _Reader:
         message = Message(name, raw | EXTENDED if extended else raw, extended, int(match["length"]), line=line)
         filed = (message, number, match, [])
         if name != match["name"]:
-            self.note(line, "renamed", f"the message name `{match['name']}` is not a DBC name; called `{name}` here", name)
+            self.note(line, "renamed", f"`{match['name']}` is not a name a DBC may use; called `{name}` here", name)
         if name == "VECTOR__INDEPENDENT_SIG_MSG":  # Vector's bin for signals that no message carries
             self.gone.add(number)
         elif number >= 1 << 32 or raw > 0x1FFFFFFF:
@@ -431,7 +438,7 @@ class _Reader:
         else:
             if raw > 0x7FF and not extended:
                 message.can_id, message.extended = raw | EXTENDED, True
-                text = f"{name} has the id {number}, over 11 bits but without the 29-bit flag (+ 2^31); taken as 29 bits"
+                text = f"{name} has the id {number}, over 11 bits without the 29-bit flag (2^31); taken as 29 bits"
                 self.note(line, "extended-flag", text, name)
             self.messages.append(filed)
             self.by_id.setdefault(number, []).append((message, {}))
@@ -501,7 +508,8 @@ class _Reader:
         written, start, length = match["name"], int(match["start"]), int(match["length"])
         name = _safe(written)
         if name != written:
-            self.note(line, "renamed", f"the signal name `{written}` is not a DBC name; called `{name}` here", message.name, name)
+            text = f"`{written}` is not a name a DBC may use; called `{name}` here"
+            self.note(line, "renamed", text, message.name, name)
         scale, offset = _fraction(match["scale"]), _fraction(match["offset"])
         mux = match["mux"] and _MUX.fullmatch(match["mux"])
         why = (
@@ -521,7 +529,8 @@ class _Reader:
             self.note(line, "range", text, message.name, name)
         if not low and not high:
             low = high = None
-        signal = Signal(name, start, length, match["order"] == "0", match["sign"] == "-", False, scale, offset, low, high)
+        big_endian, signed = match["order"] == "0", match["sign"] == "-"
+        signal = Signal(name, start, length, big_endian, signed, False, scale, offset, low, high)
         signal.unit, signal.line = match["unit"].replace('\\"', '"'), line
         signal.multiplexer = bool(mux) and match["mux"].endswith("M")
         if mux and mux[1]:
@@ -545,7 +554,8 @@ class _Reader:
         elif keyword == "SIG_GROUP_":
             for name in match["names"].split():
                 if _safe(name) not in signals and (number, _safe(name)) not in self.gone:
-                    self.note(line, "stray", f"SIG_GROUP_ speaks of `{message.name}.{name}`, which is not here", message.name)
+                    text = f"SIG_GROUP_ speaks of `{message.name}.{name}`, which is not here"
+                    self.note(line, "stray", text, message.name)
         elif keyword == "SG_MUL_VAL_":
             spans = [(int(first), int(last)) for first, last in _SPAN.findall(match["ids"])]
             if sum(last - first + 1 for first, last in spans if last >= first) > MOST_MUX_IDS:
@@ -558,18 +568,22 @@ class _Reader:
     def build(self):
         for message, _, match, _ in self.messages:
             senders = dict.fromkeys([match["sender"] or "", *message.senders])
-            message.senders = [name for name in senders if name and name != "Vector__XXX"]
+            message.senders = [_safe(name) for name in senders if name and name != "Vector__XXX"]
             self.chain(message)
             self.name(message)
             for signal in message.signals:
                 self.judge(message, signal)
+            unsafe = {signal.name for signal in message.signals if signal.multiplexer and signal.defect}
+            for signal in message.signals:
+                if by := next((name for name, _ in signal.mux if name in unsafe), None):
+                    signal.defect = signal.defect or f"multiplexed by `{by}`, which cannot be decoded safely"
             self.overlap(message)
             kind = self.frame_format(message)
             message.cycle_ms = self.cycle(message)
             message.fd = kind.endswith("CAN_FD") or (kind != "J1939PG" and 8 < message.length <= 64)
         messages = [message for message, *_ in self.messages]
         self.twins(messages)
-        self.findings.sort(key=lambda finding: finding.line or 0)
+        self.findings.sort(key=lambda finding: finding.line)
         return messages
 
     def chain(self, message):
@@ -593,8 +607,9 @@ class _Reader:
             while at in self.muxed_by or at in self.marks:
                 by, ids = parent(at)
                 if by is None:
-                    what = "its message has none" if not roots else "does not say by which of " + ", ".join(r.name for r in roots)
-                    unclear(signal, "no-multiplexer", f"multiplexed, but {what}")
+                    which = " or ".join(f"`{root.name}`" for root in roots)
+                    why = f"nothing says whether by {which}" if roots else "its message has no multiplexer"
+                    unclear(signal, "no-multiplexer", f"multiplexed, but {why}")
                     break
                 if by not in named or by == at.name or any(by == name for name, _ in chain) or not ids:
                     why = "with no id" if not ids else "by itself" if by in named else f"by `{by}`, which is not here"
@@ -721,11 +736,11 @@ def _as_dbc(messages):
                 continue
             names.add(signal.name)
             mark = f" m{min(signal.mux[-1][1])}{'M' * signal.multiplexer}" if signal.mux else " M" * signal.multiplexer
-            low, high = (0, 0) if signal.minimum is None and signal.maximum is None else (signal.minimum or 0, signal.maximum or 0)
-            unit = signal.unit.replace('"', '\\"')
+            low, high = _decimal(signal.minimum or Fraction(0)), _decimal(signal.maximum or Fraction(0))
             lines.append(
-                f" SG_ {signal.name}{mark} : {signal.start}|{signal.length}@{'10'[signal.big_endian]}{'+-'[signal.signed]}"
-                f" ({_decimal(signal.scale)},{_decimal(signal.offset)}) [{_decimal(low)}|{_decimal(high)}] \"{unit}\" Vector__XXX"
+                f" SG_ {signal.name}{mark} : {signal.start}|{signal.length}"
+                f"@{'10'[signal.big_endian]}{'+-'[signal.signed]}"
+                f" ({_decimal(signal.scale)},{_decimal(signal.offset)}) [{low}|{high}] {_quoted(signal.unit)} Vector__XXX"
             )
             if signal.mux:
                 by, values = signal.mux[-1]
@@ -733,7 +748,7 @@ def _as_dbc(messages):
             if signal.is_float:
                 tail_of.append(f"SIG_VALTYPE_ {number} {signal.name} : {1 if signal.length < 64 else 2};")
             if signal.choices:
-                pairs = " ".join('{} "{}"'.format(value, text.replace('"', '\\"')) for value, text in signal.choices.items())
+                pairs = " ".join(f"{value} {_quoted(text)}" for value, text in signal.choices.items())
                 tail_of.append(f"VAL_ {number} {signal.name} {pairs};")
     return "\n".join(lines + tail) + "\n"
 
