@@ -18,7 +18,7 @@ HEADER = struct.Struct(
 BASE = struct.Struct("<4sHHLL")  # LOBJ, header size, header version, object size, type
 STAMP = struct.Struct("<L4xQ")  # flags, stamp
 CLASSIC = struct.Struct("<HBBL8s")  # channel, flags, length code, id, data
-FD = struct.Struct("<HBBL4xLBB5x")  # channel, flags, length code, id, bit count, FD flags, bytes valid; data
+FD = struct.Struct("<HBBL4xBBB5x")  # channel, flags, length code, id, bit count, FD flags, bytes valid; data
 FD64 = struct.Struct(
     "<BBBxL4xL18xBB4x"
 )  # channel, length code, bytes valid, id, flags, direction, offset of more; data
