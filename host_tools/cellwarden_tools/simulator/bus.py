@@ -119,7 +119,7 @@ class Sender:
 class Field:
     """Where a value of the pack comes from and how it becomes raw.
 
-    raw = round(value * gain + shift) kept in low..high, `none` where the pack has no value; a state or level is raws[value].
+    raw = round(value * gain + shift) kept in low..high, `none` where the pack has no value; raws[value] in a state.
     """
 
     def __init__(self, signal, slot, binding=None):
@@ -170,7 +170,7 @@ class Traffic:
         return first + binding.index - 1
 
     def frames(self, first_us, end_us, before):
-        """Yield (t_us, channel, can_id, data) from first_us to end_us, times rising; before(t_us) runs ahead of each."""
+        """Yield (t_us, channel, can_id, data) from first_us to end_us, times rising; before(t_us) runs first."""
         random, values = self.rng.random, self.pack.values
         queue = []
         for n, (_, sender) in enumerate(self.senders):
