@@ -739,8 +739,8 @@ def _as_dbc(messages):
             low, high = _decimal(signal.minimum or Fraction(0)), _decimal(signal.maximum or Fraction(0))
             lines.append(
                 f" SG_ {signal.name}{mark} : {signal.start}|{signal.length}"
-                f"@{'10'[signal.big_endian]}{'+-'[signal.signed]}"
-                f" ({_decimal(signal.scale)},{_decimal(signal.offset)}) [{low}|{high}] {_quoted(signal.unit)} Vector__XXX"
+                f"@{'10'[signal.big_endian]}{'+-'[signal.signed]} ({_decimal(signal.scale)},{_decimal(signal.offset)})"
+                f" [{low}|{high}] {_quoted(signal.unit)} Vector__XXX"
             )
             if signal.mux:
                 by, values = signal.mux[-1]
