@@ -1,0 +1,72 @@
+"""The `cellwarden` command: one file a verb, each with a function of the verb's name.
+
+A verb's file imports what it needs when it is called, so that `cellwarden --help` is quick.
+"""
+
+import importlib
+import os
+import sys
+
+import typer
+
+from .. import __version__
+from ..errors import InputError
+
+VERBS = ("compile", "lint", "decode", "replay", "simulate")
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+for _verb in VERBS:
+    app.command(_verb)(getattr(importlib.import_module(f".{_verb}", __name__), _verb))
+
+# Typer brings click under changing names; this is the base of all its usage errors.
+_UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _version(wanted: bool):
+    if wanted:
+        typer.echo(f"cellwarden {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="Battery-safety firmware for electric vehicles: compile, replay, decode, lint and simulate at the desk.")
+def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")):
+    pass
+
+
+def main():
+    """Run the command with the words of this process."""
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error of ours, but Python would report it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def run(arguments):
+    """Exit status: 0 fine, 1 a negative verdict, 2 bad input or usage, 130 interrupted. Messages go to stderr, a line each."""
+    try:
+        status = app(arguments or ["--help"], prog_name="cellwarden", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except InputError as error:
+        return _say(f"cellwarden: {error}", 2)
+    except typer.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("cellwarden: interrupted; nothing half written is left", 130)
+    except _UsageError as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "cellwarden"
+        return _say(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`", 2)
+    except BrokenPipeError:
+        return 0
+    except MemoryError:
+        return _say("cellwarden: not enough memory", 2)
+
+
+def _say(text, status):
+    print(text, file=sys.stderr)
+    return status

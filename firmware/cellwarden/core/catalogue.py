@@ -1,0 +1,110 @@
+"""The hazard catalogue: one row is one rule. The only place where a rule is declared.
+
+Limits are in the feature's canonical integer unit (mV, 0.1 degC, permille, ohm/V). A row reads like the page it comes
+from: the feature, which side is bad, the limits of levels 1 minor, 2 limit driving, 3 stop, the time each must hold, how
+far and how long beyond the limit it clears, the gate, and the general alarm flag of GB/T 32960.3 that it sets.
+"""
+
+from cellwarden.core import layout as L
+
+ABOVE, BELOW = 1, 0
+NO = None  # the rule has no such level
+
+# How the clear limit follows from the level's limit.
+BY = 0  # limit -/+ margin
+PERCENT = 1  # limit x margin / 100
+AT = 2  # margin itself, for all levels
+
+# Limits that depend on the cell's chemistry (mV): over, under, spread. Each with its source.
+# nmc, lfp: HAZARDS section A. lto: foxBMS 2 battery_cell_cfg.h (MOL / RSL / MSL of its LTO-like cell), spread as nmc.
+# lmo: as nmc, to be confirmed by the maker (same 4.2 V end of charge).
+CHEMISTRIES = {
+    "nmc": ((4250, 4280, 4350), (2900, 2750, 2500), (150, 300, 500)),
+    "lfp": ((3650, 3750, 3850), (2600, 2400, 2000), (200, 400, 600)),
+    "lto": ((2720, 2750, 2800), (1580, 1550, 1500), (150, 300, 500)),
+    "lmo": ((4250, 4280, 4350), (2900, 2750, 2500), (150, 300, 500)),
+}
+# Nominal voltage of a cell (mV), by which insulation is judged while the pack's own voltage is unknown.
+NOMINAL_MV = {"nmc": 3700, "lfp": 3200, "lto": 2300, "lmo": 3800}
+
+CELL_OVER = "cell_over"  # these limits come from CHEMISTRIES
+CELL_UNDER = "cell_under"
+CELL_SPREAD = "cell_spread"
+PACK_OVER = "pack_over"  # cells x the cell's limit, after the profile's own cell limits
+PACK_UNDER = "pack_under"
+
+# Quantities: all that stand in a row are needed; a|b means either.
+#  rule, feature, side,
+#      limits L1 L2 L3, assert ms L1 L2 L3, (clear kind, margin), clear ms,
+#      gate, flag bit, samples, calm levels, unit of the limits, needs, source
+ROWS = (
+    ("cell_overvoltage", L.F_CELL_MAX_MV, ABOVE,
+        CELL_OVER, (1000, 1000, 1000), (BY, 30), 5000,
+        NO, 5, 1, (), "mV", ("cell_voltage|cell_voltage_max",), "HAZARDS A; GB/T 32960.3 flag 5"),
+    ("cell_undervoltage", L.F_CELL_MIN_MV, BELOW,
+        CELL_UNDER, (1000, 1000, 300), (BY, 150), 10000,
+        NO, 6, 1, (), "mV", ("cell_voltage|cell_voltage_min",), "HAZARDS A; GB/T 32960.3 flag 6"),
+    ("pack_overvoltage", L.F_PACK_VOLTAGE_MV, ABOVE,
+        PACK_OVER, (1000, 1000, 1000), (PERCENT, 99), 5000,
+        NO, 2, 2, (), "mV", ("pack_voltage",), "HAZARDS A; GB/T 32960.3 flag 2"),
+    ("pack_undervoltage", L.F_PACK_VOLTAGE_MV, BELOW,
+        PACK_UNDER, (1000, 1000, 1000), (PERCENT, 102), 10000,
+        L.F_CONTACTORS, 3, 2, (), "mV", ("pack_voltage", "contactors"), "HAZARDS A; GB/T 32960.3 flag 3"),
+    ("temperature_high", L.F_PROBE_MAX_DDEGC, ABOVE,
+        (550, 600, 650), (2000, 2000, 2000), (BY, 30), 10000,
+        NO, 1, 2, (), "ddegC", ("temperature|temperature_max",), "HAZARDS A; GB/T 32960.3 flag 1"),
+    ("temperature_spread", L.F_PROBE_SPREAD_DDEGC, ABOVE,
+        (120, 180, 250), (5000, 5000, 5000), (BY, 20), 10000,
+        NO, 0, 2, (), "dK", ("temperature|temperature_max", "temperature|temperature_min"),
+        "HAZARDS A; GB/T 32960.3 flag 0"),
+    ("charge_too_cold", L.F_PROBE_MIN_DDEGC, BELOW,
+        (0, -50, -100), (10000, 10000, 10000), (BY, 20), 10000,
+        L.F_CHARGING, NO, 2, (), "ddegC", ("temperature|temperature_min", "charging"), "HAZARDS A"),
+    ("cell_spread", L.F_CELL_SPREAD_MV, ABOVE,
+        CELL_SPREAD, (5000, 5000, 5000), (BY, 30), 10000,
+        NO, 10, 2, (1,), "mV", ("cell_voltage|cell_voltage_max", "cell_voltage|cell_voltage_min"),
+        "HAZARDS A and 7; GB/T 32960.3 flag 10"),
+    ("overcurrent_discharge", L.F_DISCHARGE_PERMILLE, ABOVE,
+        (1050, 1150, 1300), (5000, 2000, 500), (AT, 950), 5000,
+        NO, NO, 2, (), "permille", ("pack_current", "max_discharge_current"), "HAZARDS A"),
+    ("overcurrent_charge", L.F_CHARGE_PERMILLE, ABOVE,
+        (1050, 1150, 1300), (5000, 2000, 500), (AT, 950), 5000,
+        NO, NO, 2, (), "permille", ("pack_current", "max_charge_current"), "HAZARDS A"),
+    ("insulation_low", L.F_INSULATION_OHM_PER_V, BELOW,
+        (500, 300, 100), (5000, 5000, 1000), (PERCENT, 120), 20000,
+        NO, 11, 2, (), "ohm/V", ("insulation",), "HAZARDS A; GB 18384 (100 ohm/V DC); GB/T 32960.3 flag 11"),
+    ("soc_low", L.F_SOC_PERMILLE, BELOW,
+        (100, 50, 20), (5000, 5000, 5000), (BY, 20), 10000,
+        NO, 4, 2, (), "permille", ("soc",), "HAZARDS A; GB/T 32960.3 flag 4"),
+    ("soc_high", L.F_SOC_PERMILLE, ABOVE,
+        (1010, 1030, 1050), (5000, 5000, 5000), (BY, 20), 10000,
+        NO, 7, 2, (), "permille", ("soc",), "HAZARDS A; GB/T 32960.3 flag 7"),
+    ("overcharge", L.F_OVERCHARGE, ABOVE,
+        (1, 1, 1), (5000, 15000, 30000), (AT, 0), 10000,
+        L.F_CHARGING, 18, 2, (), "state", ("pack_current", "charging", "cell_voltage|cell_voltage_max|soc"),
+        "HAZARDS A; GB/T 32960.3 flag 18"),
+    ("hvil_open", L.F_HVIL_OPEN, ABOVE,
+        (NO, NO, 1), (0, 0, 300), (AT, 0), 3000,
+        NO, 16, 2, (), "state", ("hvil",), "HAZARDS A; GB/T 32960.3 flag 16"),
+    ("bms_alarm", L.F_BMS_LEVEL, ABOVE,
+        (1, 2, 3), (200, 200, 200), (BY, 1), 1000,
+        NO, NO, 2, (), "level", ("bms_level",), "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
+)  # fmt: skip
+
+COLUMNS = (
+    "rule", "feature", "side", "limits", "assert_ms", "clear", "clear_ms",
+    "gate", "flag", "samples", "calm_levels", "unit", "needs", "source",
+)  # fmt: skip
+
+RULES = tuple(row[0] for row in ROWS)
+
+# What a calm scan is (HAZARDS, semantics 7): abs(I) <= 5 A (or C/20), its change under 2 A, both over the last 2 s, and the
+# median absolute deviation of the cells' own steps under 5 mV.
+CALM_MA = 5000
+CALM_STEP_MA = 2000
+CALM_MS = 2000
+CALM_MAD_MV = 5
+
+START_MS = 30000  # a starting terminal fills its tables over several seconds (field data, car1)
+LIMIT_FLOOR_MA = 5000
+INFLOW_MA = 1000

@@ -1,0 +1,238 @@
+"""The layout of `state` and `params`, the two int32 arrays the core works on.
+
+Each array is a row of sections; a section is a table of int32 columns. The Engine cuts the sections out as views and
+hands them to the core as one tuple, the box, in the order of BOX.
+
+MicroPython inlines a constant only inside the file that declares it, so the hot files repeat the numbers they use as
+`_NAME = const(n)`; tests/core/test_layout.py holds each of them against this page.
+
+Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`), so differences are wrap-safe.
+"""
+
+FORMAT = 1  # of this page; an image made for another one is refused
+
+NA = -0x3FFFFFFF - 1  # -2^30: no value
+MASK = 0x3FFFFFFF  # the clock and every counter have 30 bits: they stay small integers on a 32-bit MicroPython
+HALF = 0x20000000  # a difference from here on is a step back
+EXT = 0x20000000  # set in an identifier of 29 bits
+
+# One frame record of the ring: time, identifier (| EXT), channel, length, data.
+RECORD_T_MS = 0  # int32
+RECORD_ID = 4  # int32
+RECORD_CHANNEL = 8  # byte: number of the [[bus]] in the profile
+RECORD_LENGTH = 9  # byte
+RECORD_DATA = 12  # 8 bytes, or 64 where the profile uses a CAN FD message
+
+# --- state ---------------------------------------------------------------------------------------------------------
+
+# clock: one row
+NOW_MS = 0
+DUE_MS = 1  # the next scan, on the grid k * scan_ms
+OFFSET_MS = 2  # this clock minus the frames' own clock, after a large step back
+STARTED = 3
+SCANS = 4
+FRAMES = 5  # frames whose identifier the image knows
+IGNORED = 6  # all others
+MALFORMED = 7  # too short for a signal in use
+CHECKSUM_ERRORS = 8
+COUNTER_ERRORS = 9
+TIME_BACKWARD = 10
+EVENTS = 11  # events made since the start
+LEVEL = 12  # highest level asserted now, 0..3
+MAX_LEVEL = 13  # highest level since the start
+KNOWN = 14  # 0: not yet known, 1: a first full set of values has been seen
+FLAGS = 15  # general alarm flags, GB/T 32960.3 tables 18 / 24
+WAITING = 16  # messages (or pages of one) not yet received
+AGE_MS = 17  # time since the start, saturated
+QUIET_MS = 18  # how long the current has been small and steady
+ANCHOR_MA = 19  # the current when that began
+CLOCK_SIZE = 20
+
+# messages: a row a message in use
+LAST_COUNTER = 0  # the last counter + 1; 0 = none yet
+WRONG = 1  # leaky count of wrong counters, 0..5
+MESSAGE_SIZE = 2
+WRONG_LIMIT = 5  # at this count the message is not trusted
+
+# groups: a row for each set of signals that arrives together, a message or one page of a multiplexed message
+STAMP_MS = 0
+STATUS = 1
+ARRIVALS = 2
+GROUP_SIZE = 3
+NEVER, FRESH, STALE = 0, 1, 2
+
+# signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
+PACK_VOLTAGE_MV = 0
+PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
+SOC_PERMILLE = 2
+INSULATION_OHM = 3
+INSULATION_VALID = 4
+VEHICLE_ON = 5
+CHARGING = 6
+CONTACTORS = 7
+HVIL_OK = 8
+BMS_LEVEL = 9
+MAX_DISCHARGE_MA = 10
+MAX_CHARGE_MA = 11
+CELL_MAX_MV = 12  # for vehicles that send the extremes only
+CELL_MIN_MV = 13
+PROBE_MAX_DDEGC = 14
+PROBE_MIN_DDEGC = 15
+BMS_FLAG_9 = 16
+BMS_FLAG_12 = 17
+BMS_FLAG_13 = 18
+BMS_FLAG_14 = 19
+BMS_FLAG_15 = 20
+BMS_FLAG_17 = 21
+SCALARS = 22
+
+# memory: a row for each cell, then each probe
+SEEN = 0  # was valid once since the start
+PREVIOUS = 1  # value at the last scan; 0 = none (cells only)
+MEMORY_SIZE = 2
+
+# features: a row a feature
+VALUE = 0  # in the feature's unit, or NA
+WHERE = 1  # number of the cell or probe from 1; 0 = the pack
+SLOT = 2  # the signal it came from
+COMPLETE = 3  # 1 where nothing that was valid before is missing from it now
+FEATURE_SIZE = 4
+
+F_CELL_MAX_MV = 0
+F_CELL_MIN_MV = 1
+F_CELL_SPREAD_MV = 2
+F_PROBE_MAX_DDEGC = 3
+F_PROBE_MIN_DDEGC = 4
+F_PROBE_SPREAD_DDEGC = 5
+F_PACK_VOLTAGE_MV = 6
+F_DISCHARGE_PERMILLE = 7  # of the limit in force
+F_CHARGE_PERMILLE = 8
+F_INSULATION_OHM_PER_V = 9
+F_SOC_PERMILLE = 10
+F_OVERCHARGE = 11  # 0 / 1
+F_HVIL_OPEN = 12  # 0 / 1
+F_BMS_LEVEL = 13  # 0..3
+F_CHARGING = 14  # 0 / 1
+F_CONTACTORS = 15  # 0 / 1
+F_VEHICLE_ON = 16  # 0 / 1
+F_CALM = 17  # 0 / 1
+F_CELLS_VALID = 18
+F_CELLS_LOST = 19  # valid before, not now
+F_PROBES_VALID = 20
+F_PROBES_LOST = 21
+FEATURES = 22
+
+# rules: a row a rule of the catalogue
+LEVEL_NOW = 0
+ASSERTED = 1  # bit n-1: level n is asserted
+ASSERTING = 2  # bit n-1: the assert timer of level n runs
+CLEARING = 3  # bit n-1: the clear timer of level n runs
+ASSERT_MS = 4  # 3 columns: how long it has run
+CLEAR_MS = 7  # 3 columns
+FIRST_ARRIVAL = 10  # 3 columns: arrivals of the signal when the assert timer started
+FIRST_SLOT = 13  # 3 columns: the signal that started it
+RULE_SIZE = 16
+
+# --- params --------------------------------------------------------------------------------------------------------
+
+# header: one row
+P_FORMAT = 0
+P_SCAN_MS = 1
+P_MESSAGES = 2
+P_GROUPS = 3
+P_CELLS = 4
+P_PROBES = 5
+P_RULES = 6
+P_MEMBERS = 7
+P_DATA_BYTES = 8  # of a ring record, 8 or 64
+P_START_MS = 9  # how long the tables of a starting vehicle may stay unfilled
+P_NOMINAL_MV = 10  # pack voltage by which insulation is judged when the pack's own is missing or under class B
+P_CALM_MA = 11
+P_CALM_STEP_MA = 12
+P_CALM_MS = 13
+P_CALM_MAD_MV = 14
+P_MAX_DISCHARGE_MA = 15  # the profile's own limit; 0 = none
+P_MAX_CHARGE_MA = 16
+P_LIMIT_FLOOR_MA = 17  # a limit under this is raised to it, or sensor noise at a limit of zero would be an over-current
+P_BMS_LIMITS = 18  # bit 0: the vehicle sends its discharge limit, bit 1: its charge limit
+P_OVERCHARGE_MV = 19
+P_OVERCHARGE_PERMILLE = 20
+P_INFLOW_MA = 21  # charge flows in from this current on
+P_HAS_INSULATION_VALID = 22
+HEADER_SIZE = 23
+
+# group table: a row a group
+P_DEADLINE_MS = 0
+P_FIRST_MEMBER = 1
+P_MEMBER_COUNT = 2
+P_MESSAGE = 3
+GROUP_TABLE_SIZE = 4
+
+# members: for each group in turn the signals (slots) it carries.
+# owners: for each signal the group it arrives in, or NA.
+
+# rule table: a row a rule of the catalogue
+P_ACTIVE = 0
+P_FEATURE = 1
+P_ABOVE = 2  # 1: judged against being high, 0: low
+P_FIRST_LIMIT = 3  # the lowest level's limit
+P_LIMIT = 4  # 3 columns; NA where the rule has no such level
+P_CLEAR_AT = 7  # 3 columns
+P_ASSERT_MS = 10  # 3 columns
+P_CLEAR_MS = 13
+P_GATE = 14  # feature + 1 that must be 1; 0 = none
+P_CALM_LEVELS = 15  # bit n-1: level n asserts in calm scans only
+P_FLAG = 16  # the general alarm flag as a mask, 0 = none
+P_LATCHED = 17
+P_SAMPLES = 18  # distinct samples that must show the condition, 1 or 2
+RULE_TABLE_SIZE = 19
+
+# crc: 256 values for each checksum table in use
+
+# --- events: a ring of its own, not part of the state ------------------------------------------------------------------
+
+E_HEAD = 0  # events written
+E_TAIL = 1  # events read
+E_LOST = 2  # events dropped because nobody read in time
+E_CAPACITY = 3
+E_FIRST = 4  # the records begin here
+EVENT_T_MS = 0  # on the frames' own clock
+EVENT_RULE = 1
+EVENT_BEFORE = 2  # level before
+EVENT_LEVEL = 3  # level now
+EVENT_WHERE = 4
+EVENT_VALUE = 5
+EVENT_SIZE = 6
+
+SCRATCH_SIZE = 64  # bins of the histogram of cell steps
+
+# The box: what the hot functions get. State sections first, in the order they have in the state.
+STATE_SECTIONS = ("clock", "messages", "groups", "signals", "memory", "features", "rules")
+PARAMS_SECTIONS = ("header", "group_table", "members", "owners", "rule_table", "crc")
+BOX = STATE_SECTIONS + PARAMS_SECTIONS + ("events", "scratch")
+
+
+def state_sizes(header):
+    """Number of int32 in each of STATE_SECTIONS for the image whose params begin with `header`."""
+    elements = header[P_CELLS] + header[P_PROBES]
+    return (
+        CLOCK_SIZE,
+        header[P_MESSAGES] * MESSAGE_SIZE,
+        header[P_GROUPS] * GROUP_SIZE,
+        SCALARS + elements,
+        elements * MEMORY_SIZE,
+        FEATURES * FEATURE_SIZE,
+        header[P_RULES] * RULE_SIZE,
+    )
+
+
+def params_sizes(header, total):
+    """Number of int32 in each of PARAMS_SECTIONS; `total` is the length of params, the crc tables take what is left."""
+    sizes = (
+        HEADER_SIZE,
+        header[P_GROUPS] * GROUP_TABLE_SIZE,
+        header[P_MEMBERS],
+        SCALARS + header[P_CELLS] + header[P_PROBES],
+        header[P_RULES] * RULE_TABLE_SIZE,
+    )
+    return sizes + (total - sum(sizes),)  # MicroPython has no display with a star

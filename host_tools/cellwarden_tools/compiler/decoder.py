@@ -1,0 +1,507 @@
+"""Writes the decoder of one vehicle: a loop over frame records, an if-tree over identifiers, one line a signal.
+
+The text is integer-only Python that runs on MicroPython (bytecode and viper) and on CPython; the loop around it keeps the
+clock and calls the core's `advance` when a scan is due.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+from cellwarden.core import layout as L
+
+from ..errors import InputError
+from .checksums import KINDS
+from .profile import DEFAULT_DEADLINE_MS, MessageTrust
+from .quantities import LEVEL, NUMBER
+from .scaling import Scaling, plan, wide
+
+
+@dataclass(frozen=True)
+class Group:
+    """Signals that arrive together: a message, or one page of a multiplexed message.
+
+    message: index into Plan.messages; pages: ((multiplexer name, ids), …), () when always there; deadline_ms: age from
+    which its signals are invalid; assumed: nobody said how often it comes.
+    """
+
+    message: int
+    pages: tuple
+    bindings: tuple
+    deadline_ms: int
+    assumed: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the decoder of a vehicle does, before it is text."""
+
+    profile: object
+    messages: tuple  # (Bus, Message, MessageTrust)
+    groups: tuple[Group, ...]
+    data_bytes: int
+    crc_kinds: tuple[str, ...]
+
+
+def slot_of(binding, cells):
+    """Index into the signals section of a binding's value."""
+    if binding.quantity.slot is not None:
+        return binding.quantity.slot
+    base = L.SCALARS if binding.quantity.name == "cell_voltage" else L.SCALARS + cells
+    return base + binding.index - 1
+
+
+def make_plan(profile):
+    """Sort the bindings into messages and groups, with their deadlines."""
+    by_message = defaultdict(list)
+    for binding in profile.bindings:
+        by_message[binding.bus.number, binding.message.can_id].append(binding)
+    messages, groups = [], []
+    for _, bindings in sorted(by_message.items()):
+        bus, message = bindings[0].bus, bindings[0].message
+        trust = profile.trust.get((bus.number, message.name), MessageTrust())
+        index = len(messages)
+        messages.append((bus, message, trust))
+        pages = defaultdict(list)
+        for binding in bindings:
+            pages[binding.signal.mux].append(binding)
+        all_pages = {signal.mux for signal in message.signals if signal.mux}
+        period = trust.period_ms or message.cycle_ms
+        for chain, members in sorted(pages.items(), key=lambda item: [(n, sorted(ids)) for n, ids in item[0]]):
+            if trust.deadline_ms:
+                deadline = trust.deadline_ms
+            elif period:
+                deadline = max(3 * period * (len(all_pages) if chain else 1), 500)
+            else:
+                deadline = profile.vehicle.get("deadline_ms", DEFAULT_DEADLINE_MS)
+            assumed = not (trust.deadline_ms or period or profile.vehicle.get("deadline_ms"))
+            members.sort(key=lambda b: slot_of(b, profile.cells))
+            groups.append(Group(index, chain, tuple(members), deadline, assumed))
+    longest = max(message.length for _, message, _ in messages)
+    kinds = sorted({t.checksum_kind for _, _, t in messages if t.checksum_kind and KINDS[t.checksum_kind][0] is not None})
+    return Plan(profile, tuple(messages), tuple(groups), 8 if longest <= 8 else 64, tuple(kinds))
+
+
+# --- bits --------------------------------------------------------------------------------------------------------------
+
+
+def _chunks(signal):
+    """The signal's bits as (byte, lowest bit in it, width, shift in the raw value), highest first.
+
+    DBC bit numbers: an Intel signal starts at its least significant bit and grows upward through the bytes, a Motorola
+    signal starts at its most significant bit and grows downward, byte after byte.
+    """
+    chunks, done = [], 0
+    if signal.big_endian:
+        byte, bit = divmod(signal.start, 8)
+        while done < signal.length:
+            width = min(bit + 1, signal.length - done)
+            done += width
+            chunks.append((byte, bit - width + 1, width, signal.length - done))
+            byte, bit = byte + 1, 7
+        return chunks
+    byte, bit = divmod(signal.start, 8)
+    while done < signal.length:
+        width = min(8 - bit, signal.length - done)
+        chunks.append((byte, bit, width, done))
+        done += width
+        byte, bit = byte + 1, 0
+    return chunks[::-1]
+
+
+def last_byte(signal):
+    """Number of bytes a frame must have for the signal to be in it."""
+    return max(byte for byte, *_ in _chunks(signal)) + 1
+
+
+def raw_expression(signal, low=0, high=None):
+    """Python text of the signal's raw bits low..high-1, unsigned, from the bytes d[b], d[b + 1], …"""
+    high = signal.length if high is None else high
+    terms = []
+    for byte, bit, width, shift in _chunks(signal):
+        if shift + width <= low or shift >= high:
+            continue
+        cut = max(low - shift, 0)
+        bit, width, shift = bit + cut, width - cut, shift + cut
+        width -= max(shift + width - high, 0)
+        text = f"d[b + {byte}]" if byte else "d[b]"
+        if bit:
+            text += f" >> {bit}"
+        if bit + width < 8:
+            text += f" & {(1 << width) - 1}"
+        if shift > low:
+            text = f"({text}) << {shift - low}" if "]" != text[-1] else f"{text} << {shift - low}"
+        terms.append(text)
+    return " | ".join(terms)
+
+
+# --- one signal ----------------------------------------------------------------------------------------------------------
+
+
+def signal_line(binding, slot):
+    """(line of the decoder, Scaling) for one binding. Raises InputError where it cannot be computed in 30 bits."""
+    signal = binding.signal
+    target = f"s[{slot}]"
+    if binding.quantity.kind != NUMBER:
+        return f"v = {raw_expression(signal)}; {target} = {_meaning(binding)}", Scaling("", Fraction(0))
+    shift = 1 << signal.length - 1 if signal.signed else 0
+    top = (1 << signal.length) - 1
+    offset = binding.offset - binding.factor * shift
+    if signal.length <= 30:
+        try:
+            first, last = _valid_range(binding.factor, offset, binding.low, binding.high, top)
+            conditions = _conditions(first, last, top, {raw + shift for raw in binding.invalid})
+            # Out of range never reaches the arithmetic: it is planned for the values that count.
+            scaling = plan(binding.factor, offset, last, "v")
+        except OverflowError:
+            return _wide_line(binding, target)
+        raw = raw_expression(signal)
+        if shift:
+            raw = f"({raw}) ^ {shift}" if "|" in raw else f"{raw} ^ {shift}"
+        if not conditions and scaling.text.count("v") == 1:
+            text = scaling.text.replace("v", f"({raw})" if scaling.text != "v" else raw)
+            return f"{target} = {text}", scaling
+        if conditions:
+            return f"v = {raw}; {target} = {scaling.text} if {conditions} else NA", scaling
+        return f"v = {raw}; {target} = {scaling.text}", scaling
+    return _wide_line(binding, target)
+
+
+def _valid_range(factor, offset, low, high, top):
+    """First and last raw value in 0..top whose rounded canonical value lies in low..high."""
+    ends = ((low - Fraction(1, 2) - offset) / factor, (high + Fraction(1, 2) - offset) / factor)
+    if factor > 0:
+        first, last = ceil(ends[0]), ceil(ends[1]) - 1
+    else:
+        first, last = floor(ends[1]) + 1, floor(ends[0])
+    first, last = max(first, 0), min(last, top)
+    if first > last:
+        raise OverflowError
+    return first, last
+
+
+def _conditions(first, last, top, invalid, v="v"):
+    """Text of the test that v is a measurement, or ''."""
+    while last in invalid:
+        invalid, last = invalid - {last}, last - 1
+    while first in invalid:
+        invalid, first = invalid - {first}, first + 1
+    if first > 0 and last < top:
+        tests = [f"{first} <= {v} <= {last}"]
+    else:
+        tests = [f"{v} >= {first}"] if first > 0 else [f"{v} <= {last}"] if last < top else []
+    tests += [f"{v} != {raw}" for raw in sorted(invalid) if first <= raw <= last]
+    return " and ".join(tests)
+
+
+def _wide_line(binding, target):
+    signal = binding.signal
+    full = f"{binding.message.name}.{signal.name}"
+    if signal.length <= 16:
+        raise _unfit(binding, full)
+    try:
+        first, last, scaling = wide(
+            binding.factor, binding.offset, binding.low, binding.high, signal.length, signal.signed
+        )
+    except OverflowError:
+        raise _unfit(binding, full) from None
+    bits = signal.length - 16
+    half = 1 << bits - 1 if signal.signed else 0
+    high = raw_expression(signal, 16)
+    if half:
+        high = f"({high}) ^ {half}" if "|" in high else f"{high} ^ {half}"
+    start = first + half
+    text = f"h = ({high}) - {start}; l = {raw_expression(signal, 0, 16)}; v = {scaling.text} if 0 <= h <= {last - first} else NA"
+    tests = [f"{binding.low} <= v <= {binding.high}"]
+    for raw in sorted(binding.invalid):
+        h, low = (raw >> 16) - first, raw & 65535
+        tests.append(f"(h != {h} or l != {low})")
+    return f"{text}; {target} = v if {' and '.join(tests)} else NA", scaling
+
+
+def _unfit(binding, full):
+    return InputError(
+        f"{binding.bus.database.path}:{binding.signal.line or binding.message.line}",
+        f"`{full}` cannot be scaled to {binding.quantity.unit} in 30 bits (factor {binding.signal.scale})",
+        f"a factor that reaches {binding.low} to {binding.high} {binding.quantity.unit}",
+        "mend the factor, the offset or the unit",
+    )
+
+
+def _meaning(binding):
+    """Text for a state or a level: the canonical code of the raw value v."""
+    signal = binding.signal
+    mask = (1 << signal.length) - 1
+
+    def test(codes):
+        return " or ".join(f"v == {code & mask}" for code in sorted(codes))
+
+    invalid = test(binding.invalid)
+    if binding.quantity.kind == LEVEL:
+        if all(codes == {i} for i, codes in enumerate(binding.codes)):
+            text = f"v if v <= {len(binding.codes) - 1} else NA"
+        else:
+            text = " else ".join(f"{i} if {test(codes)}" for i, codes in enumerate(binding.codes)) + " else NA"
+    elif len(binding.codes) == 2:
+        text = f"1 if {test(binding.codes[0])} else 0 if {test(binding.codes[1])} else NA"
+    else:
+        text = f"1 if {test(binding.codes[0])} else 0"
+    return f"NA if {invalid} else {text}" if invalid else text
+
+
+# --- the loop ------------------------------------------------------------------------------------------------------------
+
+_HEAD = '''"""{title}
+
+Generated by `cellwarden compile` from {sources}. Do not edit: change the profile or the DBC.
+"""
+
+import micropython
+from micropython import const
+
+from cellwarden.core.scan import advance
+
+NA = const(-0x3FFFFFFF - 1)
+
+
+@micropython.viper
+def drain(box, ring8, ring32, count: int) -> int:
+    """Feed `count` frame records to the core. Returns how many carried an identifier known here."""
+    c = ptr32(box[{clock}])
+    m = ptr32(box[{messages}])
+    g = ptr32(box[{groups}])
+    s = ptr32(box[{signals}])
+    crc = ptr32(box[{crc}])
+    d = ptr8(ring8)
+    r = ptr32(ring32)
+    now = c[{now}]
+    left = (c[{due}] - now) & {mask}
+    offset = c[{offset}]
+    known = count
+    b = {data}
+    for _ in range(count):
+        t = (r[(b - {data}) >> 2] + offset) & {mask}
+        ahead = (t - now) & {mask}
+        if ahead < left:
+            now = t
+            left -= ahead
+        else:
+            c[{now}] = now
+            advance(box, t)
+            now = c[{now}]
+            left = (c[{due}] - now) & {mask}
+            offset = c[{offset}]
+        i = r[(b - {to_id}) >> 2]
+        n = d[b - {to_length}]
+'''
+
+_TAIL = """\
+        b += {stride}
+    c[{now}] = now
+    c[{frames}] = (c[{frames}] + known) & {mask}
+    c[{ignored}] = (c[{ignored}] + count - known) & {mask}
+    return known
+"""
+
+
+def write_decoder(plan_):
+    """The decoder's source text, and {binding: Scaling}."""
+    profile = plan_.profile
+    scalings = {}
+    values = {
+        "title": f"Decoder of {profile.name}.",
+        "sources": ", ".join(dict.fromkeys([profile.path.name, *(b.database.path.name for b in profile.buses)])),
+        "mask": hex(L.MASK), "now": L.NOW_MS, "due": L.DUE_MS, "offset": L.OFFSET_MS,
+        "frames": L.FRAMES, "ignored": L.IGNORED, "data": L.RECORD_DATA,
+        "to_id": L.RECORD_DATA - L.RECORD_ID, "to_length": L.RECORD_DATA - L.RECORD_LENGTH,
+        "stride": L.RECORD_DATA + plan_.data_bytes,
+        **{name: L.BOX.index(name) for name in ("clock", "messages", "groups", "signals", "crc")},
+    }  # fmt: skip
+    out = [_HEAD.format(**values).rstrip("\n")]
+    buses = defaultdict(dict)
+    for index, (bus, message, _) in enumerate(plan_.messages):
+        buses[bus.number][message.can_id] = index
+    indent = 2
+    if len(buses) > 1 or len(profile.buses) > 1:
+        out.append(f"        bus = d[b - {L.RECORD_DATA - L.RECORD_CHANNEL}]")
+        word = "if"
+        for number, ids in sorted(buses.items()):
+            channel = profile.buses[number].channel or "every other channel"
+            out.append(f"        {word} bus == {number}:  # {channel}")
+            word = "elif"
+            _tree(out, 3, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text)
+        out.append("        else:")
+        out.append("            known -= 1")
+    else:
+        (ids,) = buses.values()
+        _tree(out, indent, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text)
+    out.append(_TAIL.format(**values))
+    return "\n".join(out), scalings
+
+
+def _id_text(can_id):
+    return hex(can_id)
+
+
+def _tree(out, pad, variable, leaves, write, otherwise, text=str):
+    """A binary if-tree over `leaves` {number: thing}; `otherwise` is the statement for any other number, or None."""
+    tab = "    " * pad
+    keys = sorted(leaves)
+    if len(keys) > 3:
+        middle = len(keys) // 2
+        out.append(f"{tab}if {variable} < {text(keys[middle])}:")
+        _tree(out, pad + 1, variable, {k: leaves[k] for k in keys[:middle]}, write, otherwise, text)
+        out.append(f"{tab}else:")
+        _tree(out, pad + 1, variable, {k: leaves[k] for k in keys[middle:]}, write, otherwise, text)
+        return
+    word = "if"
+    for key in keys:
+        out.append(f"{tab}{word} {variable} == {text(key)}:")
+        write(pad + 1, leaves[key])
+        word = "elif"
+    if otherwise:
+        out.append(f"{tab}else:")
+        out.append(f"{tab}    {otherwise}")
+
+
+def _message(out, pad, plan_, index, scalings):
+    """The branch of one message: length, checksum, counter, then its groups."""
+    bus, message, trust = plan_.messages[index]
+    groups = [(number, group) for number, group in enumerate(plan_.groups) if group.message == index]
+    tab = "    " * pad
+    period = trust.period_ms or message.cycle_ms
+    out[-1] += f"  # {message.name}" + (f", every {period} ms" if period else "")
+    always = [s for s in (trust.counter,) if s]
+    always += [b.signal for _, g in groups if not g.pages for b in g.bindings]
+    always += [_named(message, name) for _, g in groups for name, _ in g.pages[:1]]
+    need = max([last_byte(s) for s in always] + ([message.length] if trust.checksum else []) + [0])
+    if need == 0:
+        need = min(last_byte(b.signal) for _, g in groups for b in g.bindings)
+    # A record keeps 8 or 64 bytes whatever the frame's length, so the sum may run before the length is judged.
+    right = _checksum(out, tab, plan_, message, trust) if trust.checksum else None
+    out.append(f"{tab}if n < {need}:")
+    out.append(f"{tab}    c[{L.MALFORMED}] += 1")
+    if right:
+        out.append(f"{tab}elif not ({right}):")
+        out.append(f"{tab}    c[{L.CHECKSUM_ERRORS}] += 1")
+    out.append(f"{tab}else:")
+    pad += 1
+    tab = "    " * pad
+    if trust.counter:
+        _counter(out, tab, trust, index)
+        out.append(f"{tab}if m[{index * L.MESSAGE_SIZE + L.WRONG}] < {L.WRONG_LIMIT}:")
+        pad += 1
+    _pages(out, pad, plan_, message, groups, 0, need, scalings)
+
+
+def _checksum(out, tab, plan_, message, trust):
+    """Write the sum into k; returns the text of the test that it is right."""
+    polynomial, initial, final = KINDS[trust.checksum_kind]
+    byte = trust.checksum.start // 8
+    base = 256 * plan_.crc_kinds.index(trust.checksum_kind) if polynomial is not None else 0
+    step = {"xor8": "k ^ d[j]", "sum8": "(k + d[j]) & 255"}.get(trust.checksum_kind)
+    step = step or f"crc[{base} + (k ^ d[j])]" if base else step or "crc[k ^ d[j]]"
+    out.append(f"{tab}k = {initial}  # {trust.checksum_kind}")
+    for first, end in ((0, byte), (byte + 1, message.length)):
+        if first < end:
+            out.append(f"{tab}for j in range({_at(first)}, {_at(end)}):")
+            out.append(f"{tab}    k = {step}")
+    return f"k ^ {final} == d[{_at(byte)}]" if final else f"k == d[{_at(byte)}]"
+
+
+def _at(byte):
+    return f"b + {byte}" if byte else "b"
+
+
+def _counter(out, tab, trust, index):
+    last, wrong = index * L.MESSAGE_SIZE + L.LAST_COUNTER, index * L.MESSAGE_SIZE + L.WRONG
+    modulo = 1 << trust.counter.length
+    expected = f"m[{last}] & {modulo - 1}"
+    out += [
+        f"{tab}k = {raw_expression(trust.counter)}  # {trust.counter.name}",
+        f"{tab}if m[{last}] == 0 or k == {expected}:",
+        f"{tab}    if m[{wrong}] > 0:",
+        f"{tab}        m[{wrong}] -= 1",
+        f"{tab}else:",
+        f"{tab}    c[{L.COUNTER_ERRORS}] += 1",
+        f"{tab}    if m[{wrong}] < {L.WRONG_LIMIT}:",
+        f"{tab}        m[{wrong}] += 1",
+        f"{tab}m[{last}] = k + 1",
+    ]
+
+
+def _named(message, name):
+    return next(signal for signal in message.signals if signal.name == name)
+
+
+def _pages(out, pad, plan_, message, groups, depth, have, scalings):
+    """Groups whose multiplexers up to `depth` are decided: write those that end here, branch on the others' next one."""
+    tab = "    " * pad
+    for number, group in groups:
+        if len(group.pages) == depth:
+            _group(out, pad, plan_, number, group, have, scalings)
+    deeper = defaultdict(lambda: defaultdict(list))
+    for number, group in groups:
+        if len(group.pages) > depth:
+            name, ids = group.pages[depth]
+            deeper[name][ids].append((number, group))
+    for name, sets in deeper.items():
+        multiplexer = _named(message, name)
+        variable = "xyzuvw"[depth] if depth < 3 else f"x{depth}"
+        out.append(f"{tab}{variable} = {raw_expression(multiplexer)}  # {name}")
+        need = max(have, last_byte(multiplexer))
+
+        def write(pad, members, need=need):
+            _pages(out, pad, plan_, message, members, depth + 1, need, scalings)
+
+        if all(len(ids) == 1 for ids in sets):
+            _tree(out, pad, variable, {next(iter(ids)): members for ids, members in sets.items()}, write, None)
+        else:
+            for ids, members in sorted(sets.items(), key=lambda item: sorted(item[0])):
+                out.append(f"{tab}if {_in_ranges(variable, ids)}:")
+                write(pad + 1, members)
+
+
+def _in_ranges(variable, ids):
+    """Text of the test that a multiplexer has one of `ids`, as ranges."""
+    ranges = []
+    for number in sorted(ids):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return " or ".join(f"{variable} == {a}" if a == b else f"{a} <= {variable} <= {b}" for a, b in ranges)
+
+
+def _group(out, pad, plan_, number, group, have, scalings):
+    tab = "    " * pad
+    need = max(last_byte(binding.signal) for binding in group.bindings)
+    if need > have:
+        out.append(f"{tab}if n < {need}:")
+        out.append(f"{tab}    c[{L.MALFORMED}] += 1")
+        out.append(f"{tab}else:")
+        tab += "    "
+    row = number * L.GROUP_SIZE
+    out.append(f"{tab}g[{row + L.STAMP_MS}] = now")
+    out.append(f"{tab}g[{row + L.STATUS}] = {L.FRESH}")
+    out.append(f"{tab}g[{row + L.ARRIVALS}] = (g[{row + L.ARRIVALS}] + 1) & {hex(L.MASK)}")
+    for binding in group.bindings:
+        line, scaling = signal_line(binding, slot_of(binding, plan_.profile.cells))
+        scalings[binding] = scaling
+        out.append(f"{tab}{line}  # {_caption(binding)}")
+
+
+def _caption(binding):
+    quantity, signal = binding.quantity, binding.signal
+    name = quantity.name + (f" {binding.index}" if binding.index else "")
+    unit = f", {quantity.unit}" if quantity.kind == NUMBER else ""
+    source = f"{binding.message.name}.{signal.name}"
+    if quantity.kind != NUMBER:
+        return f"{name}: {source}"
+    return f"{name}{unit}: {source}, {_decimal(signal.scale)} {signal.unit}".rstrip()
+
+
+def _decimal(value):
+    return f"{float(value):.10g}"
+

@@ -1,0 +1,123 @@
+"""From a raw value to the canonical integer: exact rational scaling in integers that stay inside [-2^30, 2^30).
+
+`plan` finds the cheapest form that gives round-half-up of the exact value for every raw value: an integer factor, a
+multiply and shift, or a division; only where none fits is the factor itself approximated, and the error says so.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+
+LIMIT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """text: expression in `v` (an unsigned raw value, or raw + 2^(n-1) where the signal is signed); error: worst
+    abs(canonical - exact) over all raw values, in canonical units."""
+
+    text: str
+    error: Fraction
+
+
+def plan(factor, offset, top, variable="v"):
+    """The Scaling of canonical = factor * v + offset for v in 0..top. Raises OverflowError where no form stays in range."""
+    wanted = factor
+    p, q = factor.numerator, factor.denominator
+    reach = max(abs(floor(offset)), abs(floor(factor * top + offset))) + 2
+    if reach >= LIMIT:
+        raise OverflowError
+    while True:
+        form = _form(p, q, offset, top, variable)
+        if form:
+            break
+        if q < 4:
+            raise OverflowError
+        near = wanted.limit_denominator(q // 2)
+        p, q = near.numerator, near.denominator
+    approximation = abs(wanted - Fraction(p, q)) * top
+    step = q * (offset + Fraction(1, 2)).denominator
+    # The exact value lies on a grid of 1 / (q * denominator of the offset): the worst rounding is the half cell nearest 1/2.
+    whole = Fraction(p, q).denominator == 1 and offset.denominator == 1
+    error = Fraction(0) if whole else min(Fraction(1, 2), Fraction(step // 2, step))
+    return Scaling(form, error + approximation)
+
+
+def _form(p, q, offset, top, v):
+    if q == 1 and offset.denominator == 1:
+        if abs(p) * top >= LIMIT:
+            return None
+        return _sum(_times(v, p), int(offset))
+    # floor(v * p / q + offset + 1/2), over one denominator: (v * p + t) / q, exactly or with t rounded down.
+    t = floor((offset + Fraction(1, 2)) * q)
+    if ((offset + Fraction(1, 2)) * q).denominator != 1:
+        d = (offset + Fraction(1, 2)).denominator
+        scale = d // _gcd(d, q)
+        p, q = p * scale, q * scale
+        t = floor((offset + Fraction(1, 2)) * q)
+    whole, rest = divmod(t, q)
+    if abs(p) * top + q < LIMIT:
+        if q & (q - 1) == 0:
+            return _sum(f"({_sum(_times(v, p), rest)} >> {q.bit_length() - 1})", whole)
+        if p > 0:
+            # v * m + c >> s equals the division for every v in 0..top when its excess stays under 1 / q.
+            for s in range(30, 0, -1):
+                m, c = -(-(p << s) // q), -(-(rest << s) // q)
+                if m * top + c < LIMIT:
+                    if (Fraction(m, 1 << s) - Fraction(p, q)) * top + Fraction(c, 1 << s) - Fraction(rest, q) < Fraction(1, q):
+                        return _sum(f"({_sum(_times(v, m), c)} >> {s})", whole)
+                    break
+        return _sum(f"({_sum(_times(v, p), rest)}) // {q}", whole)
+    return None
+
+
+def wide(factor, offset, low, high, bits, signed):
+    """For raw values of 31 or 32 bits, or products that would not fit: the value in two halves of 16 bits.
+
+    low..high: the canonical range that counts. Returns (range of the high half that can matter: first, last,
+    Scaling in `h` (high half minus first) and `l` (low half)). Raises OverflowError where even that does not fit.
+    """
+    size = Fraction(65536) * factor
+    half = 1 << (bits - 17)
+    floor_h, ceil_h = (-half, half - 1) if signed else (0, 2 * half - 1)
+    ends = sorted(((low - offset) / size, (high - offset) / size))
+    first = max(floor_h, floor(ends[0]) - 1)
+    last = min(ceil_h, floor(ends[1]) + 1)
+    if last < first:
+        raise OverflowError
+    span = last - first
+    base = offset + first * size  # canonical value of (first, 0)
+    wanted = factor
+    p, q = factor.numerator, factor.denominator
+    while True:
+        a, b = divmod(65536 * p, q)
+        t = floor((base + Fraction(1, 2)) * q)
+        whole, rest = divmod(t, q)
+        fits = span * max(abs(a), 1) + abs(whole) < LIMIT and span * b + 65535 * abs(p) + q < LIMIT
+        if fits:
+            break
+        if q < 2:
+            raise OverflowError
+        near = wanted.limit_denominator(q // 2)
+        p, q = near.numerator, near.denominator
+    small = _sum(" + ".join(x for x in (_times("h", b) if b else "", _times("l", p)) if x), rest)
+    small = f"({small}) // {q}" if q > 1 else small
+    text = _sum(f"{_times('h', a)} + {small}" if a else small, whole)
+    approximation = abs(wanted - Fraction(p, q)) * (span + 1) * 65536
+    grid = abs(base * q - floor(base * q)) / q
+    error = (Fraction(0) if q == 1 else Fraction(1, 2)) + approximation + grid
+    return first, last, Scaling(text, error)
+
+
+def _gcd(a, b):
+    while b:
+        a, b = b, a % b
+    return a
+
+
+def _times(v, k):
+    return v if k == 1 else f"{v} * {k}"
+
+
+def _sum(text, k):
+    return text if k == 0 else f"{text} + {k}" if k > 0 else f"{text} - {-k}"

@@ -1,0 +1,35 @@
+"""The core in this interpreter."""
+
+from array import array
+
+import cellwarden.engine
+from cellwarden.core import layout as L
+
+from .base import RECORDS, Engine, event_capacity
+
+
+class PythonEngine(Engine):
+    name = "python"
+
+    def __init__(self, image):
+        super().__init__(image)
+        self.core = cellwarden.engine.Engine(image, event_capacity(image.params))
+        self._ring = self.core.ring(RECORDS)
+        self.ring = self._ring[0]
+        self._event = array("i", bytes(4 * L.EVENT_SIZE))
+
+    def _drain(self, n):
+        self.core.drain(self._ring, n)
+        self._take()
+
+    def _advance(self, t_ms):
+        self.core.advance(t_ms)
+        self._take()
+
+    def _take(self):
+        while self.core.take(self._event):
+            self._add(self._event)
+        assert not self.core.events[L.E_LOST], "the event ring overran"
+
+    def _finish(self):
+        return self.core.state.tobytes()

@@ -1,0 +1,80 @@
+"""Runs on MicroPython: reads frame records from a stream, feeds the core, prints events and the state.
+
+    micropython runner.py IMAGE_FOLDER [STREAM]
+
+The stream is blocks of int32 n and then n records; n = -1 is followed by a time to advance to; n = 0 ends it.
+Lines printed: `E t rule before level where value`, then `S state-as-hex`. With `--lock` the heap is locked while a
+block is judged, so that any allocation ends the run with a MemoryError.
+"""
+
+import binascii
+import sys
+from array import array
+
+import micropython
+
+RECORDS = 128  # as engines/base.py
+
+
+
+class _Image:
+    """An image unpacked into a folder."""
+
+    def __init__(self, folder):
+        with open(folder + "/params.bin", "rb") as file:
+            self.params = array("i", file.read())
+        space = {"__name__": "decoder"}
+        with open(folder + "/decoder.py") as file:
+            exec(file.read(), space)
+        self.drain = space["drain"]
+
+
+def run(folder, stream, locked=False, write=print):
+    from cellwarden.core import layout as L
+    from cellwarden.engine import Engine, byte_view
+
+    image = _Image(folder)
+    engine = Engine(image, RECORDS * image.params[L.P_RULES] * 6)
+    record = array("i", bytes(4 * L.EVENT_SIZE))
+    head = array("i", [0])
+    head_bytes = byte_view(head)
+    ring = engine.ring(RECORDS)
+    ring_bytes = memoryview(ring[0])
+    size = engine.record_bytes
+    while True:
+        _fill(stream, head_bytes, 4)
+        n = head[0]
+        if n == 0:
+            break
+        if n < 0:
+            _fill(stream, head_bytes, 4)
+            if locked:
+                micropython.heap_lock()
+            engine.advance(head[0])
+        else:
+            _fill(stream, ring_bytes, n * size)
+            if locked:
+                micropython.heap_lock()
+            engine.drain(ring, n)
+        if locked:
+            micropython.heap_unlock()
+        while engine.take(record):
+            write("E " + " ".join(str(value) for value in record))
+        if engine.events[L.E_LOST]:
+            raise RuntimeError("the event ring overran")
+    write("S " + binascii.hexlify(bytes(engine.state)).decode())
+
+
+def _fill(stream, buffer, count):
+    done = 0
+    view = memoryview(buffer)
+    while done < count:
+        got = stream.readinto(view[done:count])
+        if not got:
+            raise EOFError("the frame stream ended early")
+        done += got
+
+
+if __name__ == "__main__":
+    words = [word for word in sys.argv[1:] if word != "--lock"]
+    run(words[0], open(words[1], "rb") if len(words) > 1 else sys.stdin.buffer, "--lock" in sys.argv)

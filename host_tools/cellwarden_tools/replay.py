@@ -1,0 +1,144 @@
+"""A recorded log through the core of one vehicle image."""
+
+import hashlib
+from array import array
+from collections import Counter
+
+from cellwarden.core import layout as L
+
+from .compiler.rule_table import physical
+from .errors import InputError
+
+LEVELS = ("fine", "level 1", "level 2", "level 3")
+
+
+class Replay:
+    """Feed one log to one engine; iterate for events as dicts, then read `end`.
+
+    image: Image; log: a reader's Log; channels: {name in the log: name in the profile}, for logs that name them otherwise
+    """
+
+    def __init__(self, image, log, engine, channels=None, tick=None):
+        self.image, self.log, self.engine = image, log, engine
+        self.buses = image.names["buses"]
+        self.channels = channels or {}
+        self.first_us = self.last_us = None
+        self.tick = tick or (lambda: None)
+        self.fed = 0
+        self.seen_ids = Counter()
+        self.seen_channels = Counter()
+        self.other_channel = 0
+        self.end = None
+
+    def _bus_numbers(self):
+        """Channel name -> bus number, or None for a channel the profile does not watch; looked up once a name."""
+        known = {}
+
+        def number(channel):
+            if channel not in known:
+                name = self.channels.get(channel, channel)
+                if name in self.buses:
+                    known[channel] = self.buses.index(name)
+                else:
+                    known[channel] = self.buses.index(None) if None in self.buses else None
+            return known[channel]
+
+        return number
+
+    def __iter__(self):
+        engine, number = self.engine, self._bus_numbers()
+        feed, events = engine.feed, engine.events
+        channel = bus = None
+        fed = 0
+        t_us = None
+        for t_us, name, can_id, data in self.log:
+            if name != channel or bus is None:
+                channel, bus = name, number(name)
+                self.seen_channels[name] += 1
+                if bus is None:
+                    self.other_channel += 1
+                    continue
+            if fed == 0:
+                self.first_us = t_us
+            elif fed < 4096:
+                self.seen_ids[can_id] += 1
+            fed += 1
+            self.last_us = t_us
+            feed(t_us, bus, can_id, data)
+            if events:
+                yield from self._events()
+            if not fed & 0x3FFF:
+                self.tick()
+        self.fed = fed
+        if fed == 0:
+            raise self._nothing()
+        state = engine.finish()
+        yield from self._events()
+        self.end = self._end(state)
+
+    def _events(self):
+        rules = self.image.names["rules"]
+        for event in self.engine.events:
+            rule = rules[event.rule]
+            value, unit = physical(event.value, rule["unit"])
+            kind = "clear" if event.level == 0 else "raise" if event.before == 0 else "change"
+            yield {
+                "t": event.t_ms / 1000, "event": kind, "rule": rule["name"], "level": event.level, "before": event.before,
+                "where": event.where, "value": value, "unit": unit, "gb_bit": rule["gb_bit"],
+            }  # fmt: skip
+        self.engine.events.clear()
+
+    def _nothing(self):
+        account = self.log.account
+        channels = ", ".join(f"`{c}`" for c in self.seen_channels)
+        if self.other_channel:
+            wanted = ", ".join(f"`{c}`" for c in self.buses)
+            return InputError(
+                self.log.path, f"no frame on channel {wanted}; the log has {channels}", "the channels of the profile",
+                f"say --channel {next(iter(self.seen_channels))}={self.buses[0]}",
+            )  # fmt: skip
+        left_out = ", ".join(f"{n} {reason}" for reason, n in (account.skipped + account.rejected).items())
+        return InputError(self.log.path, f"no frame to replay ({left_out or 'nothing in it'})", "received data frames")
+
+    def _end(self, state_bytes):
+        state = array("i", state_bytes)
+        if state[L.FRAMES] == 0:
+            ids = ", ".join(_id(i) for i, _ in self.seen_ids.most_common(3))
+            wanted = ", ".join(_id(i) for _, _, i in self.image.names["messages"][:3])
+            raise InputError(
+                self.log.path,
+                f"is a log of another vehicle: none of its {self.fed} frames (such as {ids}) is one that {self.image.names['vehicle']} sends",
+                f"identifiers such as {wanted}",
+                "choose the profile of the vehicle that was logged",
+            )
+        account = self.log.account
+        header = self.image.params
+        sizes = L.state_sizes(header)
+        groups = state[sum(sizes[:2]) : sum(sizes[:3])]
+        never = [
+            self.image.names["groups"][i] for i in range(sizes[2] // L.GROUP_SIZE)
+            if groups[i * L.GROUP_SIZE + L.STATUS] == L.NEVER
+        ]  # fmt: skip
+        features = state[sum(sizes[:5]) : sum(sizes[:6])]
+        skipped = dict(account.skipped)
+        if self.other_channel:
+            skipped["other channel"] = self.other_channel
+        return {
+            "event": "end", "frames": self.fed, "rejected": dict(account.rejected), "skipped": skipped,
+            "total": account.total, "cut": account.cut, "known_frames": state[L.FRAMES], "scans": state[L.SCANS],
+            "first": self.first_us / 1e6, "last": self.last_us / 1e6,
+            "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
+            "verdict": LEVELS[state[L.LEVEL]] if state[L.KNOWN] or state[L.LEVEL] else "not yet known",
+            "never_received": never, "gb_flags": state[L.FLAGS],
+            "malformed": state[L.MALFORMED], "checksum_errors": state[L.CHECKSUM_ERRORS],
+            "counter_errors": state[L.COUNTER_ERRORS], "time_backward": state[L.TIME_BACKWARD],
+            "cells_valid": features[L.F_CELLS_VALID * L.FEATURE_SIZE], "cells_lost": features[L.F_CELLS_LOST * L.FEATURE_SIZE],
+            "probes_valid": features[L.F_PROBES_VALID * L.FEATURE_SIZE],
+            "probes_lost": features[L.F_PROBES_LOST * L.FEATURE_SIZE],
+            "engine": self.engine.name, "image_sha256": self.image.sha256,
+            "state_sha256": hashlib.sha256(state_bytes).hexdigest(),
+        }  # fmt: skip
+
+
+def _id(can_id):
+    return f"0x{can_id & ~L.EXT:08X}" if can_id & L.EXT else f"0x{can_id:03X}"
