@@ -9,9 +9,6 @@ from cellwarden.core import layout as L
 from .compiler.rule_table import physical
 from .errors import InputError
 
-LEVELS = ("fine", "level 1", "level 2", "level 3")
-
-
 class Replay:
     """Feed one log to one engine; iterate for events as dicts, then read `end`.
 
@@ -115,10 +112,9 @@ class Replay:
         header = self.image.params
         sizes = L.state_sizes(header)
         groups = state[sum(sizes[:2]) : sum(sizes[:3])]
-        never = [
-            self.image.names["groups"][i] for i in range(sizes[2] // L.GROUP_SIZE)
-            if groups[i * L.GROUP_SIZE + L.STATUS] == L.NEVER
-        ]  # fmt: skip
+        by_status = {L.NEVER: [], L.FRESH: [], L.STALE: []}
+        for i, name in enumerate(self.image.names["groups"]):
+            by_status[groups[i * L.GROUP_SIZE + L.STATUS]].append(name)
         features = state[sum(sizes[:5]) : sum(sizes[:6])]
         skipped = dict(account.skipped)
         if self.other_channel:
@@ -128,8 +124,8 @@ class Replay:
             "total": account.total, "cut": account.cut, "known_frames": state[L.FRAMES], "scans": state[L.SCANS],
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
-            "verdict": LEVELS[state[L.LEVEL]] if state[L.KNOWN] or state[L.LEVEL] else "not yet known",
-            "never_received": never, "gb_flags": state[L.FLAGS],
+            "verdict": _verdict(state), "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
+            "gb_flags": state[L.FLAGS],
             "malformed": state[L.MALFORMED], "checksum_errors": state[L.CHECKSUM_ERRORS],
             "counter_errors": state[L.COUNTER_ERRORS], "time_backward": state[L.TIME_BACKWARD],
             "cells_valid": features[L.F_CELLS_VALID * L.FEATURE_SIZE], "cells_lost": features[L.F_CELLS_LOST * L.FEATURE_SIZE],
@@ -138,6 +134,15 @@ class Replay:
             "engine": self.engine.name, "image_sha256": self.image.sha256,
             "state_sha256": hashlib.sha256(state_bytes).hexdigest(),
         }  # fmt: skip
+
+
+def _verdict(state):
+    """The last scan's verdict; "fine" only where everything needed has been seen and still comes."""
+    if state[L.LEVEL]:
+        return f"level {state[L.LEVEL]}"
+    if not state[L.KNOWN]:
+        return "not yet known"
+    return "unknown, messages are lost" if state[L.LOST] else "fine"
 
 
 def _id(can_id):

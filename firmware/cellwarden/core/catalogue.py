@@ -88,7 +88,7 @@ ROWS = (
         NO, 16, 2, (), "state", ("hvil",), "HAZARDS A; GB/T 32960.3 flag 16"),
     ("bms_alarm", L.F_BMS_LEVEL, ABOVE,
         (1, 2, 3), (200, 200, 200), (BY, 1), 1000,
-        NO, NO, 2, (), "level", ("bms_level",), "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
+        NO, NO, 2, (), "level", ("bms_level|bms_flag_9|bms_flag_12|bms_flag_13|bms_flag_14|bms_flag_15|bms_flag_17",), "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
 )  # fmt: skip
 
 COLUMNS = (

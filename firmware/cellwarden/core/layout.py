@@ -43,10 +43,11 @@ MAX_LEVEL = 13  # highest level since the start
 KNOWN = 14  # 0: not yet known, 1: a first full set of values has been seen
 FLAGS = 15  # general alarm flags, GB/T 32960.3 tables 18 / 24
 WAITING = 16  # messages (or pages of one) not yet received
-AGE_MS = 17  # time since the start, saturated
-QUIET_MS = 18  # how long the current has been small and steady
-ANCHOR_MA = 19  # the current when that began
-CLOCK_SIZE = 20
+LOST = 17  # messages (or pages) that came and are now overdue or not trusted
+AGE_MS = 18  # time since the start, saturated
+QUIET_MS = 19  # how long the current has been small and steady
+ANCHOR_MA = 20  # the current when that began
+CLOCK_SIZE = 21
 
 # messages: a row a message in use
 LAST_COUNTER = 0  # the last counter + 1; 0 = none yet
@@ -159,7 +160,8 @@ P_OVERCHARGE_MV = 19
 P_OVERCHARGE_PERMILLE = 20
 P_INFLOW_MA = 21  # charge flows in from this current on
 P_HAS_INSULATION_VALID = 22
-HEADER_SIZE = 23
+P_HAS_BMS_LEVEL = 23
+HEADER_SIZE = 24
 
 # group table: a row a group
 P_DEADLINE_MS = 0

@@ -7,8 +7,8 @@ _MASK = const(0x3FFFFFFF)
 _NA = const(-0x3FFFFFFF - 1)
 _HIGH = const(0x10000)  # above every cell voltage in mV
 
-_QUIET_MS = const(18)
-_ANCHOR_MA = const(19)
+_QUIET_MS = const(19)
+_ANCHOR_MA = const(20)
 
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
@@ -77,6 +77,7 @@ _P_OVERCHARGE_MV = const(19)
 _P_OVERCHARGE_PERMILLE = const(20)
 _P_INFLOW_MA = const(21)
 _P_HAS_INSULATION_VALID = const(22)
+_P_HAS_BMS_LEVEL = const(23)
 
 _CLASS_B_MV = const(60000)  # GB 18384: under 60 V DC a circuit is not class B, and a quotient by it says nothing
 _BINS = const(64)
@@ -359,11 +360,17 @@ def measure_pack(header, signals, features) -> int:
     at = _F_BMS_LEVEL * _FEATURE_SIZE
     level = s[_BMS_LEVEL]
     level = (level & _MASK) + (level >> 30 & 1) * _NA
-    for i in range(6):
-        if s[_BMS_FLAG_9 + i] == 1 and level < 1:
+    slot = _BMS_LEVEL
+    for i in range(_BMS_FLAG_9, _SCALARS):
+        flag = s[i]
+        if flag == 1 and level < 1:
             level = 1
+            slot = i
+        elif flag == 0 and level == _NA and not p[_P_HAS_BMS_LEVEL]:
+            level = 0
+            slot = i
     f[at + _VALUE] = level
-    f[at + _SLOT] = _BMS_LEVEL
+    f[at + _SLOT] = slot
     f[at + _COMPLETE] = 1
 
     f[_F_CHARGING * _FEATURE_SIZE] = s[_CHARGING]

@@ -17,7 +17,8 @@ _SCANS = const(4)
 _TIME_BACKWARD = const(10)
 _KNOWN = const(14)
 _WAITING = const(16)
-_AGE_MS = const(17)
+_LOST = const(17)
+_AGE_MS = const(18)
 _WRONG = const(1)
 _MESSAGE_SIZE = const(2)
 _WRONG_LIMIT = const(5)
@@ -50,6 +51,7 @@ def expire(clock, messages, groups, signals, header, group_table, members) -> in
     m = ptr32(members)
     fresh = 0
     waiting = 0
+    lost = 0
     row = 0
     at = 0
     for _ in range(ptr32(header)[_P_GROUPS]):
@@ -61,13 +63,17 @@ def expire(clock, messages, groups, signals, header, group_table, members) -> in
                 first = p[at + _P_FIRST_MEMBER]
                 for i in range(first, first + p[at + _P_MEMBER_COUNT]):
                     s[m[i]] = _NA
+                lost += 1
             else:
                 fresh += 1
         elif status == _NEVER:
             waiting += 1
+        else:
+            lost += 1
         row += _GROUP_SIZE
         at += _GROUP_TABLE_SIZE
     ptr32(clock)[_WAITING] = waiting
+    ptr32(clock)[_LOST] = lost
     return fresh
 
 

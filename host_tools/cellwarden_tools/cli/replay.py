@@ -105,9 +105,11 @@ def _table(image, path, rows, end, show):
         console.print(f"inactive: {', '.join(inactive)}", soft_wrap=True)
     if end["never_received"]:
         console.print(f"never received: {', '.join(end['never_received'])}", style="yellow", soft_wrap=True)
+    if end["lost"]:
+        console.print(f"no longer received at the end: {', '.join(end['lost'])}", style="yellow", soft_wrap=True)
     style = {0: "green", 1: "yellow", 2: "dark_orange", 3: "bold red"}[end["max_level"]]
     verdict = end["verdict"] if end["max_level"] == end["level"] else f"{end['verdict']} at the end, level {end['max_level']} at worst"
-    console.print(f"verdict: {verdict}", style=style if end["verdict"] != "not yet known" else "yellow")
+    console.print(f"verdict: {verdict}", style="yellow" if style == "green" and end["verdict"] != "fine" else style)
     console.print(f"state sha256 {end['state_sha256']}", style="dim", soft_wrap=True)
 
 

@@ -181,6 +181,7 @@ def _params(profile, plan, rules):
     header[L.P_OVERCHARGE_PERMILLE] = 1000
     header[L.P_INFLOW_MA] = catalogue.INFLOW_MA
     header[L.P_HAS_INSULATION_VALID] = int("insulation_valid" in have)
+    header[L.P_HAS_BMS_LEVEL] = int("bms_level" in have)
     table = [value for rule in rules for value in table_row(rule)]
     crc = [value for kind in plan.crc_kinds for value in crc8_table(KINDS[kind][0])]
     return array("i", header + group_table + members + owners + table + crc)
