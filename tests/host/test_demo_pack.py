@@ -40,7 +40,9 @@ def test_signals_that_can_come_together_share_no_bit(database):
             taken = set()
             for signal in message.signals:
                 if signal.multiplexer_ids is None or page in signal.multiplexer_ids:
-                    assert not taken & bits(signal), f"{message.name}.{signal.name} overwrites a neighbour on page {page}"
+                    assert not taken & bits(signal), (
+                        f"{message.name}.{signal.name} overwrites a neighbour on page {page}"
+                    )
                     taken |= bits(signal)
             assert max(taken) < 8 * message.length
 
@@ -99,6 +101,11 @@ def test_the_dbc_exercises_both_byte_orders_a_sign_and_a_29_bit_id(database):
 
 def test_each_quantity_has_its_unit(database):
     known = signals(database)
-    units = {"PackStatus.Voltage": "V", "PackStatus.Current": "A", "PackStatus.SOC": "%", "Insulation.Resistance": "kohm"}
+    units = {
+        "PackStatus.Voltage": "V",
+        "PackStatus.Current": "A",
+        "PackStatus.SOC": "%",
+        "Insulation.Resistance": "kohm",
+    }
     units |= {f"Cells.Cell{n}": "V" for n in range(1, 97)} | {f"Temps.Probe{n}": "degC" for n in range(1, 25)}
     assert {name: known[name].unit for name in units} == units

@@ -11,16 +11,22 @@ AC, DC = 1, 2
 
 
 class Drive:
-    """Town and country: to a speed, along for a while, to the next one."""
+    """Town and country: to a speed, along for a while, to the next one; or as the scenario's speed_kmh says."""
 
     def __init__(self, pack, scenario, rng):
         self.pack, self.rng = pack, rng
+        self.told = list(scenario["speed_kmh"])
         self.speed_ms, self.aim_ms, self.until_s, self.grade_n = 0.0, 0.0, 5.0, 0.0
         self.states = {"vehicle_state": 1, "contactors": 1, "gear": DRIVE}
 
     def step(self, t_s, dt_s):
         pack, rng = self.pack, self.rng
-        if t_s >= self.until_s:
+        if self.told:
+            while len(self.told) > 1 and self.told[1][0] <= t_s:
+                self.told.pop(0)
+            if self.told[0][0] <= t_s:
+                self.aim_ms = self.told[0][1] / 3.6
+        elif t_s >= self.until_s:
             self.aim_ms = SPEEDS_KMH[rng.randrange(len(SPEEDS_KMH))] / 3.6
             self.until_s = t_s + 15 + 30 * rng.random()
             self.grade_n = MASS_KG * 9.81 * 0.015 * (2 * rng.random() - 1)

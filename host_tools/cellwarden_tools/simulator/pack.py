@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from ..errors import InputError, did_you_mean
 from .driver import DRIVERS
+from .scenarios import is_point
 
 STEP_MS = 100
 CAPACITY_AH = 150
@@ -16,6 +17,8 @@ CAPACITY_AH = 150
 OCV_MV = {
     "nmc": (3000, 3390, 3470, 3560, 3610, 3650, 3700, 3780, 3880, 3980, 4080, 4190),
     "lfp": (2800, 3150, 3200, 3245, 3265, 3280, 3288, 3295, 3315, 3325, 3330, 3390),
+    "lto": (1800, 2050, 2120, 2180, 2210, 2240, 2270, 2310, 2360, 2420, 2500, 2690),
+    "lmo": (3000, 3500, 3650, 3790, 3850, 3890, 3930, 3970, 4010, 4050, 4100, 4190),
 }
 _OCV_AT = (0, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 
@@ -113,6 +116,7 @@ class Pack:
         self.noise = [_bell(rng) for _ in range(1024 + cells + probes)]
         self.rng = rng
         self.tell(**_CONSTANT, cell_count=cells, probe_count=probes)
+        self.rest = list(self.values)
         self.current_ma = 0.0
         self.driver = DRIVERS[scenario["mode"]](self, scenario, rng)
         self.faults = [Fault(fault, self, where) for fault in scenario["fault"]]
@@ -137,6 +141,9 @@ class Pack:
         dt_s, t_s = STEP_MS / 1000, self.steps * STEP_MS / 1000
         values = self.values
         self.steps += 1
+        for fault in self.faults:
+            if fault.slot is not None:
+                values[fault.slot] = self.rest[fault.slot]
         self.driver.step(t_s, dt_s)
         for fault in self.faults:
             if fault.name == "pack_current":
@@ -232,11 +239,11 @@ class Fault:
         self.adds = keys[1] in fault
         self.whole = unit in ("state", "level")
         path = fault[keys[self.adds]]
-        if not isinstance(path, list) or not all(_is_point(point) for point in path):
+        if not isinstance(path, list) or not all(is_point(point) for point in path):
             raise InputError(where, f"the path of {name} is {path!r}", "[[second, value], ...]")
         ends = [fault["ends_s"]] if "ends_s" in fault else []
         seconds = [fault.get("starts_s"), *(point[0] for point in path), *ends]
-        if not _is_point([seconds[0], seconds[-1]]) or seconds != sorted(seconds):
+        if not is_point([seconds[0], seconds[-1]]) or seconds != sorted(seconds):
             raise InputError(where, f"the times of the fault of {name} are {seconds}", "numbers in rising order")
         values = [None, *(point[1] for point in path), None]
         self.points = list(zip(seconds, values, strict=False))
@@ -255,10 +262,6 @@ class Fault:
         a, b = base if v1 is None else v1, base if v2 is None else v2
         value = a if self.whole else a + (b - a) * (t_s - t1) / (t2 - t1) if t2 > t1 else b
         return healthy + value if self.adds else value
-
-
-def _is_point(point):
-    return isinstance(point, list) and len(point) == 2 and all(type(x) in (int, float) for x in point)
 
 
 def _per_permille(curve_mv):

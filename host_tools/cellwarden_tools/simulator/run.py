@@ -35,5 +35,7 @@ def build(scenario, profile, seed):
     """(Pack, Traffic) of a loaded scenario and profile."""
     # Seeding by text is the same on every machine and every release of Python.
     streams = [random.Random(f"{scenario['name']} {seed} {part}") for part in ("pack", "bus")]
-    pack = Pack(profile.cells, profile.probes, profile.chemistry, scenario, streams[0])
+    # A vehicle that sends no single probe still has a temperature.
+    cells, probes = profile.vehicle["cells"], profile.vehicle["probes"] or 1
+    pack = Pack(cells, probes, profile.chemistry, scenario, streams[0])
     return pack, Traffic(profile, pack, streams[1])

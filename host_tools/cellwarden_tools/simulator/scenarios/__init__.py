@@ -6,6 +6,7 @@
     chemistry    = "nmc"                    # only where the figures below hold for one
     soc_permille = 700
     ambient_ddegc = 220
+    speed_kmh    = [[0, 50], [60, 100]]     # drive: from this second on to this speed; without: as the seed has it
 
     [[fault]]
     quantity = "cell_voltage"               # a canonical quantity of the profile
@@ -30,7 +31,7 @@ from pathlib import Path
 
 from ...errors import InputError, did_you_mean
 
-_DEFAULTS = {"fault": [], "expect": [], "may": [], "soc_permille": 700, "ambient_ddegc": 220, "charge_a": 100}
+_DEFAULTS = {"fault": [], "expect": [], "may": [], "speed_kmh": [], "soc_permille": 700, "ambient_ddegc": 220, "charge_a": 100}
 _NUMBER = (int, float)
 _KEYS = {
     "title": str,
@@ -40,12 +41,18 @@ _KEYS = {
     "soc_permille": _NUMBER,
     "ambient_ddegc": _NUMBER,
     "charge_a": _NUMBER,
+    "speed_kmh": list,
     "fault": list,
     "expect": list,
     "may": list,
 }
 _NEEDED = ("title", "mode", "minutes")
 _MODES = ("drive", "cruise", "charge", "park")
+
+
+def is_point(point):
+    """Whether it is [second, value]."""
+    return isinstance(point, list) and len(point) == 2 and all(type(x) in (int, float) for x in point)
 
 
 def names():
@@ -80,4 +87,6 @@ def load(name):
         raise InputError(path, f"mode `{told['mode']}`{did_you_mean(told['mode'], _MODES)}", ", ".join(_MODES))
     if not all(isinstance(fault, dict) for fault in told.get("fault", [])):
         raise InputError(path, "`fault` is no table", "[[fault]] with keys under it")
+    if not all(is_point(point) for point in told.get("speed_kmh", [])):
+        raise InputError(path, f"speed_kmh = {told['speed_kmh']!r}", "[[second, km/h], ...]")
     return _DEFAULTS | told | {"name": path.name.removesuffix(".toml"), "where": str(path)}
