@@ -74,7 +74,7 @@ def _tables(made, output, show):
     for rule in made.rules:
         limits = ["" if x is None else f"{physical(x, rule.unit)[0]:g}" for x in rule.limits]
         state = "active" if rule.active else "inactive"
-        table.add_row(rule.name, state, *limits, PHYSICAL[rule.unit][1], ", ".join(x.replace("|", " or ") for x in rule.lacks))
+        table.add_row(rule.name, state, *limits, PHYSICAL[rule.unit][1], ", ".join(rule.lacks))
     console.print(table)
     active = sum(rule.active for rule in made.rules)
     console.print(f"{output}: {made.profile.name}, {active} of {len(made.rules)} rules active, sha256 {made.image.sha256[:16]}…")

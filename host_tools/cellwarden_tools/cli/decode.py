@@ -1,8 +1,69 @@
 """`cellwarden decode`: a log's signals as a table."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 
-def decode():
-    """Write a log's signals as CSV, JSON lines or Parquet."""
-    raise typer.Exit(2)
+def decode(
+    log: Annotated[str, typer.Argument(help="A recorded log; - is standard input.")],
+    dbc: Annotated[list[str] | None, typer.Option(help="A DBC, or CHANNEL=DBC for one bus; may be repeated.")] = None,
+    profile: Annotated[Path | None, typer.Option("-p", "--profile", help="A vehicle profile: canonical quantities.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help=".csv, .jsonl or .parquet; default: stdout.")] = None,
+    format: Annotated[str | None, typer.Option(help="The log's format, where its name does not tell.")] = None,
+    include_tx: Annotated[bool, typer.Option(help="Take frames too that the log marks as sent by the tester.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines instead of CSV.")] = False,
+):
+    """Write a log's signals as CSV, JSON lines or Parquet: one row a signal."""
+    from ..decode import DbcRows, ProfileRows, nothing_known
+    from ..errors import InputError
+    from ..readers import open_log
+    from ..table_writers import open_table
+    from . import show
+
+    if bool(dbc) == bool(profile):
+        raise InputError("decode", "give either --dbc or -p", "--dbc FILE.dbc or -p PROFILE.toml")
+    if profile:
+        from ..compiler.image import compile_profile
+
+        compiled = compile_profile(profile)
+        for warning in compiled.warnings:
+            show.message(f"warning: {warning}")
+        databases, what = None, compiled.profile.name
+    else:
+        databases = _databases(dbc)
+        what = ", ".join(database.path.name for database in databases.values())
+    reader = open_log(log, format=format, include_tx=include_tx)
+    rows = ProfileRows(reader, compiled) if profile else DbcRows(reader, databases)
+    count = 0
+    with show.progress(reader, quiet=output is None) as update, open_table(output, rows.columns, json) as table:
+        for count, row in enumerate(rows, 1):
+            table.write(row)
+            if not count & 0x3FFF:
+                update()
+        if not rows.known:
+            raise nothing_known(rows, log, what)
+    account = reader.account
+    show.message(
+        f"{log}: {rows.known} of {account.frames} frames decoded, {count} values"
+        + "".join(f", {n} {reason}" for reason, n in (account.skipped + account.rejected).items())
+    )
+    if account.cut:
+        show.message(f"{log}: the log is cut: {account.cut}")
+
+
+def _databases(texts):
+    """{channel or None: Database} of `FILE` and `CHANNEL=FILE`."""
+    from ..compiler.dbc import load
+    from . import show
+
+    databases = {}
+    for text in texts:
+        channel, found, path = text.partition("=")
+        database = load(path if found else text)
+        for finding in database.findings:
+            if finding.code not in ("overlap", "overrun"):
+                show.message(f"warning: {database.path}:{finding.line}: {finding.text}")
+        databases[channel if found else None] = database
+    return databases

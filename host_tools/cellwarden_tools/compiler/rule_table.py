@@ -55,7 +55,10 @@ def rules_of(profile):
         clear_ms = _time(profile, name, "clear_s", given["clear_s"]) if "clear_s" in given else row["clear_ms"]
         clear_at = _clear_at(profile, name, row, limits, given)
         _check(profile, name, row, limits, clear_at, above)
-        lacks = tuple(need for need in row["needs"] if not any(q in have for q in need.split("|")))
+        # Of alternatives the first two are enough to tell what is meant.
+        lacks = tuple(
+            " or ".join(need.split("|")[:2]) for need in row["needs"] if not any(q in have for q in need.split("|"))
+        )
         if name == "pack_undervoltage" and lacks == ("contactors",) and "vehicle_state" in have:
             # Without the contactors' own state the vehicle must be on: then they are closed.
             row["gate"], lacks = L.F_VEHICLE_ON, ()
