@@ -1,0 +1,68 @@
+# Every target works on a fresh machine with Python 3.11+: it makes .venv and installs what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := build/demo
+WASM := build/npm/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-quick lint picture clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a fault, replay them
+	@mkdir -p $(DEMO)
+	@echo "1. compile: profile + DBC -> vehicle image"
+	@$(BIN)/cellwarden compile dbc/demo_pack.toml -o $(DEMO)/demo_pack.cwi
+	@echo "2. simulate: twenty minutes on the road, with a fault"
+	@$(BIN)/cellwarden simulate demo -o $(DEMO)/demo.log
+	@echo
+	@echo "3. replay: the log through the detection core"
+	@$(BIN)/cellwarden replay $(DEMO)/demo.log -p $(DEMO)/demo_pack.cwi
+	@echo
+	@echo "Next, with a log of your own:"
+	@echo "  $(BIN)/cellwarden lint YOUR.dbc                            what the DBC lacks for this use"
+	@echo "  $(BIN)/cellwarden decode YOUR.log --dbc YOUR.dbc           every signal, as CSV"
+	@echo "  cp dbc/demo_pack.toml yours.toml                         then map your signals in it (docs/profile.md)"
+	@echo "  $(BIN)/cellwarden replay YOUR.log -p yours.toml            the alarms"
+
+test: .venv/.test $(WASM) lint ## Run the checks and all tests, with coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q --cov --cov-report= tests
+	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=100 --show-missing --skip-covered
+	$(BIN)/coverage report --fail-under=90 --skip-covered | tail -n 40
+
+test-quick: .venv/.test ## Run the tests of core and host only
+	$(BIN)/python -m pytest -n 2 -q tests/core tests/host
+
+lint: .venv/.test ## Ruff, and the integer-only check of the detection core
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tests/core/integer_check.py firmware/cellwarden/core
+
+picture: .venv/.test ## Draw docs/replay.svg, the README's picture, from a replay of the demonstration
+	$(BIN)/python docs/make_picture.py
+
+clean: ## Remove the environment and everything built
+	rm -rf .venv build dist .pytest_cache .hypothesis .ruff_cache .coverage*
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is older than 3.11; say make PYTHON=python3.11 (or newer)" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "make: python3-venv is missing: apt-get install python3-venv" >&2; exit 2; }
+	@touch $@
+
+.venv/.demo: .venv/.made pyproject.toml
+	@echo "installing into .venv (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.test: .venv/.made pyproject.toml
+	@echo "installing into .venv (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	@touch $@ .venv/.demo
+
+# A 32-bit MicroPython for the device tests; without it they are skipped and say so.
+$(WASM): .venv/.test
+	@$(BIN)/python -m cellwarden_tools.engines.fetch_wasm build/npm || true
+	@mkdir -p $(@D) && touch $@
