@@ -365,7 +365,7 @@ def judged(messages):
     return run
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_pack_stays_inside_every_limit(judged, name, seed):
     assert judged(name, seed).events == []
@@ -373,19 +373,13 @@ def test_a_healthy_pack_stays_inside_every_limit(judged, name, seed):
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", FAULTY)
-def test_a_fault_crosses_exactly_the_limits_it_promises(judged, name, seed):
+def test_a_fault_crosses_exactly_the_limits_it_promises_where_and_when(judged, name, seed):
     told, oracle = scenarios.load(name), judged(name, seed)
     highest = defaultdict(int)
     for _, rule, level, _ in oracle.events:
         highest[rule] = max(highest[rule], level)
     assert highest == {expect["rule"]: expect["level"] for expect in told["expect"]}
     assert oracle.events[0][0] >= min(fault["starts_s"] for fault in told["fault"]), "raised before the fault began"
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", FAULTY)
-def test_a_fault_crosses_its_limits_where_and_when_it_promises(judged, name, seed):
-    told, oracle = scenarios.load(name), judged(name, seed)
     for expect in told["expect"]:
         rule = expect["rule"]
         raised = {}

@@ -1,6 +1,6 @@
 """`cellwarden simulate`: a pack that misbehaves on request."""
 
-import json
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +21,10 @@ def simulate(
 ):
     """Write the log of a simulated pack, healthy or with a fault."""
     from ..simulator import scenarios
+    from . import show
 
     if list_:
-        return _say([scenarios.load(name) for name in scenarios.names()], as_json)
+        return _list([scenarios.load(name) for name in scenarios.names()], as_json)
     if scenario is None:
         raise InputError("simulate", "no scenario is named", ", ".join(scenarios.names()))
     if output is None:
@@ -36,54 +37,42 @@ def simulate(
     told = scenarios.load(scenario)
     frames = frames_of(scenario, profile or DEMO_PROFILE, seed, minutes)
     count = t_us = 0
-    with _progress(told["minutes"] if minutes is None else minutes) as progress, open_writer(output) as writer:
+    with _progress(told["minutes"] if minutes is None else minutes) as update, open_writer(output) as log:
         for count, (t_us, channel, can_id, data) in enumerate(frames, 1):
-            writer.write(t_us, channel, can_id, data, fd=len(data) > 8)
+            log.write(t_us, channel, can_id, data, fd=len(data) > 8)
             if not count & 0xFFF:
-                progress(t_us)
+                update(t_us)
     if as_json:
-        done = {"scenario": told["name"], "seed": seed, "log": str(output), "frames": count, "last": t_us / 1e6}
-        print(json.dumps(done))
+        show.json_line(
+            {"scenario": told["name"], "seed": seed, "log": str(output), "frames": count, "last": t_us / 1_000_000}
+        )
     else:
-        print(f"{output}: {count} frames, {t_us / 1e6:.1f} s of {told['name']}, seed {seed}", file=sys.stderr)
+        show.message(f"{output}: {count} frames, {t_us / 1_000_000:.1f} s of {told['name']}, seed {seed}")
 
 
-def _say(known, as_json):
+def _list(known, as_json):
+    from . import show
+
     if as_json:
         for told in known:
-            keys = ("name", "title", "mode", "minutes", "expect", "may")
-            print(json.dumps({key: told[key] for key in keys}))
+            show.json_line({key: told[key] for key in ("name", "title", "mode", "minutes", "expect", "may")})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("scenario", "minutes", "what happens", "what must be raised", box=None)
+    table = show.table("scenario", ("minutes", "right"), "what happens", "what must be raised")
     for told in known:
         raised = ", ".join(f"{expect['rule']} {expect['level']}" for expect in told["expect"])
         table.add_row(told["name"], str(told["minutes"]), told["title"], raised or "nothing")
-    Console().print(table)
+    show.console().print(table)
 
 
-class _progress:
-    """A bar on a terminal, nothing in a pipe; called with the time reached, in us."""
+@contextlib.contextmanager
+def _progress(minutes):
+    """Show how far the simulated time is, on a terminal only. Yields a function to call with t_us now and then."""
+    if not sys.stderr.isatty():
+        yield lambda t_us: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
 
-    def __init__(self, minutes):
-        self.total_us, self.bar = minutes * 60_000_000, None
-
-    def __enter__(self):
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import Progress
-
-            self.bar = Progress(console=Console(stderr=True), transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task("simulating", total=self.total_us)
-        return self
-
-    def __call__(self, t_us):
-        if self.bar:
-            self.bar.update(self.task, completed=t_us)
-
-    def __exit__(self, *error):
-        if self.bar:
-            self.bar.stop()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=minutes * 60_000_000)
+        yield lambda t_us: bar.update(task, completed=t_us)

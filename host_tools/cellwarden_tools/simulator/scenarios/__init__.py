@@ -31,7 +31,8 @@ from pathlib import Path
 
 from ...errors import InputError, did_you_mean
 
-_DEFAULTS = {"fault": [], "expect": [], "may": [], "speed_kmh": [], "soc_permille": 700, "ambient_ddegc": 220, "charge_a": 100}
+_DEFAULTS = {"soc_permille": 700, "ambient_ddegc": 220, "charge_a": 100}
+_DEFAULTS |= {key: [] for key in ("speed_kmh", "fault", "expect", "may")}
 _NUMBER = (int, float)
 _KEYS = {
     "title": str,
