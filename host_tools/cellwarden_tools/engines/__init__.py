@@ -5,7 +5,7 @@ An engine is fed frames and gives events and, at the end, the state; all engines
 
 from ..errors import InputError, did_you_mean
 
-NAMES = ("auto", "python", "micropython")
+NAMES = ("auto", "python", "micropython", "micropython32")
 
 
 def open_engine(name, image):
@@ -18,4 +18,8 @@ def open_engine(name, image):
         from .micropython import MicroPythonEngine
 
         return MicroPythonEngine(image)
+    if name == "micropython32":
+        from .wasm import Wasm32Engine
+
+        return Wasm32Engine(image)
     raise InputError("--engine", f"no engine `{name}`{did_you_mean(name, NAMES)}", ", ".join(NAMES))

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from cellwarden.core import layout as L
 
+from ..errors import InputError
+
 RECORDS = 128  # frames handed over at once
 STEP_MS = 1 << 28  # a longer step is taken in parts, or the 30-bit clock would mistake it
 
@@ -14,8 +16,17 @@ def event_capacity(params):
     return RECORDS * params[L.P_RULES] * 6
 
 
+def crashed(engine, output):
+    """InputError for an engine whose process ended by itself; output: what it wrote to stderr."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    reason = lines[-1] if lines else "it gave no reason"
+    return InputError(f"--engine {engine.name}", f"MicroPython stopped: {reason}", "", "--engine python needs none")
+
+
 class Event(NamedTuple):
-    """t_ms: on the frames' own clock; rule: row of the catalogue; before, level: 0..3; value: canonical or layout.NA."""
+    """t_ms: on the frames' own clock; rule: row of the catalogue; before, level: 0..3;
+    value: canonical, or layout.NA.
+    """
 
     t_ms: int
     rule: int
@@ -26,7 +37,11 @@ class Event(NamedTuple):
 
 
 class Engine:
-    """Feeds frames in blocks. A subclass gives `_drain(n)`, `_advance(t_ms)`, `_finish()` and fills `self.ring`."""
+    """Feeds frames in blocks. A subclass makes `ring` and gives `_drain(n)`, `_advance(t_ms)`, `_finish()`.
+
+    Events come from the core on its 30-bit clock. All that is fed between two changes of `_base_ms` lies within STEP_MS
+    of it, so an event of that time is unwrapped around it: `_add(values, base_ms)`.
+    """
 
     name = ""
 
@@ -36,7 +51,7 @@ class Engine:
         self.record = struct.Struct(f"=iiBB2x{self.data_bytes}s")
         self.ring = None  # writable buffer of RECORDS records
         self._count = 0
-        self._last_ms = None
+        self._base_ms = self._last_ms = None
         self.events = []  # filled as frames are judged; the caller empties it
 
     def __enter__(self):
@@ -48,9 +63,9 @@ class Engine:
     def feed(self, t_us, bus, can_id, data):
         """One frame: time in microseconds on the log's clock, bus number, identifier (| layout.EXT), data bytes."""
         t_ms = t_us // 1000
-        last = self._last_ms
-        if last is not None and not -STEP_MS <= t_ms - last <= STEP_MS:
-            self._long_step(last, t_ms)
+        base = self._base_ms
+        if base is None or not -STEP_MS <= t_ms - base <= STEP_MS:
+            self._rebase(t_ms)
         self._last_ms = t_ms
         n = len(data)
         self.record.pack_into(
@@ -60,12 +75,14 @@ class Engine:
         if self._count == RECORDS:
             self.flush()
 
-    def _long_step(self, last, t_ms):
+    def _rebase(self, t_ms):
         self.flush()
+        last = t_ms if self._last_ms is None else self._last_ms
         while abs(t_ms - last) > STEP_MS:
             last += STEP_MS if t_ms > last else -STEP_MS
+            self._base_ms = last
             self._advance(last & L.MASK)
-            self._last_ms = last
+        self._base_ms = t_ms
 
     def flush(self):
         """Judge what was fed so far."""
@@ -78,8 +95,8 @@ class Engine:
         self.flush()
         return self._finish()
 
-    def _add(self, values):
-        """Note one event record, its 30-bit time unwrapped around the last frame's."""
+    def _add(self, values, base_ms):
+        """Note one event record, its 30-bit time unwrapped around `base_ms`."""
         t, *rest = values
-        ahead = ((t - self._last_ms + L.HALF) & L.MASK) - L.HALF
-        self.events.append(Event(self._last_ms + ahead, *rest))
+        ahead = ((t - base_ms + L.HALF) & L.MASK) - L.HALF
+        self.events.append(Event(base_ms + ahead, *rest))

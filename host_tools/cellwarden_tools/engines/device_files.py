@@ -9,7 +9,7 @@ DECORATOR = "@micropython.viper\n"
 
 
 def device_text(text, native):
-    """A source file for a port with the native emitter, or without: such a port refuses the decorator, so it is left out."""
+    """A source file for a port with the native emitter, or without: such a port refuses the decorator, so it goes."""
     return text if native else text.replace(DECORATOR, "")
 
 

@@ -28,7 +28,7 @@ class PythonEngine(Engine):
 
     def _take(self):
         while self.core.take(self._event):
-            self._add(self._event)
+            self._add(self._event, self._base_ms)
         assert not self.core.events[L.E_LOST], "the event ring overran"
 
     def _finish(self):

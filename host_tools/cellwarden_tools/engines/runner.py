@@ -2,9 +2,9 @@
 
     micropython runner.py IMAGE_FOLDER [STREAM]
 
-The stream is blocks of int32 n and then n records; n = -1 is followed by a time to advance to; n = 0 ends it.
-Lines printed: `E t rule before level where value`, then `S state-as-hex`. With `--lock` the heap is locked while a
-block is judged, so that any allocation ends the run with a MemoryError.
+The stream is steps: int32 n and then n records, or -1 and then a time to advance to; n = 0 ends it.
+Lines printed: `E step t rule before level where value`, steps counted from 0, then `S state-as-hex`. With `--lock` the
+heap is locked while a step is judged, so that any allocation ends the run with a MemoryError.
 """
 
 import binascii
@@ -14,7 +14,6 @@ from array import array
 import micropython
 
 RECORDS = 128  # as engines/base.py
-
 
 
 class _Image:
@@ -29,7 +28,8 @@ class _Image:
         self.drain = space["drain"]
 
 
-def run(folder, stream, locked=False, write=print):
+def run(folder, stream, locked=False):
+    """Feed the stream to the image unpacked in `folder`. Raises EOFError where the stream ends before its end mark."""
     from cellwarden.core import layout as L
     from cellwarden.engine import Engine, byte_view
 
@@ -41,6 +41,7 @@ def run(folder, stream, locked=False, write=print):
     ring = engine.ring(RECORDS)
     ring_bytes = memoryview(ring[0])
     size = engine.record_bytes
+    step = 0
     while True:
         _fill(stream, head_bytes, 4)
         n = head[0]
@@ -59,10 +60,11 @@ def run(folder, stream, locked=False, write=print):
         if locked:
             micropython.heap_unlock()
         while engine.take(record):
-            write("E " + " ".join(str(value) for value in record))
+            print("E", step, *record)
         if engine.events[L.E_LOST]:
             raise RuntimeError("the event ring overran")
-    write("S " + binascii.hexlify(bytes(engine.state)).decode())
+        step += 1
+    print("S", binascii.hexlify(bytes(engine.state)).decode())
 
 
 def _fill(stream, buffer, count):
