@@ -71,7 +71,7 @@ class Engine:
 
     def advance(self, t_ms):
         """A silent bus: run the scans due up to t_ms (30-bit ms). Returns their number."""
-        return advance(self.box, (t_ms + self._clock[L.OFFSET_MS]) & L.MASK)
+        return advance(self.box, ((t_ms & L.MASK) + L.NA + self._clock[L.OFFSET_MS]) & L.MASK)
 
     def take(self, record):
         """Move the oldest unread event into `record` (layout.EVENT_SIZE int32). Returns False where there is none."""
@@ -82,7 +82,7 @@ class Engine:
         at = L.E_FIRST + tail % e[L.E_CAPACITY] * L.EVENT_SIZE
         for i in range(L.EVENT_SIZE):
             record[i] = e[at + i]
-        e[L.E_TAIL] = (tail + 1) & L.MASK
+        e[L.E_TAIL] = (tail + L.NA + 1) & L.MASK
         return True
 
 

@@ -9,6 +9,7 @@ from micropython import const
 
 _MASK = const(0x3FFFFFFF)
 _NA = const(-0x3FFFFFFF - 1)
+_WRAP = const(-0x3FFFFFFF - 1)  # (a + _WRAP + b) & _MASK adds two numbers of 30 bits and never leaves them
 
 _NOW_MS = const(0)
 _OFFSET_MS = const(2)
@@ -72,10 +73,10 @@ def emit(clock, events, rule: int, before: int, level: int, where: int, value: i
     """Append one event record; where the ring is full the event is dropped and counted."""
     c = ptr32(clock)
     e = ptr32(events)
-    c[_EVENTS] = (c[_EVENTS] + 1) & _MASK
+    c[_EVENTS] = (c[_EVENTS] + _WRAP + 1) & _MASK
     head = e[_E_HEAD]
     if (head - e[_E_TAIL]) & _MASK >= e[_E_CAPACITY]:
-        e[_E_LOST] = (e[_E_LOST] + 1) & _MASK
+        e[_E_LOST] = (e[_E_LOST] + _WRAP + 1) & _MASK
         return 0
     at = _E_FIRST + head % e[_E_CAPACITY] * _EVENT_SIZE
     e[at] = (c[_NOW_MS] - c[_OFFSET_MS]) & _MASK
@@ -84,7 +85,7 @@ def emit(clock, events, rule: int, before: int, level: int, where: int, value: i
     e[at + 3] = level
     e[at + 4] = where
     e[at + 5] = value
-    e[_E_HEAD] = (head + 1) & _MASK
+    e[_E_HEAD] = (head + _WRAP + 1) & _MASK
     return 1
 
 
@@ -153,10 +154,10 @@ def judge(clock, header, groups, signals, features, rules, owners, rule_table, e
                             moved += 1
                         elif asserting & bit:
                             # 2: invalid data keeps a running assert timer running, and so does the loss of the very
-                            # cell or probe that started it.
+                            # cell or probe that started it. A gate known to be closed ends it.
                             gone = s[r[row + _FIRST_SLOT + k]]
                             gone = (gone & _MASK) + (gone >> 30 & 1) * _NA
-                            if hit or not known or (gone == _NA and gate == 1):
+                            if hit or (gate != 0 and (not known or gone == _NA)):
                                 if r[timer] < needed_ms:
                                     r[timer] += scan_ms
                                     moved += 1

@@ -46,8 +46,9 @@ WAITING = 16  # messages (or pages of one) not yet received
 LOST = 17  # messages (or pages) that came and are now overdue or not trusted
 AGE_MS = 18  # time since the start, saturated
 QUIET_MS = 19  # how long the current has been small and steady
-ANCHOR_MA = 20  # the current when that began
-CLOCK_SIZE = 21
+QUIET_LOW_MA = 20  # the lowest and the highest current since that began; NA = not small
+QUIET_HIGH_MA = 21
+CLOCK_SIZE = 22
 
 # messages: a row a message in use
 LAST_COUNTER = 0  # the last counter + 1; 0 = none yet
@@ -155,13 +156,11 @@ P_CALM_MAD_MV = 14
 P_MAX_DISCHARGE_MA = 15  # the profile's own limit; 0 = none
 P_MAX_CHARGE_MA = 16
 P_LIMIT_FLOOR_MA = 17  # a limit under this is raised to it, or sensor noise at a limit of zero would be an over-current
-P_BMS_LIMITS = 18  # bit 0: the vehicle sends its discharge limit, bit 1: its charge limit
+P_SENT = 18  # bit n: the vehicle sends scalar n
 P_OVERCHARGE_MV = 19
 P_OVERCHARGE_PERMILLE = 20
 P_INFLOW_MA = 21  # charge flows in from this current on
-P_HAS_INSULATION_VALID = 22
-P_HAS_BMS_LEVEL = 23
-HEADER_SIZE = 24
+HEADER_SIZE = 22
 
 # group table: a row a group
 P_DEADLINE_MS = 0

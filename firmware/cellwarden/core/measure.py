@@ -8,7 +8,8 @@ _NA = const(-0x3FFFFFFF - 1)
 _HIGH = const(0x10000)  # above every cell voltage in mV
 
 _QUIET_MS = const(19)
-_ANCHOR_MA = const(20)
+_QUIET_LOW_MA = const(20)
+_QUIET_HIGH_MA = const(21)
 
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
@@ -72,12 +73,10 @@ _P_CALM_MAD_MV = const(14)
 _P_MAX_DISCHARGE_MA = const(15)
 _P_MAX_CHARGE_MA = const(16)
 _P_LIMIT_FLOOR_MA = const(17)
-_P_BMS_LIMITS = const(18)
+_P_SENT = const(18)
 _P_OVERCHARGE_MV = const(19)
 _P_OVERCHARGE_PERMILLE = const(20)
 _P_INFLOW_MA = const(21)
-_P_HAS_INSULATION_VALID = const(22)
-_P_HAS_BMS_LEVEL = const(23)
 
 _CLASS_B_MV = const(60000)  # GB 18384: under 60 V DC a circuit is not class B, and a quotient by it says nothing
 _BINS = const(64)
@@ -290,31 +289,36 @@ def measure_pack(header, signals, features) -> int:
     current = (current & _MASK) + (current >> 30 & 1) * _NA
     soc = s[_SOC_PERMILLE]
     soc = (soc & _MASK) + (soc >> 30 & 1) * _NA
+    sent = p[_P_SENT]
 
     at = _F_PACK_VOLTAGE_MV * _FEATURE_SIZE
     f[at + _VALUE] = voltage
     f[at + _SLOT] = _PACK_VOLTAGE_MV
     f[at + _COMPLETE] = 1
 
-    # The limit in force is the lower of the profile's and the BMS's own; a BMS limit that went missing is not "no limit".
+    # The limit in force is the lower of the profile's and the BMS's own. While the BMS's is missing only that is known
+    # which holds for every limit it may have: a current over the profile's, or one that flows the other way.
     for side in range(2):
         limit = p[_P_MAX_DISCHARGE_MA + side]
-        known = current != _NA
-        if p[_P_BMS_LIMITS] >> side & 1:
+        certain = limit > 0
+        missing = False
+        if sent >> _MAX_DISCHARGE_MA + side & 1:
             own = s[_MAX_DISCHARGE_MA + side]
             own = (own & _MASK) + (own >> 30 & 1) * _NA
             if own == _NA:
-                if limit == 0:
-                    known = False
+                missing = True
             elif limit == 0 or own < limit:
                 limit = own
         if limit < p[_P_LIMIT_FLOOR_MA]:
             limit = p[_P_LIMIT_FLOOR_MA]
-        flow = current if side == 0 else -current
         at = (_F_DISCHARGE_PERMILLE + side) * _FEATURE_SIZE
         f[at + _VALUE] = _NA
-        if known:
-            f[at + _VALUE] = flow * 100 // (limit // 10) if flow > 0 else 0
+        if current != _NA:
+            flow = current if side == 0 else -current
+            if flow <= 0:
+                f[at + _VALUE] = 0
+            elif not missing or (certain and flow > limit):
+                f[at + _VALUE] = flow * 100 // (limit // 10)
         f[at + _SLOT] = _PACK_CURRENT_MA
         f[at + _COMPLETE] = 1
 
@@ -322,7 +326,7 @@ def measure_pack(header, signals, features) -> int:
     ohm = s[_INSULATION_OHM]
     ohm = (ohm & _MASK) + (ohm >> 30 & 1) * _NA
     f[at + _VALUE] = _NA
-    if ohm != _NA and (p[_P_HAS_INSULATION_VALID] == 0 or s[_INSULATION_VALID] == 1):
+    if ohm != _NA and (sent >> _INSULATION_VALID & 1 == 0 or s[_INSULATION_VALID] == 1):
         by = voltage
         if by < _CLASS_B_MV:
             by = p[_P_NOMINAL_MV]
@@ -345,10 +349,14 @@ def measure_pack(header, signals, features) -> int:
             f[at + _VALUE] = 0
         elif full:
             f[at + _VALUE] = 1
-        elif top != _NA or soc != _NA:
-            f[at + _VALUE] = 0
+        elif f[_F_CELL_MAX_MV * _FEATURE_SIZE + _COMPLETE]:
+            # Not full, as far as all that is sent is there to say so.
+            cells_said = top != _NA or (p[_P_CELLS] == 0 and sent >> _CELL_MAX_MV & 1 == 0)
+            soc_said = soc != _NA or sent >> _SOC_PERMILLE & 1 == 0
+            if cells_said and soc_said:
+                f[at + _VALUE] = 0
     f[at + _SLOT] = _PACK_CURRENT_MA
-    f[at + _COMPLETE] = f[_F_CELL_MAX_MV * _FEATURE_SIZE + _COMPLETE]
+    f[at + _COMPLETE] = 1
 
     at = _F_HVIL_OPEN * _FEATURE_SIZE
     closed = s[_HVIL_OK]
@@ -361,17 +369,21 @@ def measure_pack(header, signals, features) -> int:
     level = s[_BMS_LEVEL]
     level = (level & _MASK) + (level >> 30 & 1) * _NA
     slot = _BMS_LEVEL
+    level_sent = sent >> _BMS_LEVEL & 1
+    complete = 0 if level_sent and level == _NA else 1
     for i in range(_BMS_FLAG_9, _SCALARS):
         flag = s[i]
         if flag == 1 and level < 1:
             level = 1
             slot = i
-        elif flag == 0 and level == _NA and not p[_P_HAS_BMS_LEVEL]:
+        elif flag == 0 and level == _NA and not level_sent:
             level = 0
             slot = i
+        if sent >> i & 1 and flag != 0 and flag != 1:
+            complete = 0
     f[at + _VALUE] = level
     f[at + _SLOT] = slot
-    f[at + _COMPLETE] = 1
+    f[at + _COMPLETE] = complete
 
     f[_F_CHARGING * _FEATURE_SIZE] = s[_CHARGING]
     f[_F_CONTACTORS * _FEATURE_SIZE] = s[_CONTACTORS]
@@ -388,15 +400,24 @@ def quiet_current(clock, header, signals) -> int:
     v = (v & _MASK) + (v >> 30 & 1) * _NA
     if v == _NA or v > p[_P_CALM_MA] or v < -p[_P_CALM_MA]:
         c[_QUIET_MS] = 0
-        c[_ANCHOR_MA] = _NA
+        c[_QUIET_LOW_MA] = _NA
         return 0
-    anchor = c[_ANCHOR_MA]
-    anchor = (anchor & _MASK) + (anchor >> 30 & 1) * _NA
-    step = v - anchor
-    if anchor == _NA or step >= p[_P_CALM_STEP_MA] or step <= -p[_P_CALM_STEP_MA]:
+    low = c[_QUIET_LOW_MA]
+    low = (low & _MASK) + (low >> 30 & 1) * _NA
+    high = c[_QUIET_HIGH_MA]
+    high = (high & _MASK) + (high >> 30 & 1) * _NA
+    known = low != _NA
+    if v < low:
+        low = v
+    if v > high:
+        high = v
+    if not known or high - low >= p[_P_CALM_STEP_MA]:
         c[_QUIET_MS] = 0
-        c[_ANCHOR_MA] = v
+        c[_QUIET_LOW_MA] = v
+        c[_QUIET_HIGH_MA] = v
         return 0
+    c[_QUIET_LOW_MA] = low
+    c[_QUIET_HIGH_MA] = high
     quiet_ms = c[_QUIET_MS] + p[_P_SCAN_MS]
     if quiet_ms >= p[_P_CALM_MS]:
         c[_QUIET_MS] = p[_P_CALM_MS]

@@ -9,6 +9,7 @@ from cellwarden.core.measure import measure
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)
 _NA = const(-0x3FFFFFFF - 1)
+_WRAP = const(-0x3FFFFFFF - 1)  # (a + _WRAP + b) & _MASK adds two numbers of 30 bits and never leaves them
 _NOW_MS = const(0)
 _DUE_MS = const(1)
 _OFFSET_MS = const(2)
@@ -86,7 +87,7 @@ def scan(box) -> int:
     ) = box  # fmt: skip
     c = ptr32(clock)
     p = ptr32(header)
-    c[_SCANS] = (c[_SCANS] + 1) & _MASK
+    c[_SCANS] = (c[_SCANS] + _WRAP + 1) & _MASK
     busy = int(expire(clock, messages, groups, signals, header, group_table, members))
     absent = int(measure(clock, header, signals, memory, features, scratch))
     if not c[_KNOWN]:
@@ -112,14 +113,14 @@ def advance(box, t_ms: int) -> int:
     if not c[_STARTED]:
         c[_STARTED] = 1
         c[_NOW_MS] = t_ms
-        c[_DUE_MS] = (t_ms // scan_ms * scan_ms + scan_ms) & _MASK
+        c[_DUE_MS] = (t_ms // scan_ms * scan_ms + _WRAP + scan_ms) & _MASK
         return 0
     ahead = (t_ms - c[_NOW_MS]) & _MASK
     if ahead >= _HALF:
-        c[_TIME_BACKWARD] = (c[_TIME_BACKWARD] + 1) & _MASK
+        c[_TIME_BACKWARD] = (c[_TIME_BACKWARD] + _WRAP + 1) & _MASK
         back = (c[_NOW_MS] - t_ms) & _MASK
         if back >= _REBASE_MS:
-            c[_OFFSET_MS] = (c[_OFFSET_MS] + back) & _MASK
+            c[_OFFSET_MS] = (c[_OFFSET_MS] + _WRAP + back) & _MASK
         return 0
     done = 0
     left = (c[_DUE_MS] - c[_NOW_MS]) & _MASK
@@ -127,7 +128,7 @@ def advance(box, t_ms: int) -> int:
         due = c[_DUE_MS]
         ahead -= left
         c[_NOW_MS] = due
-        c[_DUE_MS] = (due + scan_ms) & _MASK
+        c[_DUE_MS] = (due + _WRAP + scan_ms) & _MASK
         left = scan_ms
         done += 1
         if not int(scan(box)):
@@ -135,8 +136,8 @@ def advance(box, t_ms: int) -> int:
             skip = ahead // scan_ms
             ahead -= skip * scan_ms
             done += skip
-            c[_SCANS] = (c[_SCANS] + skip) & _MASK
-            c[_NOW_MS] = (c[_NOW_MS] + skip * scan_ms) & _MASK
-            c[_DUE_MS] = (c[_DUE_MS] + skip * scan_ms) & _MASK
+            c[_SCANS] = (c[_SCANS] + _WRAP + skip) & _MASK
+            c[_NOW_MS] = (c[_NOW_MS] + _WRAP + skip * scan_ms) & _MASK
+            c[_DUE_MS] = (c[_DUE_MS] + _WRAP + skip * scan_ms) & _MASK
     c[_NOW_MS] = t_ms
     return done

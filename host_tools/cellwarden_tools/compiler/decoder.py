@@ -281,7 +281,7 @@ def drain(box, ring8, ring32, count: int) -> int:
     known = count
     b = {data}
     for _ in range(count):
-        t = (r[(b - {data}) >> 2] + offset) & {mask}
+        t = (r[(b - {data}) >> 2] + NA + offset) & {mask}  # + NA: the sum never leaves 30 bits
         ahead = (t - now) & {mask}
         if ahead < left:
             now = t
@@ -299,8 +299,8 @@ def drain(box, ring8, ring32, count: int) -> int:
 _TAIL = """\
         b += {stride}
     c[{now}] = now
-    c[{frames}] = (c[{frames}] + known) & {mask}
-    c[{ignored}] = (c[{ignored}] + count - known) & {mask}
+    c[{frames}] = (c[{frames}] + NA + known) & {mask}
+    c[{ignored}] = (c[{ignored}] + NA + count - known) & {mask}
     return known
 """
 
@@ -338,6 +338,10 @@ def write_decoder(plan_):
         _tree(out, indent, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text)
     out.append(_TAIL.format(**values))
     return "\n".join(out), scalings
+
+
+def _count(column):
+    return f"c[{column}] = (c[{column}] + NA + 1) & {hex(L.MASK)}"
 
 
 def _id_text(can_id):
@@ -381,10 +385,10 @@ def _message(out, pad, plan_, index, scalings):
     # A record keeps 8 or 64 bytes whatever the frame's length, so the sum may run before the length is judged.
     right = _checksum(out, tab, plan_, message, trust) if trust.checksum else None
     out.append(f"{tab}if n < {need}:")
-    out.append(f"{tab}    c[{L.MALFORMED}] += 1")
+    out.append(f"{tab}    {_count(L.MALFORMED)}")
     if right:
         out.append(f"{tab}elif not ({right}):")
-        out.append(f"{tab}    c[{L.CHECKSUM_ERRORS}] += 1")
+        out.append(f"{tab}    {_count(L.CHECKSUM_ERRORS)}")
     out.append(f"{tab}else:")
     pad += 1
     tab = "    " * pad
@@ -424,7 +428,7 @@ def _counter(out, tab, trust, index):
         f"{tab}    if m[{wrong}] > 0:",
         f"{tab}        m[{wrong}] -= 1",
         f"{tab}else:",
-        f"{tab}    c[{L.COUNTER_ERRORS}] += 1",
+        f"{tab}    {_count(L.COUNTER_ERRORS)}",
         f"{tab}    if m[{wrong}] < {L.WRONG_LIMIT}:",
         f"{tab}        m[{wrong}] += 1",
         f"{tab}m[{last}] = k + 1",
@@ -479,13 +483,13 @@ def _group(out, pad, plan_, number, group, have, scalings):
     need = max(last_byte(binding.signal) for binding in group.bindings)
     if need > have:
         out.append(f"{tab}if n < {need}:")
-        out.append(f"{tab}    c[{L.MALFORMED}] += 1")
+        out.append(f"{tab}    {_count(L.MALFORMED)}")
         out.append(f"{tab}else:")
         tab += "    "
     row = number * L.GROUP_SIZE
     out.append(f"{tab}g[{row + L.STAMP_MS}] = now")
     out.append(f"{tab}g[{row + L.STATUS}] = {L.FRESH}")
-    out.append(f"{tab}g[{row + L.ARRIVALS}] = (g[{row + L.ARRIVALS}] + 1) & {hex(L.MASK)}")
+    out.append(f"{tab}g[{row + L.ARRIVALS}] = (g[{row + L.ARRIVALS}] + NA + 1) & {hex(L.MASK)}")
     for binding in group.bindings:
         line, scaling = signal_line(binding, slot_of(binding, plan_.profile.cells))
         scalings[binding] = scaling

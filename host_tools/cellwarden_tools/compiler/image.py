@@ -152,7 +152,6 @@ def _params(profile, plan, rules):
         members += slots
         for slot in slots:
             owners[slot] = number
-    have = profile.quantities
     over = rules[catalogue.RULES.index("cell_overvoltage")].limits[0]
     capacity = vehicle.get("capacity_ah")
     header = [0] * L.HEADER_SIZE
@@ -176,12 +175,10 @@ def _params(profile, plan, rules):
     header[L.P_MAX_DISCHARGE_MA] = round(1000 * vehicle.get("max_discharge_a", 0))
     header[L.P_MAX_CHARGE_MA] = round(1000 * vehicle.get("max_charge_a", 0))
     header[L.P_LIMIT_FLOOR_MA] = catalogue.LIMIT_FLOOR_MA
-    header[L.P_BMS_LIMITS] = ("max_discharge_current" in have) + 2 * ("max_charge_current" in have)
+    header[L.P_SENT] = sum(1 << slot for slot in range(L.SCALARS) if owners[slot] != L.NA)
     header[L.P_OVERCHARGE_MV] = over
     header[L.P_OVERCHARGE_PERMILLE] = 1000
     header[L.P_INFLOW_MA] = catalogue.INFLOW_MA
-    header[L.P_HAS_INSULATION_VALID] = int("insulation_valid" in have)
-    header[L.P_HAS_BMS_LEVEL] = int("bms_level" in have)
     table = [value for rule in rules for value in table_row(rule)]
     crc = [value for kind in plan.crc_kinds for value in crc8_table(KINDS[kind][0])]
     return array("i", header + group_table + members + owners + table + crc)
