@@ -24,7 +24,7 @@ ERROR = re.compile(r"(CANFD\s+\d+\s+(\w+\s+)?|\d+\s+)ErrorFrame\b.*", re.ASCII |
 FRAME = re.compile(
     r"(\d+\s+\S+\s+(Rx|Tx|TxRq)\b|\d+\s+[0-9A-Fa-f]+x?\s+\S+\s+[dr]\s|CANFD\b)", re.ASCII | re.IGNORECASE
 )
-EVENT = re.compile(r"([A-Za-z/]|\d+\s+(Statistic|OverloadFrame|Status)|\d+\s*$)", re.ASCII | re.IGNORECASE)
+EVENT = re.compile(r"([A-Za-z/]|\d+\s+(Statistic|OverloadFrame|Status))", re.ASCII | re.IGNORECASE)
 LENGTH_OF = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # by length code
 
 
@@ -77,8 +77,8 @@ class _Reader:
         data = self.bytes(data)
         if len(data) != length:
             raise Reject(f"length says {length} but {len(data)} bytes follow")
-        if not whole and not length:
-            raise Reject("cut off")
+        if not whole and not (length and self.hex):
+            raise Reject("cut off")  # a length or a decimal byte may have lost digits
         if way != "Rx":
             if way == "TxRq":
                 raise Skip("transmit request")
@@ -117,6 +117,8 @@ class _Reader:
         if match := self.fd(rest):
             channel, way, can_id, extended, _, _, code, length, tail = match.groups()
             length, code = int(length), int(code, 16)
+            if code and not length:
+                raise Skip("remote frame")
             if code > 15 or length not in (LENGTH_OF[code], min(code, 8)):
                 raise Reject(f"length code {code} does not mean {length} bytes")
             cells = tail.split()

@@ -212,18 +212,22 @@ def settle(parse, line, number, whole, source, account):
         return parse(line, whole)
     except Skip as reason:
         account.skip(str(reason))
+        if not whole and not line.strip():
+            account.end(f"the last line (line {number}) is cut off")
     except Reject as reason:
         reason = str(reason)
         if not whole:
             account.end(f"the last line (line {number}) is cut off")
             reason = "cut off"
-        elif "\0" in line or (not line.isprintable() and not _is_text(line)):
+        elif not _is_text(line):
             reason = "not UTF-8/ASCII text"
         account.reject(f"{source.path}:{number}", reason, line.rstrip("\r"))
     return None
 
 
 def _is_text(line):
+    if line.isascii() and line.isprintable():
+        return True
     try:
         line.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
