@@ -237,7 +237,7 @@ _FORMS = {
     "VERSION": rf"VERSION\b\s*{_STRING}\s*;?",
     "NS_": r"NS_\b[ \t]*:?[ \t]*(?:\s*\n[ \t]*\w+[ \t]*(?=\n|\Z))*+",
     "BS_": r"BS_\b[^\n]*+",
-    "BU_": r"BU_\b\s*:(?:\s*(?!(?:[A-Z]+_)+[\s:]|VERSION\b)[^\s:;]+)*+;?",
+    "BU_": r"BU_\b\s*:[^\n:;]*+(?:\n\s*(?!(?:[A-Z]+_)+[\s:]|VERSION\b)[^\s:;][^\n:;]*+(?=\n))*+;?",
 }
 _IGNORED = """EV_ ENVVAR_DATA_ EV_DATA_ BA_REL_ BA_DEF_REL_ BA_DEF_DEF_REL_ BA_SGTYPE_ BA_DEF_SGTYPE_ SGTYPE_
     SGTYPE_VAL_ SIG_TYPE_REF_ SIGTYPE_VALTYPE_ CAT_ CAT_DEF_ FILTER NS_DESC_ BU_SG_REL_ BU_EV_REL_ BU_BO_REL_""".split()
@@ -252,6 +252,7 @@ _ESSENTIAL = {  # dropping one of these would change what other signals mean
 
 _SKIP = re.compile(r"(?:[\s;]+|//[^\n]*|/\*.*?\*/)*+", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_END = re.compile(r"[ \t]*(?:\n|//|/\*)")
 _ALONE = re.compile(r"\w+[ \t]*\n")
 _MUX = re.compile(r"M|m(\d{1,10})(M?)")
 _PAIR = re.compile(rf"([-+]?\d+)\s*({_STRING})")
@@ -383,6 +384,8 @@ class _Reader:
                 position += len(keyword)
                 continue
             match = _form(keyword).match(text, position)
+            if match and keyword not in _NO_SEMICOLON and match[0][-1] != ";":
+                match = match if _END.match(text, position + len(match[0].rstrip())) else None
             if match and keyword == "SG_" and current is None:
                 if junk is not None:
                     self.fail(junk, f"{self.here(junk)} is no DBC statement, and signals follow it", "BO_")
@@ -404,7 +407,7 @@ class _Reader:
     def take(self, keyword, match, position, current):
         """Files one statement; returns the message that SG_ lines after it belong to."""
         line = self.line(position)
-        if keyword not in _NO_SEMICOLON and not match[0].endswith(";"):
+        if keyword not in _NO_SEMICOLON and match[0][-1] != ";":
             self.note(line, "semicolon", f"{keyword} does not end in `;`; taken as if it did")
         if keyword == "BO_":
             return self.take_message(match, line)
