@@ -497,7 +497,7 @@ REFUSED = [
     ("drive.log", b"", "is empty"),
     ("drive.log", b"\x89PNG\r\n\x1a\n" + bytes(100), "seems to be a picture"),
     ("drive.csv", bytes(range(256)) * 10, "no column for time and id and data"),
-    ("drive.asc", os.urandom(5000), "seems to be "),
+    ("drive.asc", random.Random(5).randbytes(5000), "seems to be "),
     ("drive.log", b"***BUSMASTER Ver 2.4.0***\n1 2 3\n", "seems to be a BUSMASTER log"),
     ("drive.log", b"LOGG" + bytes(200), "seems to be a Vector BLF log"),
     (
@@ -557,6 +557,24 @@ def test_a_missing_library_is_named_with_how_to_get_it(tmp_path, monkeypatch, pa
         list(open_log(path))
 
 
+class Slow(io.BytesIO):
+    def read1(self, size=-1):
+        return self.readline()
+
+
+def test_standard_input_that_begins_with_comments_is_known_however_slowly_it_comes():
+    log = open_log("-", stream=Slow(b"# made by hand\n\n" + GOOD.encode()))
+    assert len(list(log)) == 1 and log.account.total == 3
+
+
+def test_a_log_under_another_formats_suffix_is_told_how_to_read(tmp_path):
+    path = tmp_path / "x.log"
+    path.write_text(SAVVY + SAVVY_GOOD)
+    with pytest.raises(InputError, match=r"seems to be a SavvyCAN CSV log.*read it with --format savvycan"):
+        list(open_log(path))
+    assert len(list(open_log(path, format="savvycan"))) == 1
+
+
 def test_standard_input_is_known_by_its_first_lines():
     assert [
         name for name, text in SAMPLES.items() if open_log("-", stream=io.BytesIO(text.encode())).format != name
@@ -614,12 +632,9 @@ class Endless(io.RawIOBase):
 def test_an_endless_stream_without_a_frame_is_given_up_in_little_memory(format):
     heads = {"savvycan": SAVVY.encode(), "csv": BOLT.encode(), "asc": ASC_HEAD.encode(), "trc": b";##\n"}
     heads |= {"blf": b"LOGG" + (144).to_bytes(4, "little") + bytes(136)}
-    if format == "mf4":
-        pytest.skip("an MF4 stream is spooled to a file whole: it cannot be read before its end")
     tracemalloc.start()
-    with pytest.raises(InputError, match="no frame"):
-        size = 1 << 24 if format == "blf" else None
-        list(open_log("-", format, stream=Endless(heads.get(format, b""), bytes(1 << 16), size)))
+    with pytest.raises(InputError, match=r"no frame|no object|no MDF"):
+        list(open_log("-", format, stream=Endless(heads.get(format, b""), bytes(1 << 16))))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20, f"{peak >> 20} MiB for nothing"
@@ -627,7 +642,9 @@ def test_an_endless_stream_without_a_frame_is_given_up_in_little_memory(format):
 
 def test_a_long_pipe_stays_flat_in_memory_and_a_line_without_end_does_not_grow():
     block = GOOD.encode() * 2000
+    bomb = io.BytesIO(compress("zst", block * 100))
     tracemalloc.start()
+    assert sum(1 for _ in open_log("-", stream=bomb)) == 200_000
     log = open_log("-", stream=Endless(block, block, len(block) * 50))
     count = sum(1 for _ in log)
     assert count == 2000 * 51
@@ -637,7 +654,7 @@ def test_a_long_pipe_stays_flat_in_memory_and_a_line_without_end_does_not_grow()
     balanced(log.account)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 8 << 20
+    assert peak < 48 << 20  # a kilobyte of zstd may hold 32 MB
 
 
 def test_frames_of_a_slow_pipe_come_as_they_are_written():

@@ -84,6 +84,8 @@ def open_log(path, format=None, include_tx=False, stream=None):
     try:
         found = by_head(source.head)
         if format is None and name is None:
+            while found is None and source.more():
+                found = by_head(source.head)
             if found is None:
                 what = f"its format cannot be told; it seems to be {seems(source.head)}"
                 raise InputError(path, what, f"one of {', '.join(FORMATS)}", "name the format (--format)")

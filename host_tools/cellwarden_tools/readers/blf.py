@@ -54,6 +54,8 @@ def frames(source, account, include_tx=False):
         yield head[size:]
         for block in blocks:
             read += len(block)
+            if read > 2 * MOST and not account.frames and not account.skipped:
+                raise nothing(source, account, f"no object in the first {read >> 20} MiB")
             yield block
 
     counted = 0

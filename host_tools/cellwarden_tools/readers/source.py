@@ -56,7 +56,9 @@ def _feed_lzma(codec, data):
 
 
 def _feed_zstd(codec, data):
-    yield codec.decompress(data)
+    out = codec.decompress(data)
+    for at in range(0, len(out), BLOCK):
+        yield out[at : at + BLOCK]
 
 
 class Source:
@@ -153,6 +155,12 @@ class Source:
                 self.path, f"holds nothing: {self.cut or 'an empty stream'}", "a log with at least one frame"
             )
         return head
+
+    def more(self):
+        """Lengthen `head` for another look; False at the end, or when it is long enough."""
+        block = next(self._blocks, b"") if len(self.head) < LINE else b""
+        self.head += block
+        return bool(block)
 
     def __iter__(self):
         yield self.head
@@ -296,7 +304,7 @@ def seems(head):
 
 def nothing(source, account, what="no frame in it"):
     """The InputError for a log of which not one record is a frame."""
-    from . import FORMATS
+    from . import FORMATS, by_head
 
     reasons = ", ".join(f"{n} {reason}" for reason, n in (account.rejected + account.skipped).most_common(3))
     found = f"{what}; it seems to be {seems(source.head)}"
@@ -304,7 +312,9 @@ def nothing(source, account, what="no frame in it"):
         found += f" (records: {reasons})"
     if source.cut or account.cut:
         found += f"; {source.cut or account.cut}"
-    return InputError(source.path, found, f"one of the formats {', '.join(FORMATS)}")
+    other = by_head(source.head)
+    mend = f"read it with --format {other} if that is it" if other else ""
+    return InputError(source.path, found, f"one of the formats {', '.join(FORMATS)}", mend)
 
 
 def spooled(source):
