@@ -716,6 +716,49 @@ def test_a_mutated_candump_line_is_accounted_for_and_read_as_python_can_reads_it
             assert abs(theirs[0] - t_us / 1e6) < 1.1e-6 and list(theirs[1:]) == rest
 
 
+def oracle(reader, text):
+    """python-can's data frames of a whole log as (channel, id, data), or None where it gives up."""
+    try:
+        found = list(reader(io.StringIO(text)))
+    except Exception:
+        return None
+    found = [m for m in found if not m.is_error_frame and not m.is_remote_frame]
+    return [(m.arbitration_id | (EXT if m.is_extended_id else 0), bytes(m.data)) for m in found]
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(st.sampled_from([line for line, _ in ASC + ASC_SKIPPED]), MUTATIONS)
+def test_a_mutated_vector_ascii_line_is_read_as_python_can_reads_it(line, mutations):
+    for at, mark in mutations:
+        line = line[:at] + mark + line[at + 1 :]
+    text = ASC_HEAD + ASC_GOOD + line + "\n" + ASC_GOOD
+    frames, _ = read(text, "asc", include_tx=True)
+    theirs = oracle(can.ASCReader, text)
+    if len(frames) == 3 and theirs and len(theirs) == 3:
+        assert theirs == [frame[2:] for frame in frames]
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(st.sampled_from([version for version in TRC if version != "1.2"]), st.integers(0, 20), MUTATIONS)
+def test_a_mutated_pcan_trace_is_read_as_python_can_reads_it(version, row, mutations):
+    head = [line for line in TRC[version].splitlines() if line.startswith(";")]
+    rows = [line for line in TRC[version].splitlines() if not line.startswith(";")][:-1]
+    line = rows[row % len(rows)]
+    for at, mark in mutations:
+        line = line[:at] + mark + line[at + 1 :]
+    text = "\n".join([*head, rows[0], line, rows[0], ""])
+    frames, _ = read(text, "trc", include_tx=True)
+    theirs = oracle(can.TRCReader, text)
+    if len(frames) == 3 and theirs and len(theirs) == 3:
+        assert theirs == [frame[2:] for frame in frames]
+
+
+def test_a_version_line_in_the_middle_of_a_trace_changes_nothing():
+    frames, _ = read(TRC["2.1"])
+    middle = TRC["2.1"].replace("      4 ", ";$FILEVERSION=9\n      4 ")
+    assert read(middle)[0] == frames
+
+
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(SAMPLES)), st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=4)), max_size=6))
 def test_mutated_logs_never_break_the_account(format, mutations):

@@ -43,12 +43,8 @@ def frames(source, account, include_tx=False):
     """Yield (t_us, channel, can_id, data) of a PCAN trace. Raises InputError for another tool's trace or version."""
     if not source.head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b";"):
         what = f"is no PCAN trace, which begins with `;`; it seems to be {seems(source.head)}"
-        raise InputError(
-            source.path,
-            what,
-            "a trace written by PCAN tools, version 1.0 to 2.1",
-            "export it again as PCAN trace, or as candump or CSV",
-        )
+        expected = f"a trace written by PCAN tools, version {', '.join(VERSIONS)}"
+        raise InputError(source.path, what, expected, "export it again as PCAN trace, candump or CSV")
     return text_frames(source, account, _Reader(source.path, include_tx).parse)
 
 
@@ -58,41 +54,32 @@ class _Reader:
         self.version, self.columns = "1.0", ""
         self.match = None
 
-    def comment(self, line):
+    def header(self, line):
+        """Take a `;$NAME=value` line. Those behind the first record count for nothing."""
         name, _, value = line.partition("=")
+        if self.match:
+            return
         if name == ";$FILEVERSION":
-            self.version, self.match = value.strip(), None
+            self.version = value.strip()
             if self.version not in VERSIONS:
-                raise InputError(
-                    self.path, f"is a PCAN trace of version {self.version[:20]}", f"one of {', '.join(VERSIONS)}"
-                )
+                what = f"is a PCAN trace of version {self.version[:20]}"
+                raise InputError(self.path, what, f"one of {', '.join(VERSIONS)}")
         elif name == ";$COLUMNS":
-            self.columns, self.match = value.strip(), None
+            self.columns = value.strip()
 
     def compile(self):
         columns = VERSIONS[self.version] or self.columns
         letters = columns.split(",")
-        unknown = [letter for letter in letters if letter not in LETTERS]
-        if (
-            unknown
-            or not {"O", "I", "D"} <= set(letters)
-            or not {"l", "L"} & set(letters)
-            or len(set(letters)) < len(letters)
-        ):
-            raise InputError(
-                self.path, f"columns `{columns[:40]}` of the PCAN trace cannot be read", "columns such as N,O,T,I,d,l,D"
-            )
-        if letters[-1] != "D":
-            raise InputError(
-                self.path, "the data of the PCAN trace is not its last column", "columns such as N,O,T,I,d,l,D"
-            )
-        self.match = re.compile(
-            r"\s*" + r"\s+".join(LETTERS[letter] for letter in letters[:-1]) + rf"(?:\s+{LETTERS['D']})?\s*", re.ASCII
-        ).fullmatch
+        needed = {"O", "I", "D", "l" if "l" in letters else "L"}
+        if not needed <= set(letters) <= LETTERS.keys() or len(set(letters)) < len(letters) or letters[-1] != "D":
+            what = f"columns `{columns[:40]}` of the PCAN trace cannot be read"
+            raise InputError(self.path, what, "columns such as N,O,T,I,d,l,D")
+        cells = r"\s+".join(LETTERS[letter] for letter in letters[:-1])
+        self.match = re.compile(rf"\s*{cells}(?:\s+{LETTERS['D']})?\s*", re.ASCII).fullmatch
 
     def parse(self, line, whole):
         if line.lstrip().startswith(";"):
-            self.comment(line.strip())
+            self.header(line.strip())
             raise Skip("header" if line.startswith(";$") else "comment")
         if not line.strip():
             raise Skip("blank")
