@@ -1,7 +1,7 @@
 """From a raw value to the canonical integer: exact rational scaling in integers that stay inside [-2^30, 2^30).
 
 `plan` finds the cheapest form that gives round-half-up of the exact value for every raw value: an integer factor, a
-multiply and shift, or a division; only where none fits is the factor itself approximated, and the error says so.
+multiply and shift, a division, or a multiply and a division; only where none fits is the factor itself approximated, and the error says so.
 """
 
 from dataclasses import dataclass
@@ -48,13 +48,8 @@ def _form(p, q, offset, top, v):
         if abs(p) * top >= LIMIT:
             return None
         return _sum(_times(v, p), int(offset))
-    # floor(v * p / q + offset + 1/2), over one denominator: (v * p + t) / q, exactly or with t rounded down.
+    # floor(v * p / q + offset + 1/2) is floor((v * p + t) / q): v * p is whole, so what t loses is never reached.
     t = floor((offset + Fraction(1, 2)) * q)
-    if ((offset + Fraction(1, 2)) * q).denominator != 1:
-        d = (offset + Fraction(1, 2)).denominator
-        scale = d // _gcd(d, q)
-        p, q = p * scale, q * scale
-        t = floor((offset + Fraction(1, 2)) * q)
     whole, rest = divmod(t, q)
     if abs(p) * top + q < LIMIT:
         if q & (q - 1) == 0:
@@ -68,6 +63,10 @@ def _form(p, q, offset, top, v):
                         return _sum(f"({_sum(_times(v, m), c)} >> {s})", whole)
                     break
         return _sum(f"({_sum(_times(v, p), rest)}) // {q}", whole)
+    # The factor in two: its whole part needs no division, so the rest keeps a finer one.
+    a, b = divmod(p, q)
+    if a and (abs(a) + 1) * top + q < LIMIT and b * top + q < LIMIT:
+        return _sum(f"{_times(v, a)} + ({_sum(_times(v, b), rest)}) // {q}", whole)
     return None
 
 
@@ -107,12 +106,6 @@ def wide(factor, offset, low, high, bits, signed):
     grid = abs(base * q - floor(base * q)) / q
     error = (Fraction(0) if q == 1 else Fraction(1, 2)) + approximation + grid
     return first, last, Scaling(text, error)
-
-
-def _gcd(a, b):
-    while b:
-        a, b = b, a % b
-    return a
 
 
 def _times(v, k):
