@@ -126,6 +126,7 @@ class Replay:
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
             "verdict": _verdict(state), "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
             "gb_flags": state[L.FLAGS],
+            "active": [rule["name"] for rule in self.image.names["rules"] if rule["active"]],
             "malformed": state[L.MALFORMED], "checksum_errors": state[L.CHECKSUM_ERRORS],
             "counter_errors": state[L.COUNTER_ERRORS], "time_backward": state[L.TIME_BACKWARD],
             "cells_valid": features[L.F_CELLS_VALID * L.FEATURE_SIZE], "cells_lost": features[L.F_CELLS_LOST * L.FEATURE_SIZE],
