@@ -322,7 +322,7 @@ def rows(kind=RuleTest):
 
 
 class ElementTest(RuleTest):
-    """A row whose feature is an extreme over cells or probes. number: the one that is put; field: (first, count) slots."""
+    """A row whose feature is an extreme over cells or probes. number: the one that is put."""
 
     number = 7
 

@@ -1,0 +1,190 @@
+"""One layout, one catalogue: every repeated number agrees with its page, and the tables themselves are sound."""
+
+import ast
+import re
+
+import pytest
+from cellwarden.core import catalogue
+from cellwarden.core import layout as L
+from checked import CORE
+from cellwarden_tools.compiler.rule_table import rules_of
+
+LAYOUT = {name: value for name, value in vars(L).items() if name.isupper() and isinstance(value, int)}
+# What a hot file declares for itself: (file, name).
+OWN = {
+    ("measure", "HIGH"), ("measure", "CLASS_B_MV"), ("measure", "MIDDLE"), ("scan", "REBASE_MS"),
+    ("scan", "WRAP"), ("judge", "WRAP"),
+}  # fmt: skip
+ELSEWHERE = {"BINS": "SCRATCH_SIZE"}
+
+
+def constants(path):
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("const("):
+            (target,) = node.targets
+            yield target.id.lstrip("_"), eval(ast.unparse(node.value.args[0]))
+
+
+@pytest.mark.parametrize("name", ["scan", "measure", "judge"])
+def test_every_repeated_constant_is_the_layouts(name):
+    told = dict(constants(CORE / f"{name}.py"))
+    assert len(told) > 10
+    for constant, value in told.items():
+        if (name, constant) not in OWN:
+            page = LAYOUT[ELSEWHERE.get(constant, constant)]
+            assert value == page, f"{name}.py: _{constant} is {value}, the layout says {page}: it reads another column"
+
+
+def test_a_constant_of_a_files_own_hides_no_name_of_the_layout():
+    for name, constant in OWN:
+        assert constant not in LAYOUT, f"{name}.py: _{constant}"
+    assert dict(constants(CORE / "scan.py"))["WRAP"] == dict(constants(CORE / "judge.py"))["WRAP"] == -(1 << 30)
+    assert dict(constants(CORE / "measure.py"))["MIDDLE"] * 2 == L.SCRATCH_SIZE
+
+
+def test_a_scan_unpacks_the_box_in_the_order_of_the_layout():
+    tree = ast.parse((CORE / "scan.py").read_text("utf-8"))
+    unpacked = [
+        n.targets[0] for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Tuple)
+    ]
+    assert [tuple(name.id.lstrip("_") for name in target.elts) for target in unpacked] == [L.BOX]
+    numbers = [n for n in ast.walk(tree) if isinstance(n, ast.Subscript) and ast.unparse(n.value) == "box"]
+    assert {n.slice.value for n in numbers} == {L.BOX.index("clock"), L.BOX.index("header")}
+
+
+def test_columns_of_one_section_are_a_row_without_gaps():
+    text = (CORE / "layout.py").read_text("utf-8")
+    for size, first, prefix in (
+        ("CLOCK_SIZE", "NOW_MS", ""), ("SCALARS", "PACK_VOLTAGE_MV", ""), ("FEATURES", "F_CELL_MAX_MV", ""),
+        ("HEADER_SIZE", "P_FORMAT", ""), ("GROUP_SIZE", "STAMP_MS", ""), ("EVENT_SIZE", "EVENT_T_MS", ""),
+        ("GROUP_TABLE_SIZE", "P_DEADLINE_MS", ""), ("MESSAGE_SIZE", "LAST_COUNTER", ""), ("FEATURE_SIZE", "VALUE", ""),
+        ("MEMORY_SIZE", "SEEN", ""),
+    ):  # fmt: skip
+        block = text[text.index(f"\n{first} = ") : text.index(f"\n{size} = ")]
+        values = [int(n) for n in re.findall(r"^[A-Z_0-9]+ = (\d+)", block, re.M)]
+        assert values == list(range(LAYOUT[size])), f"the columns under {first} overlap or leave a gap"
+    rule = [L.LEVEL_NOW, L.ASSERTED, L.ASSERTING, L.CLEARING]
+    rule += [first + k for first in (L.ASSERT_MS, L.CLEAR_MS, L.FIRST_ARRIVAL, L.FIRST_SLOT) for k in range(3)]
+    assert rule == list(range(L.RULE_SIZE))
+    row = [L.P_ACTIVE, L.P_FEATURE, L.P_ABOVE, L.P_FIRST_LIMIT]
+    row += [first + k for first in (L.P_LIMIT, L.P_CLEAR_AT, L.P_ASSERT_MS) for k in range(3)]
+    row += [L.P_CLEAR_MS, L.P_GATE, L.P_CALM_LEVELS, L.P_FLAG, L.P_LATCHED, L.P_SAMPLES]
+    assert row == list(range(L.RULE_TABLE_SIZE))
+
+
+def test_the_decoder_writes_where_the_layout_says(demo):
+    text = demo.image.parts["decoder.py"].decode()
+    for variable, section in zip("cmgs", ("clock", "messages", "groups", "signals"), strict=True):
+        assert f"    {variable} = ptr32(box[{L.BOX.index(section)}])" in text
+    assert f"crc = ptr32(box[{L.BOX.index('crc')}])" in text
+    columns = {"MALFORMED", "CHECKSUM_ERRORS", "COUNTER_ERRORS", "FRAMES", "IGNORED"}
+    counted = {int(n) for n in re.findall(r"c\[(\d+)\] = \(c\[\1\] \+ NA \+", text)}
+    assert counted == {LAYOUT[name] for name in columns}
+    assert f"r[(b - {L.RECORD_DATA}) >> 2]" in text and f"r[(b - {L.RECORD_DATA - L.RECORD_ID}) >> 2]" in text
+    assert f"n = d[b - {L.RECORD_DATA - L.RECORD_LENGTH}]" in text
+    stamps = [int(n) for n in re.findall(r"g\[(\d+)\] = now", text)]
+    assert sorted(stamps) == [i * L.GROUP_SIZE + L.STAMP_MS for i in range(demo.image.params[L.P_GROUPS])]
+    assert len(re.findall(rf"g\[\d+\] = {L.FRESH}\b", text)) == len(stamps)
+    slots = [int(n) for n in re.findall(r"s\[(\d+)\] =", text)]
+    sent = set(range(L.SCALARS + 96 + 24)) - {L.CELL_MAX_MV, L.CELL_MIN_MV, L.PROBE_MAX_DDEGC, L.PROBE_MIN_DDEGC}
+    assert sorted(slots) == sorted(sent)
+    assert {int(n) for n in re.findall(r"< (\d+):\n +m\[\d+\] \+= 1", text)} == {L.WRONG_LIMIT}
+
+
+# --- the catalogue -----------------------------------------------------------------------------------------------------
+
+# HAZARDS section A, written out once more: limits (NMC, LFP where it differs) in V, degC, K, %, ohm/V; seconds; margin.
+V, T, P, R, S = 1000, 10, 10, 1, 1
+HAZARDS = {
+    "cell_overvoltage": (V, (4.25, 4.28, 4.35), (3.65, 3.75, 3.85), (1, 1, 1), ("-", 0.030), 5, 5),
+    "cell_undervoltage": (V, (2.90, 2.75, 2.50), (2.60, 2.40, 2.00), (1, 1, 0.3), ("+", 0.150), 10, 6),
+    "pack_overvoltage": (V, (408.0, 410.88, 417.6), (350.4, 360.0, 369.6), (1, 1, 1), ("x", 0.99), 5, 2),
+    "pack_undervoltage": (V, (278.4, 264.0, 240.0), (249.6, 230.4, 192.0), (1, 1, 1), ("x", 1.02), 10, 3),
+    "temperature_high": (T, (55, 60, 65), None, (2, 2, 2), ("-", 3), 10, 1),
+    "temperature_spread": (T, (12, 18, 25), None, (5, 5, 5), ("-", 2), 10, 0),
+    "charge_too_cold": (T, (0, -5, -10), None, (10, 10, 10), ("+", 2), 10, None),
+    "cell_spread": (V, (0.150, 0.300, 0.500), (0.200, 0.400, 0.600), (5, 5, 5), ("-", 0.030), 10, 10),
+    "overcurrent_discharge": (P, (105, 115, 130), None, (5, 2, 0.5), ("=", 95), 5, None),
+    "overcurrent_charge": (P, (105, 115, 130), None, (5, 2, 0.5), ("=", 95), 5, None),
+    "insulation_low": (R, (500, 300, 100), None, (5, 5, 1), ("x", 1.2), 20, 11),
+    "soc_low": (P, (10, 5, 2), None, (5, 5, 5), ("+", 2), 10, 4),
+    "soc_high": (P, (101, 103, 105), None, (5, 5, 5), ("-", 2), 10, 7),
+    "overcharge": (S, (1, 1, 1), None, (5, 15, 30), ("=", 0), 10, 18),
+    "hvil_open": (S, (None, None, 1), None, (0, 0, 0.3), ("=", 0), 3, 16),
+    "bms_alarm": (S, (1, 2, 3), None, (0.2, 0.2, 0.2), ("-", 1), 1, None),
+}
+CLEAR = {"-": lambda x, m: x - m, "+": lambda x, m: x + m, "x": lambda x, m: x * m, "=": lambda x, m: m}
+
+
+@pytest.fixture(scope="module", params=["nmc", "lfp"])
+def rules(request, demo):
+    told = {"profile": type(demo.profile)(**vars(demo.profile) | {"chemistry": request.param})}
+    return request.param, rules_of(told["profile"])
+
+
+def test_the_catalogue_says_what_hazards_says(rules):
+    chemistry, rows = rules
+    assert {rule.name for rule in rows} == set(HAZARDS)
+    for rule in rows:
+        unit, nmc, lfp, assert_s, (sign, margin), clear_s, flag = HAZARDS[rule.name]
+        limits = lfp if chemistry == "lfp" and lfp else nmc
+        assert rule.limits == tuple(None if x is None else round(x * unit) for x in limits), rule.name
+        for limit, at in zip(limits, rule.clear_at, strict=True):
+            expected = None if limit is None else CLEAR[sign](limit, margin) * unit
+            assert at == expected or abs(at - expected) < 1, f"{rule.name} clears at {at}"
+        assert rule.assert_ms == tuple(round(1000 * s) for s in assert_s), rule.name
+        assert (rule.clear_ms, rule.flag) == (1000 * clear_s, flag), rule.name
+
+
+def test_gates_calm_levels_and_samples_are_those_of_hazards(demo):
+    gates = {rule.name: rule.row["gate"] for rule in demo.rules if rule.row["gate"] is not None}
+    assert gates == {
+        "pack_undervoltage": L.F_CONTACTORS, "charge_too_cold": L.F_CHARGING, "overcharge": L.F_CHARGING,
+    }  # fmt: skip
+    assert {rule.name: rule.row["calm_levels"] for rule in demo.rules if rule.row["calm_levels"]} == {
+        "cell_spread": (1,)
+    }
+    single = {rule.name for rule in demo.rules if rule.row["samples"] == 1}
+    assert single == {"cell_overvoltage", "cell_undervoltage"}, "hard cell limits alone need one sample"
+    assert (catalogue.CALM_MA, catalogue.CALM_STEP_MA, catalogue.CALM_MS, catalogue.CALM_MAD_MV) == (
+        5000,
+        2000,
+        2000,
+        5,
+    )
+    assert catalogue.START_MS == 30000
+
+
+def test_names_features_and_flags_are_told_apart():
+    assert len(set(catalogue.RULES)) == len(catalogue.ROWS)
+    features = [value for name, value in LAYOUT.items() if name.startswith("F_")]
+    assert sorted(features) == list(range(L.FEATURES))
+    for row in catalogue.ROWS:
+        row = dict(zip(catalogue.COLUMNS, row, strict=True))
+        assert row["feature"] in features and row["side"] in (catalogue.ABOVE, catalogue.BELOW)
+        assert row["flag"] is None or 0 <= row["flag"] <= 18
+        assert row["samples"] in (1, 2) and row["needs"] and row["source"]
+        assert all(ms >= 0 for ms in (*row["assert_ms"], row["clear_ms"]))
+        longest = max(catalogue.START_MS, row["clear_ms"], *row["assert_ms"])
+        assert longest < L.HALF
+
+
+@pytest.mark.parametrize("chemistry", catalogue.CHEMISTRIES)
+def test_the_presets_of_every_chemistry_can_be_true(chemistry):
+    over, under, spread = catalogue.CHEMISTRIES[chemistry]
+    nominal = catalogue.NOMINAL_MV[chemistry]
+    assert list(over) == sorted(set(over)) and list(spread) == sorted(set(spread))
+    assert list(under) == sorted(set(under), reverse=True)
+    assert 1000 < under[2] and under[0] + 150 < nominal < over[0] - 30 and over[2] < 5000
+    assert under[0] + spread[2] < over[0], "a spread that no pack inside its limits could reach"
+    assert set(catalogue.NOMINAL_MV) == set(catalogue.CHEMISTRIES)
+
+
+def test_limits_rise_or_fall_and_clear_lies_behind_them(rules):
+    for rule in rules[1]:
+        sign = 1 if rule.row["side"] == catalogue.ABOVE else -1
+        limits = [sign * x for x in rule.limits if x is not None]
+        assert limits == sorted(limits), f"{rule.name}: a milder level has the harder limit"
+        for limit, at in zip(rule.limits, rule.clear_at, strict=True):
+            assert limit is None or sign * at < sign * limit, f"{rule.name} would flicker"
+            assert limit is None or -(1 << 30) < limit < 1 << 30
