@@ -12,17 +12,26 @@ from .errors import InputError
 def whole_file(path, mode="wb", **kwargs):
     """Open a file beside `path`, renamed over it when the block ends well and removed otherwise (Ctrl-C included).
 
-    A text mode defaults to UTF-8. Raises InputError where the folder cannot be written.
+    A text mode defaults to UTF-8. A device or pipe (/dev/stdout) is written as it is; of a link, the file it points to.
+    Raises InputError where the folder cannot be written.
     """
     path = Path(path)
     if "b" not in mode:
         kwargs.setdefault("encoding", "utf-8")
     if path.is_dir():
         raise InputError(path, "is a folder", "a file name")
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not path.is_file():
+        with _direct(path, mode, kwargs) as file:
+            yield file
+        return
     try:
         handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except OSError as error:
-        raise InputError(path, f"cannot be written ({error.strerror})", "a folder that exists and can be written") from None
+        raise InputError(
+            path, f"cannot be written ({error.strerror})", "a folder that exists and can be written"
+        ) from None
     try:
         with open(handle, mode, **kwargs) as file:
             yield file
@@ -35,6 +44,21 @@ def whole_file(path, mode="wb", **kwargs):
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
-        if isinstance(error, OSError):
-            raise InputError(path, f"cannot be written ({error.strerror or error})", "room on the disk and the right to write") from None
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise _unwritable(path, error) from None
         raise
+
+
+@contextlib.contextmanager
+def _direct(path, mode, kwargs):
+    try:
+        with open(path, mode, **kwargs) as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path, error):
+    return InputError(path, f"cannot be written ({error.strerror or error})", "room on the disk and the right to write")

@@ -15,7 +15,10 @@ from ..errors import InputError
 VERBS = ("compile", "lint", "decode", "replay", "simulate")
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _verb in VERBS:
     app.command(_verb)(getattr(importlib.import_module(f".{_verb}", __name__), _verb))
@@ -30,24 +33,45 @@ def _version(wanted: bool):
         raise typer.Exit
 
 
-@app.callback(help="Battery-safety firmware for electric vehicles: compile, replay, decode, lint and simulate at the desk.")
-def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")):
+@app.callback(
+    help="Battery-safety firmware for electric vehicles: compile, replay, decode, lint and simulate at the desk."
+)
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+):
     pass
 
 
 def main():
     """Run the command with the words of this process."""
+    _mend_streams()
     status = run(sys.argv[1:])
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): not an error of ours, but Python would report it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.__stdout__.flush()
+    except OSError as error:
+        # Where the reader of our output went away (`| head`), that is no error of ours; Python would report it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+        if status == 0 and not isinstance(error, BrokenPipeError):
+            status = _unwritable(error)
     sys.exit(status)
 
 
+def _mend_streams():
+    """Closed streams (`>&-`) become empty ones; a terminal that lacks a character shows its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        elif mode == "w":
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 def run(arguments):
-    """Exit status: 0 fine, 1 a negative verdict, 2 bad input or usage, 130 interrupted. Messages go to stderr, a line each."""
+    """Exit status: 0 fine, 1 a negative verdict, 2 bad input or usage, 130 interrupted.
+
+    Messages go to stderr, a line each.
+    """
     try:
         status = app(arguments or ["--help"], prog_name="cellwarden", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -61,10 +85,17 @@ def run(arguments):
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "cellwarden"
         return _say(f"{where}: {error.format_message().rstrip('.')}; see `{where} --help`", 2)
-    except BrokenPipeError:
-        return 0
+    except (BrokenPipeError, SystemExit):
+        return 0  # `| head`: typer and rich make an exit of it
+    except OSError as error:
+        return _unwritable(error)
     except MemoryError:
         return _say("cellwarden: not enough memory", 2)
+
+
+def _unwritable(error):
+    text = f"{error.filename or 'standard output'}: cannot be used ({error.strerror or error})"
+    return _say(f"cellwarden: {text}; expected room on the disk and the right to write", 2)
 
 
 def _say(text, status):
