@@ -344,7 +344,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
 def test_an_undeclared_cycle_time_counts_all_the_same():
     db = read(PACK.replace('BA_DEF_ BO_ "GenMsgCycleTime" INT 0 10000;\n', ""))
     assert db.message("Pack").cycle_ms == 100
-    assert said(db, "unknown-attribute") == [(26, "BA_ `GenMsgCycleTime` is not declared by BA_DEF_")]
+    assert said(db, "unknown-attribute") == [(25, "BA_ `GenMsgCycleTime` is not declared by BA_DEF_")]
 
 
 def test_the_file_itself_is_never_changed(tmp_path):
