@@ -9,7 +9,7 @@ import typer
 def replay(
     logs: Annotated[list[str], typer.Argument(metavar="LOG...", help="Recorded logs; - is standard input.")],
     profile: Annotated[Path, typer.Option("-p", "--profile", help="A vehicle profile (TOML), or an image made of one.")],
-    engine: Annotated[str, typer.Option(help="auto, python or micropython: the same verdicts, byte for byte.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, python, micropython or micropython32: the same verdicts, byte for byte.")] = "auto",
     fail_on: Annotated[int | None, typer.Option(min=1, max=3, help="Exit with 1 when this level was reached.")] = None,
     format: Annotated[str | None, typer.Option(help="The log's format, where its name does not tell.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="LOG=PROFILE: a channel that the log names otherwise.")] = None,
@@ -41,7 +41,7 @@ def _channels(pairs, image):
         name, found, target = pair.rpartition("=")
         if not found or target not in image.names["buses"]:
             known = [bus for bus in image.names["buses"] if bus]
-            hint = did_you_mean(target, known)
+            hint = did_you_mean(target, known) if found else ""
             raise InputError("--channel", f"{pair!r}{hint}", f"LOG=PROFILE with a channel of the profile ({', '.join(known) or 'it names none'})")
         channels[name] = target
     return channels
