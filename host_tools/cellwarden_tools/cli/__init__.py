@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from ..errors import InputError
 
+_INTERRUPTED = 130
 VERBS = ("compile", "lint", "decode", "replay", "simulate")
 
 app = typer.Typer(
@@ -74,13 +75,15 @@ def run(arguments):
     """
     try:
         status = app(arguments or ["--help"], prog_name="cellwarden", standalone_mode=False)
+        if status == _INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except InputError as error:
         return _say(f"cellwarden: {error}", 2)
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _say("cellwarden: interrupted; nothing half written is left", 130)
+        return _say("cellwarden: interrupted; nothing half written is left", _INTERRUPTED)
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "cellwarden"

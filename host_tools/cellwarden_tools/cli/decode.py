@@ -9,13 +9,19 @@ import typer
 def decode(
     log: Annotated[str, typer.Argument(help="A recorded log; - is standard input.")],
     dbc: Annotated[list[str] | None, typer.Option(help="A DBC, or CHANNEL=DBC for one bus; may be repeated.")] = None,
-    profile: Annotated[Path | None, typer.Option("-p", "--profile", help="A vehicle profile: canonical quantities.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help=".csv, .jsonl or .parquet; default: stdout.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option("-p", "--profile", help="A vehicle profile: canonical quantities.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help=".csv, .jsonl or .parquet; default: stdout.")
+    ] = None,
     format: Annotated[str | None, typer.Option(help="The log's format, where its name does not tell.")] = None,
     include_tx: Annotated[bool, typer.Option(help="Take frames too that the log marks as sent by the tester.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines instead of CSV.")] = False,
 ):
     """Write a log's signals as CSV, JSON lines or Parquet: one row a signal."""
+    from itertools import chain, islice
+
     from ..decode import DbcRows, ProfileRows, nothing_known
     from ..errors import InputError
     from ..readers import open_log
@@ -36,14 +42,17 @@ def decode(
         what = ", ".join(database.path.name for database in databases.values())
     reader = open_log(log, format=format, include_tx=include_tx)
     rows = ProfileRows(reader, compiled) if profile else DbcRows(reader, databases)
+    # Nothing is written before the log is known to fit.
+    values = iter(rows)
+    first = list(islice(values, 1))
+    if not rows.known:
+        raise nothing_known(rows, log, what)
     count = 0
     with show.progress(reader, quiet=output is None) as update, open_table(output, rows.columns, json) as table:
-        for count, row in enumerate(rows, 1):
+        for count, row in enumerate(chain(first, values), 1):
             table.write(row)
             if not count & 0x3FFF:
                 update()
-        if not rows.known:
-            raise nothing_known(rows, log, what)
     account = reader.account
     show.message(
         f"{log}: {rows.known} of {account.frames} frames decoded, {count} values"

@@ -71,6 +71,8 @@ def load_image(path):
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("manifest.json"))
             parts = {name: archive.read(name) for name in PARTS}
+        if not isinstance(manifest, dict):
+            raise ValueError("its manifest is none")
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", "an image made by `cellwarden compile`") from None
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
