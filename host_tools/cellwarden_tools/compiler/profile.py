@@ -255,7 +255,7 @@ class _Loader:
             dropped = getattr(bus.database, "dropped", {})
             for known in (name, name.split(".")[0]):
                 if known in dropped:
-                    return f" ({dropped[known].text})"
+                    return f" ({bus.database.path}:{dropped[known].line}: {dropped[known].text})"
         message, _, signal = name.partition(".")
         messages = {m.name: m for bus in self.buses for m in bus.database.messages}
         if message in messages and signal:
@@ -284,7 +284,6 @@ class _Loader:
 
     def options(self, quantity, entry):
         """The entry of a quantity as a table with a `signal`."""
-        key = f"signals] {quantity.name} ["
         key = f"signals.{quantity.name}"
         if isinstance(entry, (str, list)):
             entry = {"signal": entry}
