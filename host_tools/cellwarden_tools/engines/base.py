@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from cellwarden.core import layout as L
 
-from ..errors import InputError
-
 RECORDS = 128  # frames handed over at once
 STEP_MS = 1 << 28  # a longer step is taken in parts, or the 30-bit clock would mistake it
 
@@ -14,13 +12,6 @@ STEP_MS = 1 << 28  # a longer step is taken in parts, or the 30-bit clock would 
 def event_capacity(params):
     """Events that RECORDS frames can cause at most: each rule through all its levels and back, after each frame."""
     return RECORDS * params[L.P_RULES] * 6
-
-
-def crashed(engine, output):
-    """InputError for an engine whose process ended by itself; output: what it wrote to stderr."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    reason = lines[-1] if lines else "it gave no reason"
-    return InputError(f"--engine {engine.name}", f"MicroPython stopped: {reason}", "", "--engine python needs none")
 
 
 class Event(NamedTuple):

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
-from .base import RECORDS, Engine, crashed
+from .base import RECORDS, Engine
 from .device_files import write_device_files, write_image_files
 
 
@@ -39,18 +40,17 @@ class MicroPythonEngine(Engine):
         super().__init__(image)
         self.ring = bytearray(self.record.size * RECORDS)
         self._state = None
-        self._lines = []
+        self._lines = deque()  # from the reader's thread
+        self._said = ""  # the last line that is no result
         self._bases = []  # _base_ms of each step
         self._folder = tempfile.TemporaryDirectory(prefix="cellwarden-")
         try:
             folder = Path(self._folder.name)
             write_device_files(folder, native)
             write_image_files(image, folder / "image", native)
-            # A file takes any length; a pipe that nobody reads would stop the child.
-            self._messages = (folder / "stderr").open("w+b")
             self._process = subprocess.Popen(
                 self._command(folder, heap) + ["--lock"] * locked,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._messages,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 env={**os.environ, "MICROPYPATH": str(folder)},
                 start_new_session=True,  # a child that dies of Ctrl-C before us would look like a crash
             )  # fmt: skip
@@ -70,9 +70,9 @@ class MicroPythonEngine(Engine):
         self._process.kill()
         self._process.wait()
         self._reader.join()
-        for file in (self._process.stdin, self._process.stdout, self._messages):
-            with suppress(BrokenPipeError):  # what was still buffered for a child that is gone
-                file.close()
+        self._process.stdout.close()
+        with suppress(BrokenPipeError):  # what was still buffered for a child that is gone
+            self._process.stdin.close()
         self._folder.cleanup()
 
     def _read(self):
@@ -83,12 +83,21 @@ class MicroPythonEngine(Engine):
         try:
             self._process.stdin.write(data)
         except BrokenPipeError:
+            self._wait()
             raise self._crashed() from None
 
-    def _crashed(self):
+    def _wait(self):
         self._process.wait()
-        self._messages.seek(0)
-        return crashed(self, self._messages.read().decode(errors="replace"))
+        self._reader.join()
+        self._collect()
+
+    def _crashed(self):
+        status = self._process.returncode
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        return InputError(
+            f"--engine {self.name}", f"{self._process.args[0]} stopped before its end ({self._said or how})", "",
+            "--engine python needs no MicroPython",
+        )  # fmt: skip
 
     def _drain(self, n):
         self._bases.append(self._base_ms)
@@ -101,22 +110,22 @@ class MicroPythonEngine(Engine):
         self._write(struct.pack("=ii", -1, t_ms))
 
     def _collect(self):
-        lines, self._lines = self._lines, []
-        for line in lines:
-            kind, *words = line.decode().split()
+        while self._lines:
+            line = self._lines.popleft().decode(errors="replace")
+            kind, _, words = line.partition(" ")
             if kind == "E":
-                step, *values = map(int, words)
+                step, *values = map(int, words.split())
                 self._add(values, self._bases[step])
-            else:
-                self._state = bytes.fromhex(words[0])
+            elif kind == "S":
+                self._state = bytes.fromhex(words)
+            else:  # the unix port tells of exceptions on stdout too
+                self._said = line.strip() or self._said
 
     def _finish(self):
         self._write(struct.pack("=i", 0))
         with suppress(BrokenPipeError):
             self._process.stdin.flush()
-        self._process.wait()
-        self._reader.join()
-        self._collect()
+        self._wait()
         if self._state is None:
             raise self._crashed()
         return self._state

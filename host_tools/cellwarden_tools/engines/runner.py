@@ -49,16 +49,18 @@ def run(folder, stream, locked=False):
             break
         if n < 0:
             _fill(stream, head_bytes, 4)
-            if locked:
-                micropython.heap_lock()
-            engine.advance(head[0])
         else:
             _fill(stream, ring_bytes, n * size)
-            if locked:
-                micropython.heap_lock()
-            engine.drain(ring, n)
         if locked:
-            micropython.heap_unlock()
+            micropython.heap_lock()
+        try:
+            if n < 0:
+                engine.advance(head[0])
+            else:
+                engine.drain(ring, n)
+        finally:  # telling of an exception takes heap
+            if locked:
+                micropython.heap_unlock()
         while engine.take(record):
             print("E", step, *record)
         if engine.events[L.E_LOST]:

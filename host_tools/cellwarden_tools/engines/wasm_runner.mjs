@@ -9,41 +9,41 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [npmPackage, folder, heapBytes, lock] = process.argv.slice(2);
-const { loadMicroPython } = await import(pathToFileURL(path.join(npmPackage, "micropython.mjs")));
-const mp = await loadMicroPython({
-    heapsize: Number(heapBytes),
-    stdout: (line) => fs.writeSync(1, line + "\n"),
-});
 
-function copy(from, to) {
+function copy(FS, from, to) {
+    FS.mkdir(to);
     for (const entry of fs.readdirSync(from, { withFileTypes: true })) {
         const [source, target] = [path.join(from, entry.name), to + "/" + entry.name];
         if (entry.isDirectory()) {
-            mp.FS.mkdir(target);
-            copy(source, target);
+            copy(FS, source, target);
         } else {
-            mp.FS.writeFile(target, fs.readFileSync(source));
+            FS.writeFile(target, fs.readFileSync(source));
         }
     }
 }
 
-mp.FS.mkdir("/device");
-copy(folder, "/device");
-const device = mp.FS.makedev(64, 0);
-mp.FS.registerDevice(device, {
-    open: (stream) => { stream.seekable = false; },
-    read: (_, buffer, offset, length) => fs.readSync(0, buffer, offset, length, null),
-});
-mp.FS.mkdev("/stream", device);
-
-try {
+async function main() {
+    const { loadMicroPython } = await import(pathToFileURL(path.join(npmPackage, "micropython.mjs")));
+    const mp = await loadMicroPython({
+        heapsize: Number(heapBytes),
+        stdout: (line) => fs.writeSync(1, line + "\n"),
+    });
+    copy(mp.FS, folder, "/device");
+    const device = mp.FS.makedev(64, 0);
+    mp.FS.registerDevice(device, {
+        open: (stream) => { stream.seekable = false; },
+        read: (_, buffer, offset, length) => fs.readSync(0, buffer, offset, length, null),
+    });
+    mp.FS.mkdev("/stream", device);
     mp.runPython(`
 import sys
 sys.path.append("/device")
 import runner
 runner.run("/device/image", open("/stream", "rb"), ${lock ? "True" : "False"})
 `);
-} catch (error) {
-    fs.writeSync(2, (error.message || String(error)) + "\n");
-    process.exitCode = 1;
 }
+
+main().catch((error) => {
+    fs.writeSync(2, String(error.message || error) + "\n");
+    process.exitCode = 1;
+});

@@ -1,0 +1,96 @@
+"""What the device tests share: the ports of MicroPython and the vehicles. A frame is (t_us, bus, can_id, data)."""
+
+import re
+from pathlib import Path
+
+import pytest
+from cellwarden_tools.compiler.image import compile_profile
+from cellwarden_tools.engines.micropython import MicroPythonEngine, find_micropython
+from cellwarden_tools.engines.python import PythonEngine
+from cellwarden_tools.engines.wasm import Wasm32Engine, find_node, find_wasm
+from cellwarden_tools.errors import InputError
+from cellwarden_tools.simulator import DEMO_PROFILE
+
+
+class Port:
+    """One way to run the core. options: of its engine; finders: of the programs it needs."""
+
+    def __init__(self, engine, finders=(), **options):
+        self.engine, self.finders, self.options = engine, finders, options
+
+    def open(self, image, **options):
+        return self.engine(image, **self.options, **options)
+
+    def judge(self, image, frames, **options):
+        """(events, state) of a stream."""
+        with self.open(image, **options) as engine:
+            for frame in frames:
+                engine.feed(*frame)
+            state = engine.finish()
+            return list(engine.events), state
+
+
+PORTS = {
+    "unix-bytecode": Port(MicroPythonEngine, (find_micropython,), native=False),
+    "unix-viper": Port(MicroPythonEngine, (find_micropython,), native=True),
+    "wasm32": Port(Wasm32Engine, (find_node, find_wasm)),
+}
+
+
+def _needs(finders):
+    try:
+        return [find() for find in finders]
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=PORTS)
+def port(request):
+    """Each MicroPython in turn."""
+    _needs(PORTS[request.param].finders)
+    return PORTS[request.param]
+
+
+@pytest.fixture
+def wasm32():
+    _needs(PORTS["wasm32"].finders)
+    return PORTS["wasm32"]
+
+
+@pytest.fixture
+def unix():
+    _needs(PORTS["unix-viper"].finders)
+    return PORTS["unix-viper"]
+
+
+@pytest.fixture(scope="session")
+def micropython():
+    """Path of the unix port."""
+    return _needs([find_micropython])[0]
+
+
+@pytest.fixture(scope="session")
+def cpython():
+    return Port(PythonEngine)
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The demonstration pack."""
+    return compile_profile(DEMO_PROFILE).image
+
+
+@pytest.fixture(scope="session")
+def trusting(tmp_path_factory):
+    """The demonstration pack without counters and checksums: a frame of random bytes is believed there."""
+    folder = tmp_path_factory.mktemp("trusting")
+    text = re.sub(r"^(counter|checksum) .*\n", "", Path(DEMO_PROFILE).read_text(), flags=re.MULTILINE)
+    (folder / "demo_pack.toml").write_text(text)
+    (folder / "demo_pack.dbc").write_bytes(Path(DEMO_PROFILE).with_name("demo_pack.dbc").read_bytes())
+    return compile_profile(folder / "demo_pack.toml").image
+
+
+@pytest.fixture(scope="session")
+def awkward():
+    """What the demonstration pack lacks: two channels, CAN FD, wide and signed signals, nested multiplexers."""
+    return compile_profile(Path(__file__).with_name("awkward.toml")).image
