@@ -221,10 +221,15 @@ def _wide_line(binding, target):
 
 
 def _unfit(binding, full):
+    unit = binding.quantity.unit
+    low, high = sorted(binding.factor * raw + binding.offset for raw in binding.signal.raw_range)
+    what = f"`{full}` cannot be scaled to {unit} in 30 bits (factor {_decimal(binding.signal.scale)})"
+    if high < binding.low or low > binding.high:
+        what = f"`{full}` reads {_decimal(low)} to {_decimal(high)} {unit}, never a value of {binding.quantity.name}"
     return InputError(
         f"{binding.bus.database.path}:{binding.signal.line or binding.message.line}",
-        f"`{full}` cannot be scaled to {binding.quantity.unit} in 30 bits (factor {binding.signal.scale})",
-        f"a factor that reaches {binding.low} to {binding.high} {binding.quantity.unit}",
+        what,
+        f"a factor that reaches {binding.low} to {binding.high} {unit}",
         "mend the factor, the offset or the unit",
     )
 

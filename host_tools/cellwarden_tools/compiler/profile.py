@@ -4,6 +4,7 @@
 file, the key and the nearest valid name.
 """
 
+import math
 import os
 import re
 import tomllib
@@ -169,7 +170,7 @@ class _Loader:
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,64}", name):
             self.fail("vehicle", f"name = {name!r}", "a name of letters, digits, `-`, `_` or `.`")
         chemistry = vehicle.get("chemistry")
-        if chemistry not in catalogue.CHEMISTRIES:
+        if chemistry not in tuple(catalogue.CHEMISTRIES):
             hint = did_you_mean(str(chemistry), catalogue.CHEMISTRIES)
             self.fail("vehicle", f"chemistry = {chemistry!r}{hint}", ", ".join(catalogue.CHEMISTRIES))
         cells = self.number("vehicle", vehicle, "cells", low=1, high=1000)
@@ -209,6 +210,8 @@ class _Loader:
                 self.fail("bus", f"channel = {channel!r}", 'a text such as "can0"')
             if channel in [bus.channel for bus in buses]:
                 self.fail("bus", f"channel {channel!r} stands twice", "each channel once")
+            if not isinstance(entry.get("strict", False), bool):
+                self.fail("bus", f"strict = {entry['strict']!r}", "true or false")
             database = dbc_files.load(find_dbc(name, self.path))
             if entry.get("strict"):
                 for finding in database.findings:
@@ -229,7 +232,7 @@ class _Loader:
     def match(self, pattern, number_mode=False, bus_name=None):
         """(bus, message, signal, {n} or None) for all signals that fit `Message.Signal` with *, ? and {n}."""
         if pattern.count(".") != 1:
-            self.fail("signals", f"`{pattern}`", "Message.Signal")
+            self.fail("", f"`{pattern}` is no name of a signal", "Message.Signal")
         message_part, signal_part = pattern.split(".")
         expression = None
         if number_mode:
@@ -299,7 +302,7 @@ class _Loader:
         for state in quantity.states:
             if state not in entry and state != "off":
                 self.fail(key, f"no `{state}`", f"the raw values that mean it, such as {state} = [1]")
-        if entry.get("sign", 1) not in (1, -1):
+        if type(entry.get("sign", 1)) is not int or entry.get("sign", 1) not in (1, -1):
             self.fail(key, f"sign = {entry['sign']!r}", "1 or -1")
         bus = entry.get("bus")
         if bus is not None and bus not in [b.channel for b in self.buses]:
@@ -377,6 +380,8 @@ class _Loader:
         if quantity.kind == NUMBER:
             invalid.update(raw for raw, text in signal.choices.items() if SENTINEL.search(str(text)))
             unit = options.get("unit", signal.unit)
+            if not isinstance(unit, str):
+                self.fail(key, f"unit = {unit!r}", f"one of {unit_names(quantity.unit)}")
             per = unit_factor(quantity.unit, unit)
             if per is None:
                 what = f"unit {unit!r} of `{full}` is not understood" if unit else f"`{full}` has no unit in the DBC"
@@ -389,7 +394,7 @@ class _Loader:
                 given = options.get(bound)
                 if given is None:
                     continue
-                if isinstance(given, bool) or not isinstance(given, (int, float)):
+                if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
                     self.fail(key, f"{bound} = {given!r}", "a number in the signal's unit")
                 value = round(Fraction(str(given)) * per)
                 low, high = (value, high) if bound == "min" else (low, value)
@@ -446,7 +451,7 @@ class _Loader:
                     if not isinstance(given, dict) or set(given) != {"signal", "kind"}:
                         self.fail(key, f"checksum = {given!r}", '{ signal = "…", kind = "crc8-j1850" }')
                     checksum, kind = self.part(key, message, given["signal"]), given["kind"]
-                    if kind not in KINDS:
+                    if kind not in tuple(KINDS):
                         self.fail(key, f"checksum kind {kind!r}{did_you_mean(str(kind), KINDS)}", ", ".join(KINDS))
                     if checksum.length != 8 or (checksum.start % 8 != (7 if checksum.big_endian else 0)):
                         self.fail(key, f"checksum `{checksum.name}` is not a whole byte", f"8 bits on a byte's border for {kind}")
@@ -467,4 +472,6 @@ class _Loader:
         limits = self.table("limits", set(catalogue.RULES))
         for rule, entry in limits.items():
             self.table(f"limits.{rule}", _LIMIT, entry)
+            if not isinstance(entry.get("enabled", True), bool):
+                self.fail(f"limits.{rule}", f"enabled = {entry['enabled']!r}", "true or false")
         return limits
