@@ -183,7 +183,8 @@ def test_the_table_tells_what_was_left_out_cut_lost_and_wrong(say, here):
     _, out, _ = say("replay", "odd.log", "-p", "small.toml")
     for part in (
         "not replayed: 1 cut off", "the log is cut: the last line (line 71) is cut off",
-        "no longer received at the end", "1 frames too short for their DBC", "1 steps back in time", "verdict: unknown, messages are lost",
+        "no longer received at the end", "1 frames too short for their DBC", "1 steps back in time",
+        "verdict: unknown, messages are lost",
     ):  # fmt: skip
         assert part in " ".join(out.split())
 
