@@ -20,7 +20,8 @@ def poisoned(image, line):
     mark = b"    for _ in range(count):\n"
     decoder = image.parts["decoder.py"]
     assert decoder.count(mark) == 1
-    return Image(image.parts | {"decoder.py": decoder.replace(mark, mark + f"        {line}\n".encode())}, image.manifest)
+    decoder = decoder.replace(mark, mark + f"        {line}\n".encode())
+    return Image(image.parts | {"decoder.py": decoder}, image.manifest)
 
 
 def test_nothing_is_allocated_while_frames_are_judged(port, demo, awkward, frames):

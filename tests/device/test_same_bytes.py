@@ -1,6 +1,6 @@
 """The project's first test: the same frames give the same events and the same state on every MicroPython as on CPython.
 
-The ports run with the heap locked while they judge, so each of these tests shows as well that judging allocates nothing.
+The ports run with the heap locked while they judge, so each of these tests shows too that judging allocates nothing.
 """
 
 import os
@@ -28,6 +28,9 @@ LOGS = [
 ]
 DAY_US = 86_400_000_000
 WRAP_US = (1 << 30) * 1000  # the 30-bit clock begins anew
+STEPS_US = [0, 1, 999_000, -999_000, -1_000_000, -DAY_US, WRAP_US // 2, WRAP_US, 40 * DAY_US, -40 * DAY_US]
+TIMES_US = ((0, 20_000), (0, 1), (0, 3_000_000), (-2_500_000, 0), (-DAY_US, 4 * DAY_US))  # between two hostile frames
+TIME_ODDS = (900, 60, 25, 10, 5)
 MINUTES = {"demo": None, "cell_over": 2.7, "cell_under": 2.7, "overcurrent": 2.5}  # until the faults bite; None: whole
 
 
@@ -46,8 +49,7 @@ def hostile(image, seed, count, start_us=0):
     last = {}
     t_us, fill = start_us, 0
     for _ in range(count):
-        steps = (rng.randrange(20_000), 0, rng.randrange(3_000_000), -rng.randrange(2_500_000), rng.randrange(-DAY_US, 4 * DAY_US))
-        t_us += rng.choices(steps, (900, 60, 25, 10, 5))[0]
+        t_us += rng.randrange(*rng.choices(TIMES_US, TIME_ODDS)[0])
         if rng.random() < 0.01:
             fill = rng.choice((0x00, 0x80, 0xFF, 0x7F, 0x55))
         bus, can_id = rng.choice(known)
@@ -147,7 +149,7 @@ def test_every_length_of_every_message_gives_the_same_state(port, cpython, demo,
         assert port.judge(image, frames, locked=True) == cpython.judge(image, frames)
 
 
-@pytest.mark.parametrize("step_us", [0, 1, 999_000, -999_000, -1_000_000, -DAY_US, WRAP_US // 2, WRAP_US, 40 * DAY_US, -40 * DAY_US])
+@pytest.mark.parametrize("step_us", STEPS_US)
 def test_a_step_of_the_clock_gives_the_same_events_and_state(port, wanted, demo, step_us):
     drive = driven("overcurrent", 2.5)[:-30_000:2]
     after = drive[-1][0] + step_us

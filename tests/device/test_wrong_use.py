@@ -63,7 +63,7 @@ def test_an_image_of_another_layout_is_told_in_one_line(port, demo):
 def test_a_killed_micropython_is_told_while_frames_are_still_fed(port, demo):
     with port.open(demo) as engine:
         engine._process.kill()
-        with pytest.raises(InputError, match="stopped before its end .signal 9."):
+        with pytest.raises(InputError, match=r"stopped before its end \(signal 9\)"):
             for n in range(100_000):
                 engine.feed(n * 1000, 0, 1, b"")
     assert gone(engine._process)
@@ -96,7 +96,7 @@ def test_another_program_in_place_of_micropython_is_told_in_one_line(monkeypatch
 def test_a_machine_without_node_or_the_package_says_how_to_get_them(monkeypatch, tmp_path, demo):
     monkeypatch.setenv("CELLWARDEN_MICROPYTHON_WASM", str(tmp_path))
     monkeypatch.setattr(wasm, "find_node", lambda: "node")
-    with pytest.raises(InputError, match="python -m cellwarden_tools.engines.fetch_wasm"):
+    with pytest.raises(InputError, match=r"python -m cellwarden_tools\.engines\.fetch_wasm"):
         open_engine("micropython32", demo)
     monkeypatch.undo()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
