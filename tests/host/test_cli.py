@@ -14,8 +14,10 @@ from pathlib import Path
 import cellwarden.engine
 import pytest
 from cellwarden.core import catalogue
-from cellwarden_tools.cli import VERBS, run
+from cellwarden_tools.cli import VERBS, main, run
 from cellwarden_tools.compiler.image import load_image, open_image
+from cellwarden_tools.errors import InputError
+from cellwarden_tools.files import whole_file
 
 COMMAND = [sys.executable, "-c", "from cellwarden_tools.cli import main; main()"]
 # A child's ru_maxrss begins with its parent's; this is its own.
@@ -490,6 +492,19 @@ def test_an_output_through_a_link_replaces_the_file_and_not_the_link(say, here):
     assert (here / "link.cwi").is_symlink() and load_image(here / "real.cwi")
 
 
+@pytest.mark.parametrize(
+    ("trouble", "seen"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left on device"), InputError)],
+)
+def test_a_file_that_fails_half_way_leaves_the_old_one(trouble, seen, here):
+    (here / "a.cwi").write_text("old")
+    before = sorted(here.iterdir())
+    with pytest.raises(seen), whole_file(here / "a.cwi", "w") as file:
+        file.write("half of the n")
+        raise trouble
+    assert sorted(here.iterdir()) == before and (here / "a.cwi").read_text() == "old"
+
+
 # --- Ctrl-C, closed pipes, standard input -----------------------------------------------------------------------------
 
 
@@ -518,6 +533,56 @@ def test_ctrl_c_ends_with_130_one_line_and_no_half_file(words, here):
     assert process.returncode == 130
     assert err == "cellwarden: interrupted; nothing half written is left\n"
     assert sorted(here.iterdir()) == before, "a half file was left behind"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "message"),
+    [
+        (KeyboardInterrupt(), 130, "cellwarden: interrupted; nothing half written is left\n"),
+        (MemoryError(), 2, "cellwarden: not enough memory\n"),
+        (BrokenPipeError(), 0, ""),
+        (SystemExit(1), 0, ""),  # what typer and rich make of a broken pipe
+        (OSError(28, "No space left on device", "out.csv"), 2,
+         "cellwarden: out.csv: cannot be used (No space left on device); "
+         "expected room on the disk and the right to write\n"),
+    ],
+)  # fmt: skip
+def test_trouble_from_outside_ends_in_one_line_and_its_own_status(trouble, status, message, say, monkeypatch):
+    def fail(path):
+        raise trouble
+
+    monkeypatch.setattr("cellwarden_tools.compiler.image.open_image", fail)
+    assert say("replay", "low.log", "-p", "small.toml") == (status, "", message)
+
+
+def test_the_command_opens_what_was_closed_and_exits_with_the_status(here, monkeypatch, capsys):
+    for name in ("stdin", "__stdin__"):
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.setattr(sys, "argv", ["cellwarden", "replay", "-", "-p", "small.toml"])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert exit.value.code == 2
+    assert capsys.readouterr().err == "cellwarden: -: is empty; expected a log with at least one frame\n"
+    sys.stdin.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("replay", "low.log", "-p", "small.toml"),
+        ("decode", "low.log", "--dbc", "small.dbc", "-o", "out.csv"),
+        ("simulate", "healthy_park", "--minutes", "0.1", "-o", "out.log"),
+    ],
+)
+def test_a_terminal_shows_progress_on_stderr_and_the_same_result(words, here, capsys, monkeypatch):
+    (here / "low.log").write_text(DISCHARGED * 20)
+    assert run(words) == 0
+    plain = capsys.readouterr()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert run(words) == 0
+    shown = capsys.readouterr()
+    assert re.sub("\x1b.*?m", "", shown.out) == plain.out and len(shown.err) > len(plain.err)
 
 
 @pytest.mark.parametrize(
