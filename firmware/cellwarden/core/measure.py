@@ -185,7 +185,7 @@ def measure_cells(header, signals, memory, features, scratch, quiet: int) -> int
         for i in range(first, last + 1):
             count += bins[i]
         # A median in the outermost bin is a step too large to be told from others: not calm.
-        calm = 1 if steps and count >= half and 0 < median < _BINS - 1 else 0
+        calm = 1 if count * 2 > steps and 0 < median < _BINS - 1 else 0
     f[_F_CALM * _FEATURE_SIZE] = calm
     return n - valid - lost
 
