@@ -144,7 +144,7 @@ class Oracle:
         if not at_rest or not steps:
             return False
         middle = steps[(len(steps) - 1) // 2]
-        mad = sorted(abs(step - middle) for step in steps)[(len(steps) - 1) // 2]
+        mad = sorted(abs(step - middle) for step in steps)[len(steps) // 2]
         return mad < 5 and -32 < middle < 31
 
     def read(self, s):
