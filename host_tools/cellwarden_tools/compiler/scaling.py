@@ -1,12 +1,13 @@
 """From a raw value to the canonical integer: exact rational scaling in integers that stay inside [-2^30, 2^30).
 
 `plan` finds the cheapest form that gives round-half-up of the exact value for every raw value: an integer factor, a
-multiply and shift, a division, or a multiply and a division; only where none fits is the factor itself approximated, and the error says so.
+multiply and shift, a division, or a multiply and a division; only where none fits is the factor itself approximated,
+and the error says so.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import floor
+from math import floor, lcm
 
 LIMIT = 1 << 30
 
@@ -21,7 +22,7 @@ class Scaling:
 
 
 def plan(factor, offset, top, variable="v"):
-    """The Scaling of canonical = factor * v + offset for v in 0..top. Raises OverflowError where no form stays in range."""
+    """The Scaling of canonical = factor * v + offset for v in 0..top. Raises OverflowError where no form fits."""
     wanted = factor
     p, q = factor.numerator, factor.denominator
     reach = max(abs(floor(offset)), abs(floor(factor * top + offset))) + 2
@@ -36,18 +37,17 @@ def plan(factor, offset, top, variable="v"):
         near = wanted.limit_denominator(q // 2)
         p, q = near.numerator, near.denominator
     approximation = abs(wanted - Fraction(p, q)) * top
-    step = q * (offset + Fraction(1, 2)).denominator
-    # The exact value lies on a grid of 1 / (q * denominator of the offset): the worst rounding is the half cell nearest 1/2.
-    whole = Fraction(p, q).denominator == 1 and offset.denominator == 1
-    error = Fraction(0) if whole else min(Fraction(1, 2), Fraction(step // 2, step))
+    # The exact value lies on a grid of 1 / cells: the worst rounding is the grid point nearest to 1/2.
+    cells = lcm(q, offset.denominator)
+    error = Fraction(cells // 2, cells)
     return Scaling(form, error + approximation)
 
 
 def _form(p, q, offset, top, v):
-    if q == 1 and offset.denominator == 1:
+    if q == 1:
         if abs(p) * top >= LIMIT:
             return None
-        return _sum(_times(v, p), int(offset))
+        return _sum(_times(v, p), floor(offset + Fraction(1, 2)))
     # floor(v * p / q + offset + 1/2) is floor((v * p + t) / q): v * p is whole, so what t loses is never reached.
     t = floor((offset + Fraction(1, 2)) * q)
     whole, rest = divmod(t, q)
@@ -59,7 +59,9 @@ def _form(p, q, offset, top, v):
             for s in range(30, 0, -1):
                 m, c = -(-(p << s) // q), -(-(rest << s) // q)
                 if m * top + c < LIMIT:
-                    if (Fraction(m, 1 << s) - Fraction(p, q)) * top + Fraction(c, 1 << s) - Fraction(rest, q) < Fraction(1, q):
+                    if (Fraction(m, 1 << s) - Fraction(p, q)) * top + Fraction(c, 1 << s) - Fraction(
+                        rest, q
+                    ) < Fraction(1, q):
                         return _sum(f"({_sum(_times(v, m), c)} >> {s})", whole)
                     break
         return _sum(f"({_sum(_times(v, p), rest)}) // {q}", whole)
