@@ -161,6 +161,8 @@ def test_a_page_without_its_multiplexer_is_not_decoded(mark, multiplexer, defect
 def test_what_a_broken_multiplexer_selects_is_not_decoded():
     db = read(PACK.replace("Page M : 0|8", "Page M : 60|8"))
     assert db.find("Cells.Cell1")[1].defect == "multiplexed by `Page`, which cannot be decoded safely"
+    db = read(PACK.replace("Page M : 0|8", "Page M : 60|8").replace("m0 : 8|16", "m0 : 8|99"))
+    assert "runs past the end" in db.find("Cells.Cell1")[1].defect, "its own defect comes first"
     db = read(PACK.replace("Page M : 0|8", "Page M : 0|x"))
     assert db.find("Cells.Cell1")[1].defect == "multiplexed, but its message has no multiplexer"
 
@@ -170,6 +172,21 @@ def test_a_multiplexer_that_leads_nowhere_is_not_followed(by):
     text = PACK.replace("Cell2 m1", "Cell2 m1M") + "SG_MUL_VAL_ 2566844416 Cell1 Cell2 0-0;\n"
     text += f"SG_MUL_VAL_ 2566844416 Cell2 {by} 1-1;\n"
     assert "multiplexed by" in read(text).find("Cells.Cell2")[1].defect
+
+
+def test_a_page_of_its_own_pages_is_not_decoded():
+    signal = read(PACK.replace("Page M", "Page m0M")).find("Cells.Page")[1]
+    assert signal.defect == "multiplexed, but nothing says whether by `Page`"
+
+
+@pytest.mark.parametrize("number, can_id", [
+    (0x7FF, 0x7FF), (0x800, 0x800 | EXTENDED), (0x1FFFFFFF, 0x1FFFFFFF | EXTENDED), (0x20000000, None),
+    (0x80000000, EXTENDED), (0x9FFFFFFF, 0x1FFFFFFF | EXTENDED), (0xA0000000, None),
+])  # fmt: skip
+def test_an_id_is_11_or_29_bits_or_refused(number, can_id):
+    db = read(PACK.replace("BO_ 256 Pack", f"BO_ {number} Pack"))
+    assert (db.message("Pack") and db.message("Pack").can_id) == can_id
+    assert ("Pack" in db.dropped) == (can_id is None)
 
 
 def test_a_huge_multiplexer_range_takes_no_memory():
@@ -300,6 +317,8 @@ def test_chinese_comments_in_gb18030_are_read():
     db = read(PACK.replace("All of it.", "电池组电压").encode("gb18030"))
     assert db.message("Pack").comment == "电池组电压"
     assert said(db, "encoding") == [(1, "is not UTF-8; read as gb18030")]
+    db = read(PACK.replace("All of it.", "5 €™").encode("cp1252"))
+    assert db.message("Pack").comment == "5 €™"
 
 
 def test_comments_of_other_languages_are_skipped():
@@ -319,6 +338,8 @@ REFUSALS = [
     (PACK.replace("Pack: 8", "Pack: x"), "pack.dbc:11:15: `x Bms` cannot stand here; expected a length in bytes"),
     (PACK.replace("BO_ 256", "B0_ 256"),
      "pack.dbc:11:1: `B0_ 256 Pack: 8 Bms` is no DBC statement, and signals follow it; expected BO_"),
+    (HEAD + "Hello\n" + "BS_:\n" + ' SG_ S : 0|8@1+ (1,0) [0|0] "" X\n',
+     "pack.dbc:13:2: a signal outside a message; expected BO_ before SG_"),
     (HEAD + ' SG_ S : 0|8@1+ (1,0) [0|0] "" X\n', "pack.dbc:11:2: a signal outside a message; expected BO_ before SG_"),
     (PACK + "SG_MUL_VAL_ 256 Voltage;\n",
      f"pack.dbc:{PACK.count(chr(10)) + 1}:1: `SG_MUL_VAL_ 256 Voltage;` cannot be read; "

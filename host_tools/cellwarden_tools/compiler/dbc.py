@@ -614,7 +614,7 @@ class _Reader:
                     why = f"nothing says whether by {which}" if roots else "its message has no multiplexer"
                     unclear(signal, "no-multiplexer", f"multiplexed, but {why}")
                     break
-                if by not in named or by == at.name or any(by == name for name, _ in chain) or not ids:
+                if by not in named or any(by == name for name, _ in chain) or not ids:
                     why = "with no id" if not ids else "by itself" if by in named else f"by `{by}`, which is not here"
                     unclear(signal, "bad-multiplexer", f"multiplexed {why}")
                     break
