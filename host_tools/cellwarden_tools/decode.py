@@ -30,7 +30,7 @@ def message_decoder(message):
         if any(part[0] not in {s.name for s in message.signals} for part in signal.mux):
             continue
         tests = [f"n >= {last_byte(signal)}"]
-        for name, ids in signal.mux:
+        for name, _ in signal.mux:
             if name not in multiplexers:
                 multiplexers[name] = f"m{len(multiplexers)}"
                 chosen = next(s for s in message.signals if s.name == name)
@@ -76,7 +76,7 @@ def physical(signal, raw):
 
 
 class DbcRows:
-    """Iterate for rows (DBC_COLUMNS) of a log; `databases` is {channel or None: Database}; `known` counts the frames."""
+    """Iterate for rows (DBC_COLUMNS) of a log; `databases` is {channel or None: Database}; `known` counts frames."""
 
     columns = DBC_COLUMNS
 
@@ -96,7 +96,8 @@ class DbcRows:
             messages = tables.get(channel, default)
             message = messages.get(can_id) if messages else None
             if message is None:
-                self.other[channel, can_id] += 1
+                if not self.known:
+                    _note(self.other, channel, can_id)
                 continue
             self.known += 1
             decode = decoders.get((channel, can_id))
@@ -104,11 +105,20 @@ class DbcRows:
                 decode = decoders[channel, can_id] = message_decoder(message)
             t = t_us / 1e6
             for signal, raw in decode(data, len(data)):
-                yield t, channel, message.name, signal.name, raw, physical(signal, raw), signal.unit, signal.choices.get(raw)
+                yield (
+                    t,
+                    channel,
+                    message.name,
+                    signal.name,
+                    raw,
+                    physical(signal, raw),
+                    signal.unit,
+                    signal.choices.get(raw),
+                )
 
 
 class ProfileRows:
-    """Iterate for rows (PROFILE_COLUMNS): canonical integers as the vehicle's own decoder stores them, None = invalid."""
+    """Iterate for rows (PROFILE_COLUMNS): canonical integers as the vehicle's decoder stores them, None = invalid."""
 
     columns = PROFILE_COLUMNS
 
@@ -134,7 +144,8 @@ class ProfileRows:
             bus = buses.get(channel, buses.get(None))
             here = by_id.get((bus, can_id))
             if here is None:
-                self.other[channel, can_id] += 1
+                if not self.known:
+                    _note(self.other, channel, can_id)
                 continue
             self.known += 1
             before = [groups[number * L.GROUP_SIZE + L.ARRIVALS] for number, _, _ in here]
@@ -150,6 +161,12 @@ class ProfileRows:
                     )  # fmt: skip
 
 
+def _note(other, channel, can_id):
+    """Count an unknown identifier for the message that may be needed; a log of random ones must not fill the memory."""
+    if len(other) < 4096:
+        other[channel, can_id] += 1
+
+
 class _Parts:
     def __init__(self, params, drain):
         self.params, self.drain = params, drain
@@ -158,5 +175,9 @@ class _Parts:
 def nothing_known(rows, path, what):
     """The InputError for a log without one known frame."""
     ids = ", ".join(f"0x{i & ~L.EXT:X}" for (_, i), _ in rows.other.most_common(3))
-    return InputError(path, f"no frame of {what} in it (it has {ids})", "a log of that vehicle", "choose the DBC or profile of what was logged")
-
+    return InputError(
+        path,
+        f"no frame of {what} in it (it has {ids})",
+        "a log of that vehicle",
+        "choose the DBC or profile of what was logged",
+    )

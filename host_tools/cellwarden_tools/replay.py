@@ -9,10 +9,11 @@ from cellwarden.core import layout as L
 from .compiler.rule_table import physical
 from .errors import InputError
 
+
 class Replay:
     """Feed one log to one engine; iterate for events as dicts, then read `end`.
 
-    image: Image; log: a reader's Log; channels: {name in the log: name in the profile}, for logs that name them otherwise
+    image: Image; log: a reader's Log; channels: {name in the log: name in the profile}, where they differ
     """
 
     def __init__(self, image, log, engine, channels=None, tick=None):
@@ -80,8 +81,9 @@ class Replay:
             value, unit = physical(event.value, rule["unit"])
             kind = "clear" if event.level == 0 else "raise" if event.before == 0 else "change"
             yield {
-                "t": event.t_ms / 1000, "event": kind, "rule": rule["name"], "level": event.level, "before": event.before,
-                "where": event.where, "value": value, "unit": unit, "gb_bit": rule["gb_bit"],
+                "t": event.t_ms / 1000, "event": kind, "rule": rule["name"],
+                "level": event.level, "before": event.before, "where": event.where,
+                "value": value, "unit": unit, "gb_bit": rule["gb_bit"],
             }  # fmt: skip
         self.engine.events.clear()
 
@@ -104,7 +106,8 @@ class Replay:
             wanted = ", ".join(_id(i) for _, _, i in self.image.names["messages"][:3])
             raise InputError(
                 self.log.path,
-                f"is a log of another vehicle: none of its {self.fed} frames (such as {ids}) is one that {self.image.names['vehicle']} sends",
+                f"is a log of another vehicle: none of its {self.fed} frames (such as {ids}) "
+                f"is one that {self.image.names['vehicle']} sends",
                 f"identifiers such as {wanted}",
                 "choose the profile of the vehicle that was logged",
             )
@@ -129,7 +132,8 @@ class Replay:
             "active": [rule["name"] for rule in self.image.names["rules"] if rule["active"]],
             "malformed": state[L.MALFORMED], "checksum_errors": state[L.CHECKSUM_ERRORS],
             "counter_errors": state[L.COUNTER_ERRORS], "time_backward": state[L.TIME_BACKWARD],
-            "cells_valid": features[L.F_CELLS_VALID * L.FEATURE_SIZE], "cells_lost": features[L.F_CELLS_LOST * L.FEATURE_SIZE],
+            "cells_valid": features[L.F_CELLS_VALID * L.FEATURE_SIZE],
+            "cells_lost": features[L.F_CELLS_LOST * L.FEATURE_SIZE],
             "probes_valid": features[L.F_PROBES_VALID * L.FEATURE_SIZE],
             "probes_lost": features[L.F_PROBES_LOST * L.FEATURE_SIZE],
             "engine": self.engine.name, "image_sha256": self.image.sha256,

@@ -304,7 +304,7 @@ def test_a_signal_that_cannot_be_decoded_safely_is_refused_with_the_dbcs_line(si
 def test_a_signal_that_never_reads_its_quantity_is_refused_with_what_it_reads(error):
     told = error(mapped('cell_voltage_max = { signal = "PackStatus.Strange", unit = "mV" }'))
     assert told == (
-        "test.dbc:8: `PackStatus.Strange` reads 0 to 255 mV, never a value of cell_voltage_max; "
+        "test.dbc:8: `PackStatus.Strange` cannot be scaled to mV: it reads only 0 to 255 mV; "
         "expected a factor that reaches 500 to 4999 mV; mend the factor, the offset or the unit"
     )
 

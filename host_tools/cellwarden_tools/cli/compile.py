@@ -52,7 +52,15 @@ def _json(made, output, show):
             "signal": f"{binding.message.name}.{binding.signal.name}", "worst_error": float(scaling.error),
         })  # fmt: skip
     for rule in made.rules:
-        show.json_line({"event": "rule", "rule": rule.name, "active": rule.active, "lacks": list(rule.lacks), "source": rule.source})
+        show.json_line(
+            {
+                "event": "rule",
+                "rule": rule.name,
+                "active": rule.active,
+                "lacks": list(rule.lacks),
+                "source": rule.source,
+            }
+        )
     show.json_line({
         "event": "end", "image": str(output), "sha256": made.image.sha256, "vehicle": made.profile.name,
         "signals": len(made.scalings), "messages": len(made.plan.messages),
@@ -77,4 +85,6 @@ def _tables(made, output, show):
         table.add_row(rule.name, state, *limits, PHYSICAL[rule.unit][1], ", ".join(rule.lacks))
     console.print(table)
     active = sum(rule.active for rule in made.rules)
-    console.print(f"{output}: {made.profile.name}, {active} of {len(made.rules)} rules active, sha256 {made.image.sha256[:16]}…")
+    console.print(
+        f"{output}: {made.profile.name}, {active} of {len(made.rules)} rules active, sha256 {made.image.sha256[:16]}…"
+    )

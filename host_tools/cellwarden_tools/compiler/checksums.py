@@ -1,6 +1,7 @@
 """Checksum kinds a message can carry: a table of 256 values and how it is used.
 
-next = table[(value ^ byte) & 255] for a CRC; the sums need no table. All run over every data byte but the checksum's own.
+next = table[(value ^ byte) & 255] for a CRC; the sums need no table. All run over every data byte but the checksum's
+own.
 """
 
 

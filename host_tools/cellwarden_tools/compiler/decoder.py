@@ -1,7 +1,7 @@
 """Writes the decoder of one vehicle: a loop over frame records, an if-tree over identifiers, one line a signal.
 
-The text is integer-only Python that runs on MicroPython (bytecode and viper) and on CPython; the loop around it keeps the
-clock and calls the core's `advance` when a scan is due.
+The text is integer-only Python that runs on MicroPython (bytecode and viper) and on CPython; the loop around it keeps
+the clock and calls the core's `advance` when a scan is due.
 """
 
 from collections import defaultdict
@@ -79,11 +79,13 @@ def make_plan(profile):
             members.sort(key=lambda b: slot_of(b, profile.cells))
             groups.append(Group(index, chain, tuple(members), deadline, assumed))
     longest = max(message.length for _, message, _ in messages)
-    kinds = sorted({t.checksum_kind for _, _, t in messages if t.checksum_kind and KINDS[t.checksum_kind][0] is not None})
+    kinds = sorted(
+        {t.checksum_kind for _, _, t in messages if t.checksum_kind and KINDS[t.checksum_kind][0] is not None}
+    )
     return Plan(profile, tuple(messages), tuple(groups), 8 if longest <= 8 else 64, tuple(kinds))
 
 
-# --- bits --------------------------------------------------------------------------------------------------------------
+# --- bits -------------------------------------------------------------------------------------------------------------
 
 
 def _chunks(signal):
@@ -136,7 +138,7 @@ def raw_expression(signal, low=0, high=None):
     return " | ".join(terms)
 
 
-# --- one signal ----------------------------------------------------------------------------------------------------------
+# --- one signal -------------------------------------------------------------------------------------------------------
 
 
 def signal_line(binding, slot):
@@ -212,7 +214,8 @@ def _wide_line(binding, target):
     if half:
         high = f"({high}) ^ {half}" if "|" in high else f"{high} ^ {half}"
     start = first + half
-    text = f"h = ({high}) - {start}; l = {raw_expression(signal, 0, 16)}; v = {scaling.text} if 0 <= h <= {last - first} else NA"
+    text = f"h = ({high}) - {start}; l = {raw_expression(signal, 0, 16)}"
+    text += f"; v = {scaling.text} if 0 <= h <= {last - first} else NA"
     tests = [f"{binding.low} <= v <= {binding.high}"]
     for raw in sorted(binding.invalid):
         h, low = (raw >> 16) - first, raw & 65535
@@ -225,7 +228,7 @@ def _unfit(binding, full):
     low, high = sorted(binding.factor * raw + binding.offset for raw in binding.signal.raw_range)
     what = f"`{full}` cannot be scaled to {unit} in 30 bits (factor {_decimal(binding.signal.scale)})"
     if high < binding.low or low > binding.high:
-        what = f"`{full}` reads {_decimal(low)} to {_decimal(high)} {unit}, never a value of {binding.quantity.name}"
+        what = f"`{full}` cannot be scaled to {unit}: it reads only {_decimal(low)} to {_decimal(high)} {unit}"
     return InputError(
         f"{binding.bus.database.path}:{binding.signal.line or binding.message.line}",
         what,
@@ -255,7 +258,7 @@ def _meaning(binding):
     return f"NA if {invalid} else {text}" if invalid else text
 
 
-# --- the loop ------------------------------------------------------------------------------------------------------------
+# --- the loop ---------------------------------------------------------------------------------------------------------
 
 _HEAD = '''"""{title}
 
@@ -335,12 +338,16 @@ def write_decoder(plan_):
             channel = profile.buses[number].channel or "every other channel"
             out.append(f"        {word} bus == {number}:  # {channel}")
             word = "elif"
-            _tree(out, 3, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text)
+            _tree(
+                out, 3, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text
+            )
         out.append("        else:")
         out.append("            known -= 1")
     else:
         (ids,) = buses.values()
-        _tree(out, indent, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text)
+        _tree(
+            out, indent, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text
+        )
     out.append(_TAIL.format(**values))
     return "\n".join(out), scalings
 
@@ -376,7 +383,7 @@ def _tree(out, pad, variable, leaves, write, otherwise, text=str):
 
 def _message(out, pad, plan_, index, scalings):
     """The branch of one message: length, checksum, counter, then its groups."""
-    bus, message, trust = plan_.messages[index]
+    _, message, trust = plan_.messages[index]
     groups = [(number, group) for number, group in enumerate(plan_.groups) if group.message == index]
     tab = "    " * pad
     period = trust.period_ms or message.cycle_ms
@@ -445,7 +452,7 @@ def _named(message, name):
 
 
 def _pages(out, pad, plan_, message, groups, depth, have, scalings):
-    """Groups whose multiplexers up to `depth` are decided: write those that end here, branch on the others' next one."""
+    """Groups whose multiplexers up to `depth` are decided: write those that end here, branch for the others."""
     tab = "    " * pad
     for number, group in groups:
         if len(group.pages) == depth:
@@ -513,4 +520,3 @@ def _caption(binding):
 
 def _decimal(value):
     return f"{float(value):.10g}"
-

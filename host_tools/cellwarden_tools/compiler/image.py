@@ -1,7 +1,8 @@
 """The vehicle image: one file with the generated decoder, the params, the hardware filters and the names for people.
 
 The file is a ZIP archive of stored, undated members, so the same profile and DBC give the same bytes:
-manifest.json (the SHA-256 of every other part), decoder.py, params.bin (int32, little-endian), names.json, filters.json.
+manifest.json (the SHA-256 of every other part), decoder.py, params.bin (int32, little-endian), names.json and
+filters.json.
 """
 
 import hashlib
@@ -79,7 +80,9 @@ def load_image(path):
         raise InputError(path, f"is no vehicle image ({error})", "a file made by `cellwarden compile`") from None
     for name, data in parts.items():
         if hashlib.sha256(data).hexdigest() != manifest.get("sha256", {}).get(name):
-            raise InputError(path, f"part {name} does not have the hash in the manifest", "an unchanged image", "compile it again")
+            raise InputError(
+                path, f"part {name} does not have the hash in the manifest", "an unchanged image", "compile it again"
+            )
     if manifest.get("layout") != L.FORMAT:
         raise InputError(path, f"has layout {manifest.get('layout')}", f"layout {L.FORMAT}", "compile it again")
     return Image(parts, manifest)
@@ -119,7 +122,9 @@ def compile_profile(path):
         "sources": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in _sources(profile)},
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()},
     }
-    warnings = [f"{b.database.path}:{f.line}: {f.text}" for b in profile.buses for f in b.database.findings if _worth(f)]
+    warnings = [
+        f"{b.database.path}:{f.line}: {f.text}" for b in profile.buses for f in b.database.findings if _worth(f)
+    ]
     warnings += profile.warnings
     assumed = sorted({plan.messages[g.message][1].name for g in plan.groups if g.assumed})
     if assumed:
@@ -128,7 +133,9 @@ def compile_profile(path):
             f"{profile.path}: no period for {', '.join(assumed)}: {deadline} ms without a frame are taken for lost; "
             'give [messages."…"] period_ms'
         )
-    return Compiled(Image(dict(parts), manifest), profile, plan, rules, list(scalings.items()), list(dict.fromkeys(warnings)))
+    return Compiled(
+        Image(dict(parts), manifest), profile, plan, rules, list(scalings.items()), list(dict.fromkeys(warnings))
+    )
 
 
 def _worth(finding):
@@ -190,7 +197,10 @@ def _names(profile, plan, rules):
     """What people and programs need to read events and state."""
     return {
         "vehicle": profile.name,
-        "rules": [{"name": r.name, "unit": r.unit, "gb_bit": r.flag, "active": r.active, "lacks": list(r.lacks)} for r in rules],
+        "rules": [
+            {"name": r.name, "unit": r.unit, "gb_bit": r.flag, "active": r.active, "lacks": list(r.lacks)}
+            for r in rules
+        ],
         "buses": [bus.channel for bus in profile.buses],
         "messages": [[bus.number, message.name, message.can_id] for bus, message, _ in plan.messages],
         "groups": [

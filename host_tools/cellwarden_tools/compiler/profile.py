@@ -190,7 +190,8 @@ class _Loader:
         if not bindings:
             self.fail("signals", "maps nothing", f"at least one of {', '.join(QUANTITIES)}")
         return Profile(
-            self.path, name, chemistry, cells if "cell_voltage" in mapped else 0, probes if "temperature" in mapped else 0,
+            self.path, name, chemistry,
+            cells if "cell_voltage" in mapped else 0, probes if "temperature" in mapped else 0,
             vehicle | {"cells": cells, "probes": probes}, self.buses, bindings, trust, limits, self.warnings,
         )  # fmt: skip
 
@@ -216,7 +217,9 @@ class _Loader:
             if entry.get("strict"):
                 for finding in database.findings:
                     if finding.code in ("overlap", "overrun"):
-                        raise InputError(f"{database.path}:{finding.line}", finding.text, "none, as strict = true in the profile")
+                        raise InputError(
+                            f"{database.path}:{finding.line}", finding.text, "none, as strict = true in the profile"
+                        )
             buses.append(Bus(number, channel, database))
         return buses
 
@@ -306,7 +309,11 @@ class _Loader:
             self.fail(key, f"sign = {entry['sign']!r}", "1 or -1")
         bus = entry.get("bus")
         if bus is not None and bus not in [b.channel for b in self.buses]:
-            self.fail(key, f"bus = {bus!r}{did_you_mean(str(bus), [b.channel or '' for b in self.buses])}", "a [[bus]] channel")
+            self.fail(
+                key,
+                f"bus = {bus!r}{did_you_mean(str(bus), [b.channel or '' for b in self.buses])}",
+                "a [[bus]] channel",
+            )
         return entry | {"signal": patterns}
 
     def one(self, quantity, patterns, bus):
@@ -351,7 +358,9 @@ class _Loader:
                 f"one for each of 1 to {count}; mend the pattern or [vehicle] {what}",
             )
         if extra:
-            self.warnings.append(f"{self.path}: [{key}]: the DBC has signals up to number {extra[-1]}, the vehicle {count} {what}")
+            self.warnings.append(
+                f"{self.path}: [{key}]: the DBC has signals up to number {extra[-1]}, the vehicle {count} {what}"
+            )
         return [(n, found[n]) for n in range(1, count + 1)]
 
     def bind(self, quantity, index, bus, message, signal, options):
@@ -366,7 +375,9 @@ class _Loader:
             )
         if signal.overlaps:
             text = f"`{full}` shares bits with {', '.join(f'`{o}`' for o in signal.overlaps[:3])}"
-            self.warnings.append(f"{bus.database.path}:{signal.line or message.line}: {text}; check which of them is right")
+            self.warnings.append(
+                f"{bus.database.path}:{signal.line or message.line}: {text}; check which of them is right"
+            )
         invalid = set()
         for pattern, values in self.invalid.items():
             message_part, signal_part = pattern.split(".")
@@ -399,9 +410,13 @@ class _Loader:
                 value = round(Fraction(str(given)) * per)
                 low, high = (value, high) if bound == "min" else (low, value)
             if not quantity.low <= low < high <= quantity.high:
-                self.fail(key, f"range {low} to {high} {quantity.unit}", f"one inside {quantity.low} to {quantity.high}")
+                self.fail(
+                    key, f"range {low} to {high} {quantity.unit}", f"one inside {quantity.low} to {quantity.high}"
+                )
         else:
-            codes = tuple(self.codes(key, state, options[state], quantity) for state in quantity.states if state in options)
+            codes = tuple(
+                self.codes(key, state, options[state], quantity) for state in quantity.states if state in options
+            )
             if quantity.kind == LEVEL:
                 codes = codes[0]
             for code in frozenset().union(*codes):
@@ -426,7 +441,9 @@ class _Loader:
         if quantity.kind == STATE:
             return whole(values)
         if not isinstance(values, list) or not 2 <= len(values) <= 4:
-            self.fail(key, f"{state} = {values!r}", "the raw values of levels 0, 1, 2, 3 in order, such as [0, 1, 2, 3]")
+            self.fail(
+                key, f"{state} = {values!r}", "the raw values of levels 0, 1, 2, 3 in order, such as [0, 1, 2, 3]"
+            )
         levels = tuple(whole(v) for v in values)
         if sum(map(len, levels)) != len(frozenset().union(*levels)):
             self.fail(key, f"{state} = {values!r}", "each raw value once")
@@ -454,7 +471,11 @@ class _Loader:
                     if kind not in tuple(KINDS):
                         self.fail(key, f"checksum kind {kind!r}{did_you_mean(str(kind), KINDS)}", ", ".join(KINDS))
                     if checksum.length != 8 or (checksum.start % 8 != (7 if checksum.big_endian else 0)):
-                        self.fail(key, f"checksum `{checksum.name}` is not a whole byte", f"8 bits on a byte's border for {kind}")
+                        self.fail(
+                            key,
+                            f"checksum `{checksum.name}` is not a whole byte",
+                            f"8 bits on a byte's border for {kind}",
+                        )
                 trust[bus.number, name] = MessageTrust(period, deadline, counter, checksum, kind)
         return trust
 
@@ -466,7 +487,9 @@ class _Loader:
                     why = signal.defect or ("it is multiplexed" if signal.mux else f"{signal.length} bits")
                     self.fail(key, f"`{message.name}.{name}` cannot be a counter or checksum: {why}")
                 return signal
-        self.fail(key, f"no signal `{name}` in `{message.name}`{did_you_mean(str(name), [s.name for s in message.signals])}")
+        self.fail(
+            key, f"no signal `{name}` in `{message.name}`{did_you_mean(str(name), [s.name for s in message.signals])}"
+        )
 
     def read_limits(self):
         limits = self.table("limits", set(catalogue.RULES))

@@ -10,17 +10,20 @@ NUMBER, STATE, LEVEL = "number", "state", "level"
 
 # What a DBC or a profile may write for a unit -> (canonical unit, factor to it).
 _UNITS = {
-    "mV": {"V": 1000, "volt": 1000, "volts": 1000, "mV": 1, "uV": Fraction(1, 1000), "µV": Fraction(1, 1000), "kV": 10**6},
+    "mV": {"V": 1000, "volt": 1000, "volts": 1000, "mV": 1, "uV": Fraction(1, 1000), "µV": Fraction(1, 1000),
+           "kV": 10**6},
     "mA": {"A": 1000, "amp": 1000, "amps": 1000, "ampere": 1000, "mA": 1, "kA": 10**6},
-    "ddegC": {"degC": 10, "°C": 10, "C": 10, "deg C": 10, "celsius": 10, "grad C": 10, "deg": 10, "℃": 10, "�C": 10, "ddegC": 1},
+    "ddegC": {"degC": 10, "°C": 10, "C": 10, "deg C": 10, "celsius": 10, "grad C": 10, "deg": 10,
+              "℃": 10, "�C": 10, "ddegC": 1},
     "permille": {"%": 10, "percent": 10, "pct": 10, "permille": 1, "‰": 1},
-    "ohm": {"ohm": 1, "Ω": 1, "ohms": 1, "kohm": 1000, "kΩ": 1000, "kohms": 1000, "kiloohm": 1000, "Mohm": 10**6, "MΩ": 10**6},
-}
+    "ohm": {"ohm": 1, "Ω": 1, "ohms": 1, "kohm": 1000, "kΩ": 1000, "kohms": 1000, "kiloohm": 1000,
+            "Mohm": 10**6, "MΩ": 10**6},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """slot: where it lives (layout); unit: canonical; low..high: physical range in that unit, a value outside is invalid."""
+    """slot: where it lives (layout); unit: canonical; low..high: physical range in that unit, outside of it is none."""
 
     name: str
     slot: int | None
@@ -39,7 +42,9 @@ def _states(name, slot, keys, what):
 # Ranges: 5.000 V and under 0.5 V are what a broken sense line reads, -50 / 200 degC are past what a probe can measure.
 _ALL = (
     Quantity("pack_voltage", L.PACK_VOLTAGE_MV, NUMBER, "mV", 0, 2_000_000, what="pack voltage"),
-    Quantity("pack_current", L.PACK_CURRENT_MA, NUMBER, "mA", -3_000_000, 3_000_000, what="pack current, + = discharge"),
+    Quantity(
+        "pack_current", L.PACK_CURRENT_MA, NUMBER, "mA", -3_000_000, 3_000_000, what="pack current, + = discharge"
+    ),
     Quantity("soc", L.SOC_PERMILLE, NUMBER, "permille", 0, 1100, what="state of charge"),
     Quantity("insulation", L.INSULATION_OHM, NUMBER, "ohm", 0, 100_000_000, what="insulation resistance"),
     _states("insulation_valid", L.INSULATION_VALID, ("true",), "the insulation measurement is valid"),
@@ -65,7 +70,9 @@ QUANTITIES = {quantity.name: quantity for quantity in _ALL}
 ARRAYS = ("cell_voltage", "temperature")
 
 # What a DBC's value table calls a raw value that is not a measurement.
-SENTINEL = re.compile(r"\b(sna|n/?a|invalid|undefined|error|fail(ed|ure)?|reserved)\b|not?[ _-]?(valid|available)|unavailable", re.I)
+SENTINEL = re.compile(
+    r"\b(sna|n/?a|invalid|undefined|error|fail(ed|ure)?|reserved)\b|not?[ _-]?(valid|available)|unavailable", re.I
+)
 
 
 def unit_factor(canonical, text):

@@ -77,7 +77,9 @@ def rules_of(profile):
 
 
 def _own_limit(profile, quantity):
-    return profile.vehicle.get({"max_discharge_current": "max_discharge_a", "max_charge_current": "max_charge_a"}[quantity])
+    return profile.vehicle.get(
+        {"max_discharge_current": "max_discharge_a", "max_charge_current": "max_charge_a"}[quantity]
+    )
 
 
 def _fail(profile, name, what, expected):
