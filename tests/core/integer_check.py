@@ -2,8 +2,9 @@
 
     python tests/core/integer_check.py FILE_OR_FOLDER…
 
-prints a line a finding and exits with 1 where there is one. A file that imports `micropython` is hot: every function in it
-runs for each frame or scan. A file that does not (the layout, the catalogue) holds tables; only its imports are judged.
+prints a line a finding and exits with 1 where there is one. A file that imports `micropython` is hot: every function in
+it runs for each frame or scan. A file that does not (the layout, the catalogue) holds tables; only its imports are
+judged.
 """
 
 import ast
@@ -15,14 +16,37 @@ CALLS = {"range", "int", "ptr8", "ptr32"}
 IMPORTS = ("micropython", "cellwarden.core")
 
 REFUSED = {
-    ast.List: "a list", ast.Dict: "a dict", ast.Set: "a set", ast.ListComp: "a comprehension", ast.SetComp: "a comprehension",
-    ast.DictComp: "a comprehension", ast.GeneratorExp: "a generator", ast.JoinedStr: "an f-string", ast.Lambda: "a lambda",
-    ast.Try: "try", ast.With: "with", ast.Raise: "raise", ast.Yield: "yield", ast.YieldFrom: "yield", ast.Await: "await",
-    ast.ClassDef: "a class", ast.Global: "global", ast.Nonlocal: "nonlocal", ast.Starred: "a star", ast.Div: "true division",
-    ast.Pow: "a power", ast.MatMult: "a matrix product", ast.AsyncFunctionDef: "async", ast.NamedExpr: "a walrus",
-    ast.Import: "an import", ast.ImportFrom: "an import", ast.Slice: "a slice", ast.Assert: "an assert",
-    ast.Delete: "del", ast.Match: "match",
-}  # fmt: skip
+    ast.List: "a list",
+    ast.Dict: "a dict",
+    ast.Set: "a set",
+    ast.ListComp: "a comprehension",
+    ast.SetComp: "a comprehension",
+    ast.DictComp: "a comprehension",
+    ast.GeneratorExp: "a generator",
+    ast.JoinedStr: "an f-string",
+    ast.Lambda: "a lambda",
+    ast.Try: "try",
+    ast.With: "with",
+    ast.Raise: "raise",
+    ast.Yield: "yield",
+    ast.YieldFrom: "yield",
+    ast.Await: "await",
+    ast.ClassDef: "a class",
+    ast.Global: "global",
+    ast.Nonlocal: "nonlocal",
+    ast.Starred: "a star",
+    ast.Div: "true division",
+    ast.Pow: "a power",
+    ast.MatMult: "a matrix product",
+    ast.AsyncFunctionDef: "async",
+    ast.NamedExpr: "a walrus",
+    ast.Import: "an import",
+    ast.ImportFrom: "an import",
+    ast.Slice: "a slice",
+    ast.Assert: "an assert",
+    ast.Delete: "del",
+    ast.Match: "match",
+}
 
 
 def check(source, name="source", allow=()):

@@ -1,7 +1,7 @@
 """HAZARDS section A and its semantics once more, slowly and in physical units, from the page and not from the core.
 
-`Oracle.scan(now_ms, signals, arrivals)` takes what is valid now and returns the events of that scan. Numbers are floats in
-V, A, degC, %, ohm; None is "no valid value". Nothing here is shared with the core but the names of the rules.
+`Oracle.scan(now_ms, signals, arrivals)` takes what is valid now and returns the events of that scan. Numbers are floats
+in V, A, degC, %, ohm; None is "no valid value". Nothing here is shared with the core but the names of the rules.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ BAD_HIGH, BAD_LOW = "over", "under"
 
 @dataclass
 class Hazard:
-    """One row of the page. limits: by level, None where there is none; clear: the value it must come back to, by level."""
+    """One row of the page. limits: by level, None where there is none; clear: what it must come back to, by level."""
 
     name: str
     feature: str

@@ -57,7 +57,7 @@ def same(plain, watched):
     assert plain.state == watched.state and plain.events == watched.events, "the watched core is another core"
 
 
-# --- it can fail ---------------------------------------------------------------------------------------------------------
+# --- it can fail ------------------------------------------------------------------------------------------------------
 
 POISON = """
 def f(a, b):
@@ -94,7 +94,7 @@ def test_a_core_with_one_sum_unguarded_is_caught(demo):
         modules["scan"]["advance"](engine.box, 100)
 
 
-# --- and does not ----------------------------------------------------------------------------------------------------------
+# --- and does not -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", scenarios.names())

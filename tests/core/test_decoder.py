@@ -3,6 +3,8 @@
 import pytest
 from cellwarden.core import layout as L
 from cellwarden.engine import Engine
+from cellwarden_tools.compiler.checksums import crc8_table
+from cellwarden_tools.compiler.decoder import _tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import get_bits
@@ -125,12 +127,6 @@ def test_every_checksum_kind_gives_its_published_value(compile_text, kind, check
 def test_states_and_levels_mean_what_the_profile_says(engine):
     one = engine("sums")
 
-    def send(can_id, *data, xor):
-        total = 0
-        for byte in data:
-            total = total ^ byte if xor else total + byte & 255
-        return total
-
     for raw, hvil in enumerate((0, 1, 1, 0)):
         one.frame(0, 1, bytes([100 ^ raw, 100, raw]))
         assert one.box[3][L.HVIL_OK] == hvil
@@ -151,7 +147,6 @@ def test_a_counter_of_16_bits_counts_through_its_end(compile_text):
 
 def test_a_state_without_its_other_value_is_0_and_a_sentinel_is_neither(compile_text):
     one = Engine(compile_text(*DECODERS["sums"]).image)
-    from cellwarden_tools.compiler.checksums import crc8_table
 
     def crc(data):
         value = 0
@@ -169,8 +164,6 @@ def test_a_state_without_its_other_value_is_0_and_a_sentinel_is_neither(compile_
 @given(st.sets(st.integers(0, 0x7FF), min_size=1, max_size=12), st.integers(0, 3))
 def test_every_identifier_reaches_its_own_message(ids, seed):
     """The if-tree over identifiers, alone: each leaf for its number, and for no other."""
-    from cellwarden_tools.compiler.decoder import _tree
-
     out = ["def find(i):", "    found = -1"]
     _tree(out, 1, "i", {i: i for i in ids}, lambda pad, i: out.append("    " * pad + f"found = {i}"), "found = -2", hex)
     out.append("    return found")

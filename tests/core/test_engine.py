@@ -6,7 +6,7 @@ from array import array
 import pytest
 from cellwarden.core import layout as L
 from cellwarden.engine import Engine
-from rig import Rig, changed
+from rig import changed
 from test_checked import check_invariants
 from test_time import judged, traffic
 from vehicles import DECODERS
@@ -28,29 +28,26 @@ def test_the_state_is_the_sections_and_begins_unknown(demo):
 
 
 def test_an_overrun_of_the_event_ring_is_counted_and_drops_the_newest(demo):
-    rig = Rig(demo.image)
-    rig.engine = Engine(demo.image, event_capacity=4)
-    rig.__init__(demo.image)
     engine = Engine(demo.image, event_capacity=4)
     engine.advance(0)
-    signals, due = engine.box[3], engine.box[0]
-    for i in range(7):
-        signals[L.HVIL_OK] = i % 2
-        groups = engine.box[2]
-        groups[engine.box[10][L.HVIL_OK] * L.GROUP_SIZE + L.ARRIVALS] += 1
+    clock, _, groups, signals = engine.box[:4]
+    sample = engine.box[L.BOX.index("owners")][L.HVIL_OK] * L.GROUP_SIZE + L.ARRIVALS
+
+    def stand(hvil_ok):
+        signals[L.HVIL_OK] = hvil_ok
         for _ in range(35):
-            groups[engine.box[10][L.HVIL_OK] * L.GROUP_SIZE + L.ARRIVALS] += 1
-            engine.advance(due[L.DUE_MS])
+            groups[sample] += 1
+            engine.advance(clock[L.DUE_MS])
+
+    for i in range(7):
+        stand(i % 2)
     assert engine.state[L.EVENTS] == 7
     assert [engine.events[i] for i in (L.E_HEAD, L.E_TAIL, L.E_LOST)] == [4, 0, 3], "alarms were lost in silence"
     record, told = array("i", [0] * L.EVENT_SIZE), []
     while engine.take(record):
         told.append((record[L.EVENT_BEFORE], record[L.EVENT_LEVEL]))
     assert told == [(0, 3), (3, 0), (0, 3), (3, 0)]
-    assert not engine.take(record)
-    signals[L.HVIL_OK] = 1
-    for _ in range(35):
-        engine.advance(due[L.DUE_MS])
+    stand(1)
     assert engine.take(record) and (record[L.EVENT_BEFORE], record[L.EVENT_LEVEL]) == (3, 0), "the ring stayed shut"
 
 

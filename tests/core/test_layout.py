@@ -6,8 +6,8 @@ import re
 import pytest
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
-from checked import CORE
 from cellwarden_tools.compiler.rule_table import rules_of
+from checked import CORE
 
 LAYOUT = {name: value for name, value in vars(L).items() if name.isupper() and isinstance(value, int)}
 # What a hot file declares for itself: (file, name).
@@ -54,11 +54,11 @@ def test_a_scan_unpacks_the_box_in_the_order_of_the_layout():
 
 def test_columns_of_one_section_are_a_row_without_gaps():
     text = (CORE / "layout.py").read_text("utf-8")
-    for size, first, prefix in (
-        ("CLOCK_SIZE", "NOW_MS", ""), ("SCALARS", "PACK_VOLTAGE_MV", ""), ("FEATURES", "F_CELL_MAX_MV", ""),
-        ("HEADER_SIZE", "P_FORMAT", ""), ("GROUP_SIZE", "STAMP_MS", ""), ("EVENT_SIZE", "EVENT_T_MS", ""),
-        ("GROUP_TABLE_SIZE", "P_DEADLINE_MS", ""), ("MESSAGE_SIZE", "LAST_COUNTER", ""), ("FEATURE_SIZE", "VALUE", ""),
-        ("MEMORY_SIZE", "SEEN", ""),
+    for size, first in (
+        ("CLOCK_SIZE", "NOW_MS"), ("SCALARS", "PACK_VOLTAGE_MV"), ("FEATURES", "F_CELL_MAX_MV"),
+        ("HEADER_SIZE", "P_FORMAT"), ("GROUP_SIZE", "STAMP_MS"), ("EVENT_SIZE", "EVENT_T_MS"),
+        ("GROUP_TABLE_SIZE", "P_DEADLINE_MS"), ("MESSAGE_SIZE", "LAST_COUNTER"), ("FEATURE_SIZE", "VALUE"),
+        ("MEMORY_SIZE", "SEEN"),
     ):  # fmt: skip
         block = text[text.index(f"\n{first} = ") : text.index(f"\n{size} = ")]
         values = [int(n) for n in re.findall(r"^[A-Z_0-9]+ = (\d+)", block, re.M)]
@@ -91,7 +91,7 @@ def test_the_decoder_writes_where_the_layout_says(demo):
     assert {int(n) for n in re.findall(r"< (\d+):\n +m\[\d+\] \+= 1", text)} == {L.WRONG_LIMIT}
 
 
-# --- the catalogue -----------------------------------------------------------------------------------------------------
+# --- the catalogue ----------------------------------------------------------------------------------------------------
 
 # HAZARDS section A, written out once more: limits (NMC, LFP where it differs) in V, degC, K, %, ohm/V; seconds; margin.
 V, T, P, R, S = 1000, 10, 10, 1, 1

@@ -110,9 +110,10 @@ def raws_of(binding, more=()):
 
 
 decimals = st.one_of(
-    st.sampled_from("1 0.1 0.01 0.001 0.0001 0.5 0.25 0.2 0.05 0.125 0.0625 0.015625 2 10 -1 -0.1 0.3 1.5 0.0033 0.4 1000".split()),
+    st.sampled_from("1 0.1 0.01 0.001 0.0001 0.5 0.25 0.2 0.05 0.125".split()),
+    st.sampled_from("0.0625 0.015625 2 10 -1 -0.1 0.3 1.5 0.0033 0.4 1000".split()),
     st.decimals(min_value="-20", max_value="20", places=5).filter(bool).map(str),
-).map(Fraction)  # fmt: skip
+).map(Fraction)
 offsets = st.one_of(
     st.sampled_from("0 -40 -1000 -3200 0.5 -0.05 100".split()),
     st.decimals(min_value="-500", max_value="500", places=3).map(str),
@@ -143,18 +144,40 @@ def test_any_signal_is_decoded_as_the_exact_arithmetic_says(binding, data):
 
 
 USUAL = [
-    ("cell_voltage", 16, False, "0.001", "0"), ("cell_voltage", 13, False, "0.001", "0"), ("cell_voltage", 12, False, "0.00125", "0"),
-    ("cell_voltage", 8, False, "0.02", "0"), ("cell_voltage", 16, False, "0.0001", "0"), ("cell_voltage", 16, False, "0.0001", "1"),
-    ("cell_voltage", 10, False, "0.005", "0"), ("pack_voltage", 16, False, "0.1", "0"), ("pack_voltage", 16, False, "0.01", "0"),
-    ("pack_voltage", 14, False, "0.0625", "0"), ("pack_voltage", 12, False, "0.5", "0"), ("pack_voltage", 10, False, "0.25", "100"),
-    ("pack_current", 16, True, "0.1", "0"), ("pack_current", 16, False, "0.1", "-1000"), ("pack_current", 16, True, "-0.1", "0"),
-    ("pack_current", 16, False, "0.05", "-1600"), ("pack_current", 15, True, "0.01", "0"), ("pack_current", 12, True, "1", "0"),
-    ("soc", 8, False, "0.5", "0"), ("soc", 8, False, "0.4", "0"), ("soc", 16, False, "0.01", "0"), ("soc", 11, False, "0.1", "0"),
-    ("soc", 10, False, "0.0977517", "0"), ("temperature", 8, False, "1", "-40"), ("temperature", 8, False, "0.5", "-40"),
-    ("temperature", 8, True, "1", "0"), ("temperature", 16, True, "0.1", "0"), ("temperature", 16, True, "0.01", "0"),
-    ("temperature", 12, False, "0.0625", "-50"), ("insulation", 16, False, "1000", "0"), ("insulation", 16, False, "1", "0"),
-    ("pack_voltage", 24, False, "0.001", "0"), ("pack_current", 24, True, "0.001", "0"),
-]  # fmt: skip
+    ("cell_voltage", 16, False, "0.001", "0"),
+    ("cell_voltage", 13, False, "0.001", "0"),
+    ("cell_voltage", 12, False, "0.00125", "0"),
+    ("cell_voltage", 8, False, "0.02", "0"),
+    ("cell_voltage", 16, False, "0.0001", "0"),
+    ("cell_voltage", 16, False, "0.0001", "1"),
+    ("cell_voltage", 10, False, "0.005", "0"),
+    ("pack_voltage", 16, False, "0.1", "0"),
+    ("pack_voltage", 16, False, "0.01", "0"),
+    ("pack_voltage", 14, False, "0.0625", "0"),
+    ("pack_voltage", 12, False, "0.5", "0"),
+    ("pack_voltage", 10, False, "0.25", "100"),
+    ("pack_current", 16, True, "0.1", "0"),
+    ("pack_current", 16, False, "0.1", "-1000"),
+    ("pack_current", 16, True, "-0.1", "0"),
+    ("pack_current", 16, False, "0.05", "-1600"),
+    ("pack_current", 15, True, "0.01", "0"),
+    ("pack_current", 12, True, "1", "0"),
+    ("soc", 8, False, "0.5", "0"),
+    ("soc", 8, False, "0.4", "0"),
+    ("soc", 16, False, "0.01", "0"),
+    ("soc", 11, False, "0.1", "0"),
+    ("soc", 10, False, "0.0977517", "0"),
+    ("temperature", 8, False, "1", "-40"),
+    ("temperature", 8, False, "0.5", "-40"),
+    ("temperature", 8, True, "1", "0"),
+    ("temperature", 16, True, "0.1", "0"),
+    ("temperature", 16, True, "0.01", "0"),
+    ("temperature", 12, False, "0.0625", "-50"),
+    ("insulation", 16, False, "1000", "0"),
+    ("insulation", 16, False, "1", "0"),
+    ("pack_voltage", 24, False, "0.001", "0"),
+    ("pack_current", 24, True, "0.001", "0"),
+]
 
 
 @pytest.mark.parametrize("quantity, length, signed, scale, offset", USUAL)

@@ -1,4 +1,4 @@
-"""Validity: a value counts only in time, whole, in order, with its sum right and inside what can be; else it is missing."""
+"""Validity: a value counts only in time, whole, in order, with its sum right and inside what can be."""
 
 import pytest
 from cellwarden.core import layout as L
@@ -25,7 +25,7 @@ def lines(rig):
         yield number, rig.sender.slots[number], table[number * L.GROUP_TABLE_SIZE + L.P_DEADLINE_MS]
 
 
-def frame(rig, slot, **options):
+def frame(rig, slot):
     return rig.sender.frame(group(rig, slot), rig.wanted)
 
 
@@ -42,7 +42,7 @@ def test_deadlines_follow_the_period_and_the_number_of_pages(rig):
 
 
 def test_each_message_and_each_page_expires_alone(demo):
-    """Each group falls silent in turn while the others go on: its signals are valid to its deadline and then missing."""
+    """Each falls silent in turn while the others go on: its signals are valid to its deadline and then missing."""
     rig = FrameRig(demo)
     for number, slots, deadline in lines(rig):
         if number > 12 and number % 7:
@@ -162,7 +162,7 @@ def test_cells_never_seen_are_absent_and_not_lost(demo):
     assert (rig.feature(L.F_CELLS_VALID), rig.feature(L.F_CELLS_LOST)) == (1, 0)
 
 
-# --- before the first full set of values ---------------------------------------------------------------------------------
+# --- before the first full set of values -----------------------------------------------------------------------------
 
 
 def test_before_the_first_full_set_the_verdict_is_not_yet_known(demo):
@@ -213,7 +213,7 @@ def test_a_message_that_never_comes_keeps_the_verdict_unknown(demo):
     assert rig.clock[L.KNOWN] == 1
 
 
-# --- vehicles that send extremes only ---------------------------------------------------------------------------------------
+# --- vehicles that send extremes only -----------------------------------------------------------------------------
 
 
 def test_a_vehicle_that_sends_extremes_only_is_judged_by_them(compile_text):
@@ -238,7 +238,7 @@ def test_a_vehicle_that_sends_extremes_only_is_judged_by_them(compile_text):
     assert features[L.F_CALM * L.FEATURE_SIZE] == 1, "without cells the current alone says what is calm"
 
 
-# --- calm ---------------------------------------------------------------------------------------------------------------
+# --- calm ----------------------------------------------------------------------------------------------------------
 
 
 def test_calm_is_two_seconds_of_small_and_steady_current(demo):
