@@ -8,11 +8,17 @@ import typer
 
 def replay(
     logs: Annotated[list[str], typer.Argument(metavar="LOG...", help="Recorded logs; - is standard input.")],
-    profile: Annotated[Path, typer.Option("-p", "--profile", help="A vehicle profile (TOML), or an image made of one.")],
-    engine: Annotated[str, typer.Option(help="auto, python, micropython or micropython32: the same verdicts, byte for byte.")] = "auto",
+    profile: Annotated[
+        Path, typer.Option("-p", "--profile", help="A vehicle profile (TOML), or an image made of one.")
+    ],
+    engine: Annotated[
+        str, typer.Option(help="auto, python, micropython or micropython32: the same verdicts, byte for byte.")
+    ] = "auto",
     fail_on: Annotated[int | None, typer.Option(min=1, max=3, help="Exit with 1 when this level was reached.")] = None,
     format: Annotated[str | None, typer.Option(help="The log's format, where its name does not tell.")] = None,
-    channel: Annotated[list[str] | None, typer.Option(help="LOG=PROFILE: a channel that the log names otherwise.")] = None,
+    channel: Annotated[
+        list[str] | None, typer.Option(help="LOG=PROFILE: a channel that the log names otherwise.")
+    ] = None,
     include_tx: Annotated[bool, typer.Option(help="Take frames too that the log marks as sent by the tester.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ):
@@ -42,7 +48,11 @@ def _channels(pairs, image):
         if not found or target not in image.names["buses"]:
             known = [bus for bus in image.names["buses"] if bus]
             hint = did_you_mean(target, known) if found else ""
-            raise InputError("--channel", f"{pair!r}{hint}", f"LOG=PROFILE with a channel of the profile ({', '.join(known) or 'it names none'})")
+            raise InputError(
+                "--channel",
+                f"{pair!r}{hint}",
+                f"LOG=PROFILE with a channel of the profile ({', '.join(known) or 'it names none'})",
+            )
         channels[name] = target
     return channels
 
@@ -73,7 +83,9 @@ def _one(image, path, engine_name, format, channels, include_tx, as_json, severa
 def _table(image, path, rows, end, show):
     console = show.console()
     if rows:
-        table = show.table(("time s", "right"), "", "rule", ("level", "right"), ("where", "right"), ("value", "right"), "unit")
+        table = show.table(
+            ("time s", "right"), "", "rule", ("level", "right"), ("where", "right"), ("value", "right"), "unit"
+        )
         styles = {1: "yellow", 2: "dark_orange", 3: "bold red", 0: "green"}
         for row in rows:
             value = "-" if row["value"] is None else f"{row['value']:g}"
@@ -100,15 +112,19 @@ def _table(image, path, rows, end, show):
     rules = image.names["rules"]
     inactive = [f"{rule['name']} (lacks {', '.join(rule['lacks'])})" for rule in rules if not rule["active"]]
     active = [rule["name"] for rule in rules if rule["active"]]
-    console.print(f"rules active: {', '.join(active) or 'none'}", soft_wrap=True)
+    console.print(f"rules active ({len(active)} of {len(rules)}): {', '.join(active) or 'none'}")
     if inactive:
-        console.print(f"inactive: {', '.join(inactive)}", soft_wrap=True)
+        console.print(f"inactive: {', '.join(inactive)}")
     if end["never_received"]:
         console.print(f"never received: {', '.join(end['never_received'])}", style="yellow", soft_wrap=True)
     if end["lost"]:
         console.print(f"no longer received at the end: {', '.join(end['lost'])}", style="yellow", soft_wrap=True)
     style = {0: "green", 1: "yellow", 2: "dark_orange", 3: "bold red"}[end["max_level"]]
-    verdict = end["verdict"] if end["max_level"] == end["level"] else f"{end['verdict']} at the end, level {end['max_level']} at worst"
+    verdict = (
+        end["verdict"]
+        if end["max_level"] == end["level"]
+        else f"{end['verdict']} at the end, level {end['max_level']} at worst"
+    )
     console.print(f"verdict: {verdict}", style="yellow" if style == "green" and end["verdict"] != "fine" else style)
     console.print(f"state sha256 {end['state_sha256']}", style="dim", soft_wrap=True)
 

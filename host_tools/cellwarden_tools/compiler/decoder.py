@@ -213,8 +213,8 @@ def _wide_line(binding, target):
     high = raw_expression(signal, 16)
     if half:
         high = f"({high}) ^ {half}" if "|" in high else f"{high} ^ {half}"
-    start = first + half
-    text = f"h = ({high}) - {start}; l = {raw_expression(signal, 0, 16)}"
+    high = f"({high}) - {first + half}" if first + half else high
+    text = f"h = {high}; l = {raw_expression(signal, 0, 16)}"
     text += f"; v = {scaling.text} if 0 <= h <= {last - first} else NA"
     tests = [f"{binding.low} <= v <= {binding.high}"]
     for raw in sorted(binding.invalid):
@@ -272,16 +272,11 @@ from cellwarden.core.scan import advance
 
 NA = const(-0x3FFFFFFF - 1)
 
-
+{functions}
 @micropython.viper
 def drain(box, ring8, ring32, count: int) -> int:
     """Feed `count` frame records to the core. Returns how many carried an identifier known here."""
-    c = ptr32(box[{clock}])
-    m = ptr32(box[{messages}])
-    g = ptr32(box[{groups}])
-    s = ptr32(box[{signals}])
-    crc = ptr32(box[{crc}])
-    d = ptr8(ring8)
+{pointers}
     r = ptr32(ring32)
     now = c[{now}]
     left = (c[{due}] - now) & {mask}
@@ -304,6 +299,24 @@ def drain(box, ring8, ring32, count: int) -> int:
         n = d[b - {to_length}]
 '''
 
+_POINTERS = """\
+    c = ptr32(box[{clock}])
+    m = ptr32(box[{messages}])
+    g = ptr32(box[{groups}])
+    s = ptr32(box[{signals}])
+    crc = ptr32(box[{crc}])
+    d = ptr8(ring8)"""
+
+# A part of a decoder that is too long for one function: MicroPython's bytecode has room for about 340 signals in one.
+_PART = """
+@micropython.viper
+def {name}(box, ring8, b: int, n: int, now: int):
+    \"\"\"{caption}\"\"\"
+{pointers}
+{body}
+"""
+_MOST_SIGNALS = 240
+
 _TAIL = """\
         b += {stride}
     c[{now}] = now
@@ -316,7 +329,6 @@ _TAIL = """\
 def write_decoder(plan_):
     """The decoder's source text, and {binding: Scaling}."""
     profile = plan_.profile
-    scalings = {}
     values = {
         "title": f"Decoder of {profile.name}.",
         "sources": ", ".join(dict.fromkeys([profile.path.name, *(b.database.path.name for b in profile.buses)])),
@@ -326,11 +338,12 @@ def write_decoder(plan_):
         "stride": L.RECORD_DATA + plan_.data_bytes,
         **{name: L.BOX.index(name) for name in ("clock", "messages", "groups", "signals", "crc")},
     }  # fmt: skip
-    out = [_HEAD.format(**values).rstrip("\n")]
+    values["pointers"] = _POINTERS.format(**values)
+    writer = _Writer(plan_, values["pointers"])
+    out = []
     buses = defaultdict(dict)
     for index, (bus, message, _) in enumerate(plan_.messages):
         buses[bus.number][message.can_id] = index
-    indent = 2
     if len(buses) > 1 or len(profile.buses) > 1:
         out.append(f"        bus = d[b - {L.RECORD_DATA - L.RECORD_CHANNEL}]")
         word = "if"
@@ -338,26 +351,18 @@ def write_decoder(plan_):
             channel = profile.buses[number].channel or "every other channel"
             out.append(f"        {word} bus == {number}:  # {channel}")
             word = "elif"
-            _tree(
-                out, 3, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text
-            )
+            _tree(out, 3, "i", ids, writer.message, "known -= 1", hex)
         out.append("        else:")
         out.append("            known -= 1")
     else:
         (ids,) = buses.values()
-        _tree(
-            out, indent, "i", ids, lambda pad, index: _message(out, pad, plan_, index, scalings), "known -= 1", _id_text
-        )
-    out.append(_TAIL.format(**values))
-    return "\n".join(out), scalings
+        _tree(out, 2, "i", ids, writer.message, "known -= 1", hex)
+    head = _HEAD.format(functions="".join(writer.parts), **values).rstrip("\n")
+    return "\n".join([head, *out, _TAIL.format(**values)]), writer.scalings
 
 
 def _count(column):
     return f"c[{column}] = (c[{column}] + NA + 1) & {hex(L.MASK)}"
-
-
-def _id_text(can_id):
-    return hex(can_id)
 
 
 def _tree(out, pad, variable, leaves, write, otherwise, text=str):
@@ -374,41 +379,131 @@ def _tree(out, pad, variable, leaves, write, otherwise, text=str):
     word = "if"
     for key in keys:
         out.append(f"{tab}{word} {variable} == {text(key)}:")
-        write(pad + 1, leaves[key])
+        write(out, pad + 1, leaves[key])
         word = "elif"
     if otherwise:
         out.append(f"{tab}else:")
         out.append(f"{tab}    {otherwise}")
 
 
-def _message(out, pad, plan_, index, scalings):
-    """The branch of one message: length, checksum, counter, then its groups."""
-    _, message, trust = plan_.messages[index]
-    groups = [(number, group) for number, group in enumerate(plan_.groups) if group.message == index]
-    tab = "    " * pad
-    period = trust.period_ms or message.cycle_ms
-    out[-1] += f"  # {message.name}" + (f", every {period} ms" if period else "")
-    always = [s for s in (trust.counter,) if s]
-    always += [b.signal for _, g in groups if not g.pages for b in g.bindings]
-    always += [_named(message, name) for _, g in groups for name, _ in g.pages[:1]]
-    need = max([last_byte(s) for s in always] + ([message.length] if trust.checksum else []) + [0])
-    if need == 0:
-        need = min(last_byte(b.signal) for _, g in groups for b in g.bindings)
-    # A record keeps 8 or 64 bytes whatever the frame's length, so the sum may run before the length is judged.
-    right = _checksum(out, tab, plan_, message, trust) if trust.checksum else None
-    out.append(f"{tab}if n < {need}:")
-    out.append(f"{tab}    {_count(L.MALFORMED)}")
-    if right:
-        out.append(f"{tab}elif not ({right}):")
-        out.append(f"{tab}    {_count(L.CHECKSUM_ERRORS)}")
-    out.append(f"{tab}else:")
-    pad += 1
-    tab = "    " * pad
-    if trust.counter:
-        _counter(out, tab, trust, index)
-        out.append(f"{tab}if m[{index * L.MESSAGE_SIZE + L.WRONG}] < {L.WRONG_LIMIT}:")
+class _Writer:
+    """Writes the branches of a decoder. scalings: {binding: Scaling}; parts: functions beside the loop."""
+
+    def __init__(self, plan_, pointers):
+        self.plan, self.pointers = plan_, pointers
+        self.scalings, self.parts = {}, []
+        self.inline = sum(len(group.bindings) for group in plan_.groups) <= _MOST_SIGNALS
+
+    def message(self, out, pad, index):
+        """The branch of one message, in the loop or as a function that the loop calls."""
+        _, message, trust = self.plan.messages[index]
+        period = trust.period_ms or message.cycle_ms
+        caption = message.name + (f", every {period} ms" if period else "")
+        out[-1] += f"  # {caption}"
+        if self.inline:
+            self.judge(out, pad, index)
+        else:
+            body = []
+            self.judge(body, 1, index)
+            self.call(out, pad, f"message_{index}", caption, body)
+
+    def call(self, out, pad, name, caption, body):
+        """Put `body` into a function of its own and call it."""
+        text = "\n".join(body)
+        self.parts.append(_PART.format(name=name, caption=f"{caption}.", pointers=self.pointers, body=text))
+        out.append("    " * pad + f"{name}(box, ring8, b, n, now)")
+
+    def judge(self, out, pad, index):
+        """Length, checksum and counter of a message, then its groups."""
+        _, message, trust = self.plan.messages[index]
+        groups = [(number, group) for number, group in enumerate(self.plan.groups) if group.message == index]
+        tab = "    " * pad
+        always = [s for s in (trust.counter,) if s]
+        always += [b.signal for _, g in groups if not g.pages for b in g.bindings]
+        always += [_named(message, name) for _, g in groups for name, _ in g.pages[:1]]
+        need = max([last_byte(s) for s in always] + ([message.length] if trust.checksum else []) + [0])
+        if need == 0:
+            need = min(last_byte(b.signal) for _, g in groups for b in g.bindings)
+        # A record keeps 8 or 64 bytes whatever the frame's length, so the sum may run before the length is judged.
+        right = _checksum(out, tab, self.plan, message, trust) if trust.checksum else None
+        out.append(f"{tab}if n < {need}:")
+        out.append(f"{tab}    {_count(L.MALFORMED)}")
+        if right:
+            out.append(f"{tab}elif not ({right}):")
+            out.append(f"{tab}    {_count(L.CHECKSUM_ERRORS)}")
+        out.append(f"{tab}else:")
         pad += 1
-    _pages(out, pad, plan_, message, groups, 0, need, scalings)
+        tab = "    " * pad
+        if trust.counter:
+            _counter(out, tab, trust, index)
+            out.append(f"{tab}if m[{index * L.MESSAGE_SIZE + L.WRONG}] < {L.WRONG_LIMIT}:")
+            pad += 1
+        chunks = _chunks_of(groups)
+        if len(chunks) == 1:
+            self.pages(out, pad, message, groups, 0, need)
+            return
+        for number, chunk in enumerate(chunks):
+            body = []
+            self.pages(body, 1, message, chunk, 0, need)
+            self.call(out, pad, f"message_{index}_{number}", f"{message.name}, part {number + 1}", body)
+
+    def pages(self, out, pad, message, groups, depth, have):
+        """Groups whose multiplexers up to `depth` are decided: write those that end here, branch for the others."""
+        tab = "    " * pad
+        for number, group in groups:
+            if len(group.pages) == depth:
+                self.group(out, pad, number, group, have)
+        deeper = defaultdict(lambda: defaultdict(list))
+        for number, group in groups:
+            if len(group.pages) > depth:
+                name, ids = group.pages[depth]
+                deeper[name][ids].append((number, group))
+        for name, sets in deeper.items():
+            multiplexer = _named(message, name)
+            variable = "xyz"[depth] if depth < 3 else f"x{depth}"
+            out.append(f"{tab}{variable} = {raw_expression(multiplexer)}  # {name}")
+            need = max(have, last_byte(multiplexer))
+
+            def write(out, pad, members, need=need):
+                self.pages(out, pad, message, members, depth + 1, need)
+
+            if all(len(ids) == 1 for ids in sets):
+                _tree(out, pad, variable, {next(iter(ids)): members for ids, members in sets.items()}, write, None)
+            else:
+                for ids, members in sorted(sets.items(), key=lambda item: sorted(item[0])):
+                    out.append(f"{tab}if {_in_ranges(variable, ids)}:")
+                    write(out, pad + 1, members)
+
+    def group(self, out, pad, number, group, have):
+        """Stamp the group and decode its signals, a line each."""
+        tab = "    " * pad
+        need = max(last_byte(binding.signal) for binding in group.bindings)
+        if need > have:
+            out.append(f"{tab}if n < {need}:")
+            out.append(f"{tab}    {_count(L.MALFORMED)}")
+            out.append(f"{tab}else:")
+            tab += "    "
+        row = number * L.GROUP_SIZE
+        out.append(f"{tab}g[{row + L.STAMP_MS}] = now")
+        out.append(f"{tab}g[{row + L.STATUS}] = {L.FRESH}")
+        out.append(f"{tab}g[{row + L.ARRIVALS}] = (g[{row + L.ARRIVALS}] + NA + 1) & {hex(L.MASK)}")
+        for binding in group.bindings:
+            line, scaling = signal_line(binding, slot_of(binding, self.plan.profile.cells))
+            self.scalings[binding] = scaling
+            out.append(f"{tab}{line}  # {_caption(binding)}")
+
+
+def _chunks_of(groups):
+    """Groups in lists of at most _MOST_SIGNALS signals."""
+    chunks, room = [], 0
+    for group in groups:
+        size = len(group[1].bindings)
+        if size > room:
+            chunks.append([])
+            room = _MOST_SIGNALS
+        chunks[-1].append(group)
+        room -= size
+    return chunks
 
 
 def _checksum(out, tab, plan_, message, trust):
@@ -451,34 +546,6 @@ def _named(message, name):
     return next(signal for signal in message.signals if signal.name == name)
 
 
-def _pages(out, pad, plan_, message, groups, depth, have, scalings):
-    """Groups whose multiplexers up to `depth` are decided: write those that end here, branch for the others."""
-    tab = "    " * pad
-    for number, group in groups:
-        if len(group.pages) == depth:
-            _group(out, pad, plan_, number, group, have, scalings)
-    deeper = defaultdict(lambda: defaultdict(list))
-    for number, group in groups:
-        if len(group.pages) > depth:
-            name, ids = group.pages[depth]
-            deeper[name][ids].append((number, group))
-    for name, sets in deeper.items():
-        multiplexer = _named(message, name)
-        variable = "xyzuvw"[depth] if depth < 3 else f"x{depth}"
-        out.append(f"{tab}{variable} = {raw_expression(multiplexer)}  # {name}")
-        need = max(have, last_byte(multiplexer))
-
-        def write(pad, members, need=need):
-            _pages(out, pad, plan_, message, members, depth + 1, need, scalings)
-
-        if all(len(ids) == 1 for ids in sets):
-            _tree(out, pad, variable, {next(iter(ids)): members for ids, members in sets.items()}, write, None)
-        else:
-            for ids, members in sorted(sets.items(), key=lambda item: sorted(item[0])):
-                out.append(f"{tab}if {_in_ranges(variable, ids)}:")
-                write(pad + 1, members)
-
-
 def _in_ranges(variable, ids):
     """Text of the test that a multiplexer has one of `ids`, as ranges."""
     ranges = []
@@ -488,24 +555,6 @@ def _in_ranges(variable, ids):
         else:
             ranges.append([number, number])
     return " or ".join(f"{variable} == {a}" if a == b else f"{a} <= {variable} <= {b}" for a, b in ranges)
-
-
-def _group(out, pad, plan_, number, group, have, scalings):
-    tab = "    " * pad
-    need = max(last_byte(binding.signal) for binding in group.bindings)
-    if need > have:
-        out.append(f"{tab}if n < {need}:")
-        out.append(f"{tab}    {_count(L.MALFORMED)}")
-        out.append(f"{tab}else:")
-        tab += "    "
-    row = number * L.GROUP_SIZE
-    out.append(f"{tab}g[{row + L.STAMP_MS}] = now")
-    out.append(f"{tab}g[{row + L.STATUS}] = {L.FRESH}")
-    out.append(f"{tab}g[{row + L.ARRIVALS}] = (g[{row + L.ARRIVALS}] + NA + 1) & {hex(L.MASK)}")
-    for binding in group.bindings:
-        line, scaling = signal_line(binding, slot_of(binding, plan_.profile.cells))
-        scalings[binding] = scaling
-        out.append(f"{tab}{line}  # {_caption(binding)}")
 
 
 def _caption(binding):

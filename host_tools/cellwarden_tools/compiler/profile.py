@@ -128,8 +128,10 @@ def find_dbc(name, profile_path):
     # A checkout has the corpus beside it: <checkout>/../shared/data.
     folders += [parent / "shared" / "data" for parent in profile_path.resolve().parents]
     for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
+        # A profile may name the corpus's folders; a user's own copy lies where it lies.
+        for path in (folder / name, folder / Path(name).name):
+            if path.is_file():
+                return path
     raise InputError(
         profile_path,
         f"[[bus]] dbc: no file `{name}`",
