@@ -442,3 +442,18 @@ def test_the_level_of_the_vehicle_is_its_worst_rule(demo):
     rig[L.HVIL_OK] = 1
     rig.scan(31)
     assert (rig.clock[L.LEVEL], rig.clock[L.MAX_LEVEL]) == (1, 3)
+
+
+@pytest.mark.parametrize("what, rule, number, worst", [
+    ("cell", "cell_undervoltage", 1, 2000), ("cell", "cell_undervoltage", 96, 2000),
+    ("probe", "temperature_high", 1, 700), ("probe", "temperature_high", 24, 700),
+])  # fmt: skip
+def test_the_first_and_the_last_that_die_are_named(demo, what, rule, number, worst):
+    rig = Rig(demo.image)
+    slot = rig.cell(number) if what == "cell" else rig.probe(number)
+    rig[slot] = worst
+    rig.scan()
+    rig[slot] = NA
+    rig.scan(21)
+    (*_, event) = rig.of(rule)
+    assert (event.level, event.where, event.value) == (3, number, NA), f"people look at another {what}"
