@@ -49,7 +49,10 @@ class Engine:
         self._clock = self.box[0]
 
     def frame(self, t_ms, can_id, data, channel=0):
-        """Due scans, then decode one frame. t_ms: 30-bit ms; can_id: | layout.EXT for 29 bits; data: bytes; channel: bus number."""
+        """Due scans, then decode one frame.
+
+        t_ms: 30-bit ms; can_id: with layout.EXT set for 29 bits; data: bytes; channel: number of the bus
+        """
         r = self._record8
         n = min(len(data), self.data_bytes)
         self._record32[0] = t_ms & L.MASK

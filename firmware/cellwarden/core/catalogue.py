@@ -1,8 +1,8 @@
 """The hazard catalogue: one row is one rule. The only place where a rule is declared.
 
-Limits are in the feature's canonical integer unit (mV, 0.1 degC, permille, ohm/V). A row reads like the page it comes
-from: the feature, which side is bad, the limits of levels 1 minor, 2 limit driving, 3 stop, the time each must hold, how
-far and how long beyond the limit it clears, the gate, and the general alarm flag of GB/T 32960.3 that it sets.
+Limits are in the feature's canonical integer unit (mV, 0.1 degC, permille, ohm/V). A row reads like the page it
+comes from: the feature, which side is bad, the limits of levels 1 minor, 2 limit driving, 3 stop, the time each must
+hold, how far and how long beyond the limit it clears, the gate, and the general alarm flag of GB/T 32960.3 that it sets.
 """
 
 from cellwarden.core import layout as L
@@ -88,7 +88,9 @@ ROWS = (
         NO, 16, 2, (), "state", ("hvil",), "HAZARDS A; GB/T 32960.3 flag 16"),
     ("bms_alarm", L.F_BMS_LEVEL, ABOVE,
         (1, 2, 3), (200, 200, 200), (BY, 1), 1000,
-        NO, NO, 2, (), "level", ("bms_level|bms_flag_9|bms_flag_12|bms_flag_13|bms_flag_14|bms_flag_15|bms_flag_17",), "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
+        NO, NO, 2, (), "level",
+        ("bms_level|bms_flag_9|bms_flag_12|bms_flag_13|bms_flag_14|bms_flag_15|bms_flag_17",),
+        "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
 )  # fmt: skip
 
 COLUMNS = (
@@ -98,8 +100,8 @@ COLUMNS = (
 
 RULES = tuple(row[0] for row in ROWS)
 
-# What a calm scan is (HAZARDS, semantics 7): abs(I) <= 5 A (or C/20), its change under 2 A, both over the last 2 s, and the
-# median absolute deviation of the cells' own steps under 5 mV.
+# What a calm scan is (HAZARDS, semantics 7): abs(I) <= 5 A (or C/20), its change under 2 A, both over the last 2 s,
+# and the median absolute deviation of the cells' own steps under 5 mV.
 CALM_MA = 5000
 CALM_STEP_MA = 2000
 CALM_MS = 2000

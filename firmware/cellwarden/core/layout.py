@@ -190,7 +190,7 @@ RULE_TABLE_SIZE = 19
 
 # crc: 256 values for each checksum table in use
 
-# --- events: a ring of its own, not part of the state ------------------------------------------------------------------
+# --- events: a ring of its own, not part of the state ---------------------------------------------------------------
 
 E_HEAD = 0  # events written
 E_TAIL = 1  # events read
@@ -236,4 +236,4 @@ def params_sizes(header, total):
         SCALARS + header[P_CELLS] + header[P_PROBES],
         header[P_RULES] * RULE_TABLE_SIZE,
     )
-    return sizes + (total - sum(sizes),)  # MicroPython has no display with a star
+    return sizes + (total - sum(sizes),)

@@ -80,10 +80,10 @@ def expire(clock, messages, groups, signals, header, group_table, members) -> in
 
 @micropython.viper
 def scan(box) -> int:
-    """One scan: age, measure, judge. Returns 0 where another scan without a frame would change nothing but the clock."""
+    """One scan: age, measure, judge. Returns 0 where another without a frame would change nothing but the clock."""
     (
         clock, messages, groups, signals, memory, features, rules,
-        header, group_table, members, owners, rule_table, crc, events, scratch,
+        header, group_table, members, owners, rule_table, _crc, events, scratch,
     ) = box  # fmt: skip
     c = ptr32(clock)
     p = ptr32(header)

@@ -7,9 +7,9 @@ import typer
 
 
 def compile(
-    profile: Annotated[Path, typer.Argument(help="The vehicle profile (TOML).")],
+    profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="The vehicle profile (TOML).")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The image to write.")] = None,
-    decoder: Annotated[bool, typer.Option(help="Print the generated decoder and stop.")] = False,
+    decoder: Annotated[bool, typer.Option("--decoder", help="Print the generated decoder and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ):
     """Build the image of a vehicle: decoder, params, filters, names.

@@ -7,7 +7,7 @@ import typer
 
 
 def decode(
-    log: Annotated[str, typer.Argument(help="A recorded log; - is standard input.")],
+    log: Annotated[str, typer.Argument(metavar="LOG", help="A recorded log; - is standard input.")],
     dbc: Annotated[list[str] | None, typer.Option(help="A DBC, or CHANNEL=DBC for one bus; may be repeated.")] = None,
     profile: Annotated[
         Path | None, typer.Option("-p", "--profile", help="A vehicle profile: canonical quantities.")
@@ -16,7 +16,9 @@ def decode(
         Path | None, typer.Option("-o", "--output", help=".csv, .jsonl or .parquet; default: stdout.")
     ] = None,
     format: Annotated[str | None, typer.Option(help="The log's format, where its name does not tell.")] = None,
-    include_tx: Annotated[bool, typer.Option(help="Take frames too that the log marks as sent by the tester.")] = False,
+    include_tx: Annotated[
+        bool, typer.Option("--include-tx", help="Take frames too that the log marks as sent by the tester.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines instead of CSV.")] = False,
 ):
     """Write a log's signals as CSV, JSON lines or Parquet: one row a signal."""

@@ -7,7 +7,7 @@ import typer
 
 
 def replay(
-    logs: Annotated[list[str], typer.Argument(metavar="LOG...", help="Recorded logs; - is standard input.")],
+    logs: Annotated[list[str], typer.Argument(metavar="LOG", help="Recorded logs; - is standard input.")],
     profile: Annotated[
         Path, typer.Option("-p", "--profile", help="A vehicle profile (TOML), or an image made of one.")
     ],
@@ -19,7 +19,9 @@ def replay(
     channel: Annotated[
         list[str] | None, typer.Option(help="LOG=PROFILE: a channel that the log names otherwise.")
     ] = None,
-    include_tx: Annotated[bool, typer.Option(help="Take frames too that the log marks as sent by the tester.")] = False,
+    include_tx: Annotated[
+        bool, typer.Option("--include-tx", help="Take frames too that the log marks as sent by the tester.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ):
     """Run each log through the core, from the start, and show the alarms as they rise, change and clear."""

@@ -11,7 +11,9 @@ from ..errors import InputError
 
 
 def simulate(
-    scenario: Annotated[str | None, typer.Argument(help="Its name (see --list), or a TOML file of your own.")] = None,
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="SCENARIO", help="Its name (see --list), or a TOML file of your own.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The log; the suffix says its format.")] = None,
     profile: Annotated[Path | None, typer.Option("-p", "--profile", help="Default: the demonstration pack.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 1,

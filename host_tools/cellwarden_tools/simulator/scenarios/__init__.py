@@ -1,28 +1,28 @@
 """What can befall a pack: one TOML file a scenario, read like this.
 
-    title        = "One line for people"
-    mode         = "drive"                  # drive | cruise | charge (charge_a) | park
-    minutes      = 6
-    chemistry    = "nmc"                    # only where the figures below hold for one
-    soc_permille = 700
-    ambient_ddegc = 220
-    speed_kmh    = [[0, 50], [60, 100]]     # drive: from this second on to this speed; without: as the seed has it
+title        = "One line for people"
+mode         = "drive"                  # drive | cruise | charge (charge_a) | park
+minutes      = 6
+chemistry    = "nmc"                    # only where the figures below hold for one
+soc_permille = 700
+ambient_ddegc = 220
+speed_kmh    = [[0, 50], [60, 100]]     # drive: from this second on to this speed; without: as the seed has it
 
-    [[fault]]
-    quantity = "cell_voltage"               # a canonical quantity of the profile
-    where    = 41                           # cell or probe, from 1
-    starts_s = 60                           # healthy until here,
-    path_mv  = [[90, 4250], [120, 4280]]    # then in straight lines through these; add_mv: added to the healthy value
-    ends_s   = 150                          # and healthy again from here (without: never)
+[[fault]]
+quantity = "cell_voltage"               # a canonical quantity of the profile
+where    = 41                           # cell or probe, from 1
+starts_s = 60                           # healthy until here,
+path_mv  = [[90, 4250], [120, 4280]]    # then in straight lines through these; add_mv: added to the healthy value
+ends_s   = 150                          # and healthy again from here (without: never)
 
-    [[expect]]                              # a rule of the catalogue that must fire
-    rule      = "cell_overvoltage"
-    level     = 2                           # the highest, never more
-    where     = 41
-    limits_s  = [90, 120]                   # when the fault reaches the limit of level 1, 2, 3
-    clears    = true                        # before the end
+[[expect]]                              # a rule of the catalogue that must fire
+rule      = "cell_overvoltage"
+level     = 2                           # the highest, never more
+where     = 41
+limits_s  = [90, 120]                   # when the fault reaches the limit of level 1, 2, 3
+clears    = true                        # before the end
 
-    may = ["cell_drift"]                    # rules of sections B to D that may fire besides; no other rule may fire
+may = ["cell_drift"]                    # rules of sections B to D that may fire besides; no other rule may fire
 """
 
 import tomllib
