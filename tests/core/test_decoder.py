@@ -4,7 +4,6 @@ import pytest
 from cellwarden.core import layout as L
 from cellwarden.engine import Engine
 from cellwarden_tools.compiler.checksums import crc8_table
-from cellwarden_tools.compiler.decoder import _tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import get_bits
@@ -160,17 +159,17 @@ def test_a_state_without_its_other_value_is_0_and_a_sentinel_is_neither(compile_
         assert (one.box[3][L.VEHICLE_ON], one.box[3][L.PACK_CURRENT_MA]) == (on, 1000)
 
 
-@settings(max_examples=60)
-@given(st.sets(st.integers(0, 0x7FF), min_size=1, max_size=12), st.integers(0, 3))
-def test_every_identifier_reaches_its_own_message(ids, seed):
-    """The if-tree over identifiers, alone: each leaf for its number, and for no other."""
-    out = ["def find(i):", "    found = -1"]
-    _tree(out, 1, "i", {i: i for i in ids}, lambda pad, i: out.append("    " * pad + f"found = {i}"), "found = -2", hex)
-    out.append("    return found")
-    space = {}
-    exec("\n".join(out), space)
-    near = ids | {i + d for i in ids for d in (-1, 1)} | {0, 0x7FF}
-    assert {i: space["find"](i) for i in near} == {i: i if i in ids else -2 for i in near}
+@settings(max_examples=25)
+@given(st.sets(st.integers(0, 0x7FF), min_size=1, max_size=12))
+def test_every_identifier_reaches_its_own_message(compile_text, ids):
+    """The if-tree over identifiers: each leaf for its number, and for no other."""
+    ids = sorted(ids)
+    text = dbc(*(message(i, 2, f'C{n + 1} : 0|16@1+ (0.001,0) [0|5] "V"', name=f"M{n}") for n, i in enumerate(ids)))
+    compiled = compile_text(profile("ids", 'cell_voltage = "M*.C{n}"\n', cells=len(ids), probes=0), {"a.dbc": text})
+    for i in {j + d for j in ids for d in (-1, 0, 1)} | {0, 0x7FF}:
+        one = Engine(compiled.image)
+        one.frame(0, i & L.MASK, le(3000))
+        assert cells(one, len(ids)) == [3000 if i == j else NA for j in ids], f"identifier {i:#x} was taken for another"
 
 
 @settings(max_examples=30)
