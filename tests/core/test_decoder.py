@@ -57,6 +57,14 @@ def test_pages_of_other_lengths_ask_for_their_own_bytes(engine):
     assert one.state[L.MALFORMED] >= 3
 
 
+def test_every_page_of_a_long_message_reaches_its_own_cells(engine):
+    one = engine("long")
+    for page in range(100):
+        one.frame(0, 256, bytes([page, 0]) + le(1000 + 3 * page, 1001 + 3 * page, 1002 + 3 * page))
+    assert cells(one, 300) == [1000 + n for n in range(300)]
+    assert (one.state[L.FRAMES], one.state[L.MALFORMED]) == (100, 0)
+
+
 def test_an_id_used_on_two_buses_is_two_messages(engine):
     one = engine("two buses")
     one.frame(0, 256, bytes([0xB8, 0x0B, 100]), channel=0)

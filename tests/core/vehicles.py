@@ -148,4 +148,25 @@ SUMS = (
     },
 )
 
-DECODERS = {"demo": None, "extended mux": EXTENDED_MUX, "two buses": TWO_BUSES, "wide": WIDE, "sums": SUMS}
+LONG = (
+    profile("long", 'cell_voltage = "M.C{n}"\n', cells=300, probes=0),
+    {
+        "a.dbc": dbc(
+            message(
+                256,
+                8,
+                'Page M : 0|8@1+ (1,0) [0|255] ""',
+                *(f'C{n + 1} m{n // 3} : {16 + n % 3 * 16}|16@1+ (0.001,0) [0|5] "V"' for n in range(300)),
+            )
+        )
+    },
+)
+
+DECODERS = {
+    "demo": None,
+    "extended mux": EXTENDED_MUX,
+    "two buses": TWO_BUSES,
+    "wide": WIDE,
+    "sums": SUMS,
+    "long": LONG,
+}
