@@ -4,6 +4,7 @@ import hashlib
 from array import array
 from collections import Counter
 
+from cellwarden.core import catalogue
 from cellwarden.core import layout as L
 
 from .compiler.rule_table import physical
@@ -119,6 +120,7 @@ class Replay:
         for i, name in enumerate(self.image.names["groups"]):
             by_status[groups[i * L.GROUP_SIZE + L.STATUS]].append(name)
         features = state[sum(sizes[:5]) : sum(sizes[:6])]
+        bms_level = state[sum(sizes[:6]) + catalogue.RULES.index(catalogue.BMS) * L.RULE_SIZE + L.LEVEL_NOW]
         skipped = dict(account.skipped)
         if self.other_channel:
             skipped["other channel"] = self.other_channel
@@ -127,7 +129,8 @@ class Replay:
             "total": account.total, "cut": account.cut, "known_frames": state[L.FRAMES], "scans": state[L.SCANS],
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
-            "verdict": _verdict(state), "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
+            "bms_level": bms_level,
+            "verdict": _verdict(state, bms_level), "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
             "gb_flags": state[L.FLAGS],
             "active": [rule["name"] for rule in self.image.names["rules"] if rule["active"]],
             "malformed": state[L.MALFORMED], "checksum_errors": state[L.CHECKSUM_ERRORS],
@@ -141,10 +144,12 @@ class Replay:
         }  # fmt: skip
 
 
-def _verdict(state):
+def _verdict(state, bms_level):
     """The last scan's verdict; "fine" only where everything needed has been seen and still comes."""
     if state[L.LEVEL]:
         return f"level {state[L.LEVEL]}"
+    if bms_level:
+        return f"nothing of our own, the BMS reports level {bms_level}"
     if not state[L.KNOWN]:
         return "not yet known"
     return "unknown, messages are lost" if state[L.LOST] else "fine"

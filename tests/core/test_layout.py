@@ -68,7 +68,7 @@ def test_columns_of_one_section_are_a_row_without_gaps():
     assert rule == list(range(L.RULE_SIZE))
     row = [L.P_ACTIVE, L.P_FEATURE, L.P_ABOVE, L.P_FIRST_LIMIT]
     row += [first + k for first in (L.P_LIMIT, L.P_CLEAR_AT, L.P_ASSERT_MS) for k in range(3)]
-    row += [L.P_CLEAR_MS, L.P_GATE, L.P_CALM_LEVELS, L.P_FLAG, L.P_LATCHED, L.P_SAMPLES]
+    row += [L.P_CLEAR_MS, L.P_GATE, L.P_CALM_LEVELS, L.P_FLAG, L.P_LATCHED, L.P_SAMPLES, L.P_OWN]
     assert row == list(range(L.RULE_TABLE_SIZE))
 
 

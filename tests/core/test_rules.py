@@ -381,6 +381,7 @@ class TestHvilOpen(RuleTest):
 
 
 class TestBmsAlarm(RuleTest):
+    own = False
     name = "bms_alarm"
     slot = L.BMS_LEVEL
     limits = (1, 2, 3)

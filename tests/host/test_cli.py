@@ -640,7 +640,7 @@ def test_standard_input_is_read_like_a_file(words, here):
     ("words", "line"),
     [
         ("fly", "cellwarden: No such command 'fly'; see `cellwarden --help`"),
-        ("replay", "cellwarden replay: Missing argument 'LOG...'; see `cellwarden replay --help`"),
+        ("replay", "cellwarden replay: Missing argument 'LOG'; see `cellwarden replay --help`"),
         ("replay a.log", "cellwarden replay: Missing option '-p' / '--profile'; see `cellwarden replay --help`"),
         ("replay a.log -p b.toml --zzz", "cellwarden replay: No such option: --zzz; see `cellwarden replay --help`"),
         ("replay fine.log -p small.toml --engine pyton",

@@ -2,7 +2,7 @@
 
 Limits are in the feature's canonical integer unit (mV, 0.1 degC, permille, ohm/V). A row reads like the page it
 comes from: the feature, which side is bad, the limits of levels 1 minor, 2 limit driving, 3 stop, the time each must
-hold, how far and how long beyond the limit it clears, the gate, and the general alarm flag of GB/T 32960.3 that it sets.
+hold, how far and how long beyond the limit it clears, the gate, and the general alarm flag of GB/T 32960.3 it sets.
 """
 
 from cellwarden.core import layout as L
@@ -99,6 +99,7 @@ COLUMNS = (
 )  # fmt: skip
 
 RULES = tuple(row[0] for row in ROWS)
+BMS = "bms_alarm"  # what the BMS says: never counted as our own finding
 
 # What a calm scan is (HAZARDS, semantics 7): abs(I) <= 5 A (or C/20), its change under 2 A, both over the last 2 s,
 # and the median absolute deviation of the cells' own steps under 5 mV.

@@ -58,7 +58,8 @@ _P_CALM_LEVELS = const(15)
 _P_FLAG = const(16)
 _P_LATCHED = const(17)
 _P_SAMPLES = const(18)
-_RULE_TABLE_SIZE = const(19)
+_P_OWN = const(19)
+_RULE_TABLE_SIZE = const(20)
 
 _E_HEAD = const(0)
 _E_TAIL = const(1)
@@ -164,7 +165,7 @@ def judge(clock, header, groups, signals, features, rules, owners, rule_table, e
                             else:
                                 asserting ^= bit
                         if asserting & bit and r[timer] >= needed_ms:
-                            # 6: two distinct samples, where the rule asks for them.
+                            # 6: a second sample, where the rule asks for it; an invalid one does not deny the first.
                             started_by = r[row + _FIRST_SLOT + k]
                             arrived = g[o[started_by] * _GROUP_SIZE + _ARRIVALS] - r[row + _FIRST_ARRIVAL + k]
                             if arrived or p[at + _P_SAMPLES] < 2:
@@ -208,7 +209,7 @@ def judge(clock, header, groups, signals, features, rules, owners, rule_table, e
             level = r[row + _LEVEL_NOW]
             if level:
                 flags |= p[at + _P_FLAG]
-                if level > top:
+                if level > top and p[at + _P_OWN]:
                     top = level
         at += _RULE_TABLE_SIZE
         row += _RULE_SIZE

@@ -38,7 +38,7 @@ CHECKSUM_ERRORS = 8
 COUNTER_ERRORS = 9
 TIME_BACKWARD = 10
 EVENTS = 11  # events made since the start
-LEVEL = 12  # highest level asserted now, 0..3
+LEVEL = 12  # highest level of our own findings asserted now, 0..3
 MAX_LEVEL = 13  # highest level since the start
 KNOWN = 14  # 0: not yet known, 1: a first full set of values has been seen
 FLAGS = 15  # general alarm flags, GB/T 32960.3 tables 18 / 24
@@ -185,8 +185,9 @@ P_GATE = 14  # feature + 1 that must be 1; 0 = none
 P_CALM_LEVELS = 15  # bit n-1: level n asserts in calm scans only
 P_FLAG = 16  # the general alarm flag as a mask, 0 = none
 P_LATCHED = 17
-P_SAMPLES = 18  # distinct samples that must show the condition, 1 or 2
-RULE_TABLE_SIZE = 19
+P_SAMPLES = 18  # distinct samples, 1 or 2, that must have come without a valid one denying the condition
+P_OWN = 19  # 1: our own finding, counts in LEVEL and MAX_LEVEL; 0: the BMS's
+RULE_TABLE_SIZE = 20
 
 # crc: 256 values for each checksum table in use
 

@@ -208,6 +208,8 @@ def _wide_line(binding, target):
         )
     except OverflowError:
         raise _unfit(binding, full) from None
+    if scaling.error > 1:
+        raise _unfit(binding, full)
     bits = signal.length - 16
     half = 1 << bits - 1 if signal.signed else 0
     high = raw_expression(signal, 16)

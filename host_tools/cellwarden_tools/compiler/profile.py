@@ -179,8 +179,8 @@ class _Loader:
         if cells is None:
             self.fail("vehicle", "cells is missing", "the number of cells in series")
         probes = self.number("vehicle", vehicle, "probes", 0, high=500)
-        for key in ("nominal_v", "capacity_ah", "max_discharge_a", "max_charge_a"):
-            self.number("vehicle", vehicle, key, low=0, high=5000, whole=False)
+        for key, low in (("nominal_v", 10), ("capacity_ah", 0), ("max_discharge_a", 0), ("max_charge_a", 0)):
+            self.number("vehicle", vehicle, key, low=low, high=5000, whole=False)
         for key in ("scan_ms", "deadline_ms"):
             self.number("vehicle", vehicle, key, low=10, high=3_600_000)
         self.buses = self.read_buses()

@@ -201,4 +201,5 @@ def table_row(rule):
     row[L.P_CALM_LEVELS] = sum(1 << k - 1 for k in rule.row["calm_levels"])
     row[L.P_FLAG] = 0 if rule.flag is None else 1 << rule.flag
     row[L.P_SAMPLES] = rule.row["samples"]
+    row[L.P_OWN] = int(rule.name != catalogue.BMS)
     return row
