@@ -121,7 +121,7 @@ def test_a_float_is_never_read_as_an_integer():
     text = HEAD + 'BO_ 1 M: 8 Bms\n SG_ S : 0|32@1- (1,0) [0|0] "" Tool\nSIG_VALTYPE_ 1 S : 1;\n'
     signal = read(text).find("M.S")[1]
     assert (signal.is_float, signal.defect) == (True, "float")
-    signal = read(text.replace(": 1;", "2;").replace("|32", "|24")).find("M.S")[1]
+    signal = read(text.replace(": 1;", ": 2;").replace("|32", "|24")).find("M.S")[1]
     assert (signal.is_float, signal.defect) == (True, "float of 24 bits, declared 64")
 
 
@@ -164,7 +164,7 @@ def test_what_a_broken_multiplexer_selects_is_not_decoded():
     db = read(PACK.replace("Page M : 0|8", "Page M : 60|8").replace("m0 : 8|16", "m0 : 8|99"))
     assert "runs past the end" in db.find("Cells.Cell1")[1].defect, "its own defect comes first"
     db = read(PACK.replace("Page M : 0|8", "Page M : 0|x"))
-    assert db.find("Cells.Cell1")[1].defect == "multiplexed, but its message has no multiplexer"
+    assert db.find("Cells.Cell1")[1].defect == "multiplexed, but the broken line 17 may be its multiplexer"
 
 
 @pytest.mark.parametrize("by", ["Cell1", "Cell2", "Nothing"])
@@ -191,7 +191,7 @@ def test_an_id_is_11_or_29_bits_or_refused(number, can_id):
 
 def test_a_huge_multiplexer_range_takes_no_memory():
     db = read(PACK + "SG_MUL_VAL_ 2566844416 Cell1 Page 0-4294967295;\n")
-    assert db.find("Cells.Cell1")[1].defect == "present for more than 65536 multiplexer ids"
+    assert db.find("Cells.Cell1")[1].defect == "present for too many multiplexer ids"
 
 
 # What is mended, and where.
@@ -204,12 +204,13 @@ MENDS = [
     ('VAL_ 256 State 0 "Off" 1 "On"', "semicolon", "VAL_ does not end in `;`; taken as if it did"),
     ('CM_ SG_ 256 State "open;', "broken-statement", '`CM_ SG_ 256 State "open;` cannot be read; ignored'),
     ('CM_ SG_ 256 Gone "x";', "stray", "CM_ speaks of `Pack.Gone`, which is not here; ignored"),
-    ("SIG_GROUP_ 256 Group 1 : State Gone;", "stray", "SIG_GROUP_ speaks of `Pack.Gone`, which is not here"),
+    ("SIG_GROUP_ 99 Group 1 : State;", "stray", "SIG_GROUP_ speaks of message 99, which is not here; ignored"),
     ("SIG_VALTYPE_ 256 Gone : 1;", "stray", "SIG_VALTYPE_ speaks of `Pack.Gone`, which is not here; ignored"),
     ('BA_DEF_ BO_ "Own" BOOL False;', "broken-statement", '`BA_DEF_ BO_ "Own" BOOL F` cannot be read; ignored'),
     ('BA_ "Own" BO_ 256 1;', "unknown-attribute", "BA_ `Own` is not declared by BA_DEF_"),
     ("Hello there", "unknown-text", "`Hello there` is no DBC statement; ignored"),
-    ("BO_ 300 Far-off: 8 Bms", "renamed", "`Far-off` is not a name a DBC may use; called `Far_off` here"),
+    ("BO_ 300 Far-off: 8 Bms", "broken-message", "`-off: 8 Bms` cannot stand here; the message is dropped"),
+    ("BO_ 300 Far: 8", "mended", "`Far` names no sender or receiver; taken as none"),
     ("BO_ 256 Twin: 8 Bms", "duplicate-id", "`Twin` has the id of `Pack` (line 11)"),
     ("BO_ 300 Pack: 8 Bms", "duplicate-message",
      "the message name `Pack` stands at line 11 too; that one is used"),
@@ -241,9 +242,9 @@ def test_vectors_bin_of_unsent_signals_is_left_out_in_silence():
 
 
 @pytest.mark.parametrize("mark, place, text", [
-    ("", '0|16@1* (1,0) [0|9] "V"', '`* (1,0) [0|9] "V" Tool` cannot stand here, expected `+` or `-`'),
-    ("", '0|16@1+ (0,1,0) [0|9] "V"', '`(0,1,0) [0|9] "V" Tool` cannot stand here, expected `(factor,offset)`'),
-    ("", '0|16@1+ (1,0) [0|9] "V', '`"V Tool` cannot stand here, expected a unit in quotes'),
+    ("", '0|16@1* (1,0) [0|9] "V"', '`* (1,0) [0|9] "V" Tool` cannot stand here'),
+    ("", '0|16@1+ (0,1,0) [0|9] "V"', '`,0) [0|9] "V" Tool` cannot stand here'),
+    ("", '0|16@1+ (1,0) [0|9] "V', '`"V Tool` cannot stand here'),
     ("", '0|0@1+ (1,0) [0|9] "V"', "`Voltage` is 0 bits long"),
     ("", '0|16@1+ (1e999,0) [0|9] "V"', "`Voltage` has a factor or offset beyond 1e300"),
     ("X", '0|16@1+ (1,0) [0|9] "V"', "`Voltage` has the multiplexer mark `X`, expected M, m<id> or m<id>M"),
@@ -262,6 +263,44 @@ def test_a_dropped_message_is_remembered_with_its_reason():
     assert [message.name for message in db.messages] == ["Cells"]
 
 
+def test_a_broken_message_takes_its_own_signals_along_and_no_others():
+    db = read(PACK.replace("BO_ 2566844416 Cells:", "BO_ 2566844416 Cells"))
+    assert [signal.name for signal in db.message("Pack").signals] == ["Voltage", "Current", "State"]
+    assert [message.name for message in db.messages] == ["Pack"]
+    finding = db.dropped["Cells"]
+    assert (finding.line, finding.text) == (16, "`8 Bms` cannot stand here; the message is dropped")
+
+
+def test_the_loss_of_one_of_two_multiplexers_costs_their_pages():
+    text = PACK.replace(" SG_ Cell1", ' SG_ Other M : 24|8@1+ (1,0) [0|0] "" Tool\n SG_ Cell1').replace(
+        "M : 0|8", "M : 0|x"
+    )
+    db = read(text)
+    assert db.find("Cells.Other")[1].defect is None
+    assert db.find("Cells.Cell1")[1].defect == "multiplexed, but the broken line 17 may be its multiplexer"
+
+
+def test_what_cantools_misreads_in_silence_is_not_decoded():
+    db = read(PACK.replace("0|16@1+", "0|16@7+"))
+    assert db.dropped["Pack.Voltage"].text.startswith("`Voltage` has the byte order 7, expected 0 or 1")
+    db = read(PACK + "SG_MUL_VAL_ 2566844416 Cell1 Cell2 0-0;\n")
+    assert db.find("Cells.Cell1")[1].defect == "multiplexed by `Cell2` and by `Page`"
+    db = read(PACK.replace("Cell2 m1", "Cell2") + "SG_MUL_VAL_ 2566844416 Cell2 Page 1-1;\n")
+    assert db.find("Cells.Cell2")[1].defect == "multiplexed, but nothing says whether by `Page`"
+    twin = 'BO_ 256 Twin: 8 Bms\n SG_ S : 0|32@1+ (1,0) [0|0] "" Tool\n'
+    db = read(HEAD + twin + twin.replace("Twin", "Other") + 'SIG_VALTYPE_ 256 S : 1;\nVAL_ 256 S 1 "on";\n')
+    assert [message.signals[0].defect for message in db.messages] == ["float", "float"]
+    assert [message.signals[0].choices for message in db.messages] == [{1: "on"}, {1: "on"}]
+
+
+def test_signals_stand_in_the_order_of_the_file_and_cantools_decodes_them_all_the_same():
+    text = LONE.replace(" SG_ Voltage", ' SG_ Late : 48|8@1+ (1,0) [0|0] "" Tool\n SG_ Voltage')
+    db = read(text)
+    assert [signal.name for signal in db.message("Pack").signals] == ["Late", "Voltage", "Current", "State"]
+    decoded = db.cantools.decode_message("Pack", bytes([0xA0, 0x0F, 0, 0, 1, 0, 7, 0]))
+    assert (decoded["Late"], decoded["Voltage"]) == (7, 400.0)
+
+
 def test_a_name_used_twice_in_a_message_decodes_neither():
     db = read(PACK.replace("SG_ State : 32|4", "SG_ Voltage : 32|4"))
     assert {signal.defect for signal in db.message("Pack").signals if signal.name == "Voltage"} == {
@@ -270,12 +309,16 @@ def test_a_name_used_twice_in_a_message_decodes_neither():
 
 
 def test_numbers_other_tools_write_are_understood():
-    text = PACK.replace("(0.1,0) [0|1000]", "(.1,-.5) [-1.#INF|1e3]").replace("Pack: 8 Bms", "Pack :08")
+    text = PACK.replace("(0.1,0) [0|1000]", "(.1,-.5) [-1.#INF|1e3]").replace("Pack: 8 Bms", "Pack :08 Bms")
     db = read(text)
     message, voltage = db.find("Pack.Voltage")
     assert (voltage.scale, voltage.offset) == (Fraction(1, 10), Fraction(-1, 2))
-    assert (voltage.minimum, voltage.maximum) == (None, 1000)
+    assert (voltage.minimum, voltage.maximum) == (None, None)
     assert said(db, "range") == [(12, "`Voltage` has the range `[-1.#INF|1e3]`, which is no range; ignored")]
+    assert said(db, "mended") == [
+        (11, "`Pack` has a number that cantools cannot read; written out"),
+        (12, "`Voltage` has a number that cantools cannot read; written out"),
+    ]
     assert message.length == 8
 
 
@@ -328,15 +371,21 @@ def test_comments_of_other_languages_are_skipped():
 
 # What cannot be mended.
 
+LONE = PACK[: PACK.index("BO_ 2566844416")]
 REFUSALS = [
     ("", "pack.dbc: is empty; expected a DBC"),
     ("(1.0) can0 123#00\n(1.1) can0 123#01\n",
      "pack.dbc:1:1: `(1.0) can0 123#00` is no DBC statement; expected VERSION, NS_, BU_, BO_ or the like"),
     (b"\x7fELF\x02\0\0\1", "pack.dbc:byte 5: is a binary file (a zero byte stands here); expected the text of a DBC"),
-    (PACK.replace("Pack: 8", "Pack 8"), "pack.dbc:11:14: `8 Bms` cannot stand here; expected `:`"),
-    (PACK.replace("BO_ 256", "BO_ 0x10"), "pack.dbc:11:5: `0x10 Pack: 8 Bms` cannot stand here; expected a message id"),
-    (PACK.replace("Pack: 8", "Pack: x"), "pack.dbc:11:15: `x Bms` cannot stand here; expected a length in bytes"),
-    (PACK.replace("BO_ 256", "B0_ 256"),
+    (LONE.replace("Pack: 8", "Pack 8"),
+     "pack.dbc:11:14: `8 Bms` cannot stand here; expected `BO_ id name: length sender`"),
+    (LONE.replace("BO_ 256", "BO_ 0x10"),
+     "pack.dbc:11:10: `Pack: 8 Bms` cannot stand here; expected `BO_ id name: length sender`"),
+    (LONE.replace("Pack: 8", "Pack: x"),
+     "pack.dbc:11:15: `x Bms` cannot stand here; expected `BO_ id name: length sender`"),
+    (PACK.replace("BO_ 2566844416", "B0_ 2566844416"),
+     "pack.dbc:16:1: `B0_ 2566844416 Cells: 8 ` is no DBC statement, and signals follow it; expected BO_"),
+    (PACK.replace("BO_ 256 Pack", "B0_ 256 Pack"),
      "pack.dbc:11:1: `B0_ 256 Pack: 8 Bms` is no DBC statement, and signals follow it; expected BO_"),
     (HEAD + "Hello\n" + "BS_:\n" + ' SG_ S : 0|8@1+ (1,0) [0|0] "" X\n',
      "pack.dbc:13:2: a signal outside a message; expected BO_ before SG_"),
@@ -344,6 +393,14 @@ REFUSALS = [
     (PACK + "SG_MUL_VAL_ 256 Voltage;\n",
      f"pack.dbc:{PACK.count(chr(10)) + 1}:1: `SG_MUL_VAL_ 256 Voltage;` cannot be read; "
      "expected `SG_MUL_VAL_ id signal multiplexer first-last;`"),
+    (PACK + "SG_MUL_VAL_ 2566844416 Cell1 Page 2 15;\n",
+     f"pack.dbc:{PACK.count(chr(10)) + 1}:1: `SG_MUL_VAL_ 2566844416 C` cannot be read; "
+     "expected `SG_MUL_VAL_ id signal multiplexer first-last;`"),
+    (PACK + "SIG_VALTYPE_ 256 State :",
+     f"pack.dbc:{PACK.count(chr(10)) + 1}:25: the end of the line cannot stand here; "
+     "expected `SIG_VALTYPE_ id signal : 0|1|2;`"),
+    (PACK.replace('"Of the pack,', '"Of the pack";\nCM_ SG_ 256 State "open;\nSIG_VALTYPE_ 256 Voltage x;\nCM_ "'),
+     "pack.dbc:23:26: `x;` cannot stand here; expected `SIG_VALTYPE_ id signal : 0|1|2;`"),
     (PACK + "SIG_VALTYPE_ 256 Voltage : 9;\n",
      f"pack.dbc:{PACK.count(chr(10)) + 1}:1: `SIG_VALTYPE_ 256 Voltage` cannot be read; "
      "expected `SIG_VALTYPE_ id signal : 0|1|2;`"),
@@ -400,7 +457,7 @@ edits = st.lists(
 )
 
 
-@settings(derandomize=True, max_examples=1500, deadline=None)
+@settings(derandomize=True, max_examples=400, deadline=None)
 @given(edits)
 def test_no_damage_to_a_dbc_ends_in_anything_but_one_line(changes):
     data = (PACK + TAIL).encode()

@@ -10,6 +10,7 @@ SEVERITIES = ("error", "warning", "info")
 RULES = {
     "overlap":            ("error",   "error",   "warning", "give each signal its own bits, or multiplex them"),
     "overrun":            ("error",   "error",   "warning", "correct the start bit, the length, or the message length"),
+    "broken-message":     ("error",   "error",   "warning", "rewrite the BO_ line"),
     "broken-signal":      ("error",   "error",   "warning", "rewrite the SG_ line"),
     "missing-message":    ("error",   "error",   "error",   "add the message, or map the quantity to another one"),
     "duplicate-id":       ("error",   "error",   "warning", "give one of the messages another id"),
@@ -37,7 +38,7 @@ RULES = {
     "choice-unreachable": ("warning", "warning", "info",    "correct the value in VAL_"),
     "mux-gap":            ("warning", "warning", "info",    "describe the missing pages"),
     "extended-flag":      ("warning", "warning", "warning", "add 2147483648 to the id"),
-    "renamed":            ("warning", "warning", "warning", "use letters, digits and underscores"),
+    "mended":             ("warning", "warning", "warning", "rewrite the line"),
     "stray":              ("warning", "warning", "warning", "remove the line, or correct the name in it"),
     "broken-statement":   ("warning", "warning", "warning", "rewrite or remove the line"),
     "unknown-text":       ("warning", "warning", "warning", "remove the line"),
