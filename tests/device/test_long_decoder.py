@@ -40,4 +40,4 @@ def test_a_thousand_cells_are_judged_alike_on_every_port(port, cpython, thousand
         frames.append((t_ms * 1000, 0, 1000, page + bytes(chance.choices(range(8, 18), k=7))))
     wanted = cpython.judge(thousand, frames)
     assert wanted[0], "the cells of random bytes raised nothing: the test would prove nothing"
-    assert port.judge(thousand, frames, heap="8m") == wanted
+    assert port.judge(thousand, frames, heap=8 << 20) == wanted
