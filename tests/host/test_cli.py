@@ -424,7 +424,7 @@ def test_a_log_without_received_frames_says_what_it_has(refused, here):
 
 
 def test_a_syntax_error_in_a_dbc_is_told_with_line_and_column(refused, here):
-    (here / "small.dbc").write_text(DBC.replace("BO_ 256 Pack: 6", "BO_ 256 Pack 6"))
+    (here / "small.dbc").write_text(DBC.replace("BO_ 256", "SIG_VALTYPE_ 256 PackVoltage 1;\nBO_ 256", 1))
     for words in (
         ("replay", "fine.log", "-p", "small.toml"), ("compile", "small.toml", "-o", "a.cwi"),
         ("decode", "fine.log", "--dbc", "small.dbc"), ("lint", "small.dbc"),

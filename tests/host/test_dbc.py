@@ -209,7 +209,7 @@ MENDS = [
     ('BA_DEF_ BO_ "Own" BOOL False;', "broken-statement", '`BA_DEF_ BO_ "Own" BOOL F` cannot be read; ignored'),
     ('BA_ "Own" BO_ 256 1;', "unknown-attribute", "BA_ `Own` is not declared by BA_DEF_"),
     ("Hello there", "unknown-text", "`Hello there` is no DBC statement; ignored"),
-    ("BO_ 300 Far-off: 8 Bms", "broken-message", "`-off: 8 Bms` cannot stand here; the message is dropped"),
+    ("BO_ 300 Far-off: 8 X", "broken-message", "`-off: 8 X` at column 12 cannot stand here; the message is dropped"),
     ("BO_ 300 Far: 8", "mended", "`Far` names no sender or receiver; taken as none"),
     ("BO_ 256 Twin: 8 Bms", "duplicate-id", "`Twin` has the id of `Pack` (line 11)"),
     ("BO_ 300 Pack: 8 Bms", "duplicate-message",
@@ -242,9 +242,9 @@ def test_vectors_bin_of_unsent_signals_is_left_out_in_silence():
 
 
 @pytest.mark.parametrize("mark, place, text", [
-    ("", '0|16@1* (1,0) [0|9] "V"', '`* (1,0) [0|9] "V" Tool` cannot stand here'),
-    ("", '0|16@1+ (0,1,0) [0|9] "V"', '`,0) [0|9] "V" Tool` cannot stand here'),
-    ("", '0|16@1+ (1,0) [0|9] "V', '`"V Tool` cannot stand here'),
+    ("", '0|16@1* (1,0) [0|9] "V"', '`* (1,0) [0|9] "V" Tool` at column 23 cannot stand here'),
+    ("", '0|16@1+ (0,1,0) [0|9] "V"', '`,0) [0|9] "V" Tool` at column 29 cannot stand here'),
+    ("", '0|16@1+ (1,0) [0|9] "V', '`"V Tool` at column 37 cannot stand here'),
     ("", '0|0@1+ (1,0) [0|9] "V"', "`Voltage` is 0 bits long"),
     ("", '0|16@1+ (1e999,0) [0|9] "V"', "`Voltage` has a factor or offset beyond 1e300"),
     ("X", '0|16@1+ (1,0) [0|9] "V"', "`Voltage` has the multiplexer mark `X`, expected M, m<id> or m<id>M"),
@@ -267,8 +267,11 @@ def test_a_broken_message_takes_its_own_signals_along_and_no_others():
     db = read(PACK.replace("BO_ 2566844416 Cells:", "BO_ 2566844416 Cells"))
     assert [signal.name for signal in db.message("Pack").signals] == ["Voltage", "Current", "State"]
     assert [message.name for message in db.messages] == ["Pack"]
+    db = read(PACK.replace("Pack: 8", "Pack 8").replace('"V" Tool', '"V Tool'))
+    assert [message.name for message in db.messages] == ["Cells"], "an open string swallows nothing"
+    db = read(PACK.replace("BO_ 2566844416 Cells:", "BO_ 2566844416 Cells"))
     finding = db.dropped["Cells"]
-    assert (finding.line, finding.text) == (16, "`8 Bms` cannot stand here; the message is dropped")
+    assert (finding.line, finding.text) == (16, "`8 Bms` at column 22 cannot stand here; the message is dropped")
 
 
 def test_the_loss_of_one_of_two_multiplexers_costs_their_pages():
@@ -401,6 +404,13 @@ REFUSALS = [
      "expected `SIG_VALTYPE_ id signal : 0|1|2;`"),
     (PACK.replace('"Of the pack,', '"Of the pack";\nCM_ SG_ 256 State "open;\nSIG_VALTYPE_ 256 Voltage x;\nCM_ "'),
      "pack.dbc:23:26: `x;` cannot stand here; expected `SIG_VALTYPE_ id signal : 0|1|2;`"),
+    (PACK + 'CM_ BO_ 256 "x" SIG_VALTYPE_ 256 State : 1;\n',
+     f"pack.dbc:{PACK.count(chr(10)) + 1}:17: `SIG_VALTYPE_ 256 State :` cannot stand here; "
+     "expected one statement a line"),
+    (PACK.replace('"A" Tool', '"A" Tool BO_ 300 Next 8 X'),
+     "pack.dbc:13:58: `BO_ 300 Next 8 X` cannot stand here; expected one statement a line"),
+    (PACK.replace('"A" Tool', '"A" Tool SG_ Next 8|8'),
+     "pack.dbc:13:58: `SG_ Next 8|8` cannot stand here; expected one statement a line"),
     (PACK + "SIG_VALTYPE_ 256 Voltage : 9;\n",
      f"pack.dbc:{PACK.count(chr(10)) + 1}:1: `SIG_VALTYPE_ 256 Voltage` cannot be read; "
      "expected `SIG_VALTYPE_ id signal : 0|1|2;`"),
@@ -444,6 +454,23 @@ def test_cantools_decodes_what_was_loaded():
 
 
 TAIL = "SG_MUL_VAL_ 2566844416 Cell1 Page 0-0;\nSIG_VALTYPE_ 256 State : 0;\nBO_TX_BU_ 256 : Bms,Tool;\n"
+
+
+def test_a_cut_file_never_shows_a_signal_other_than_it_was():
+    def layout(signal):
+        return signal.start, signal.length, signal.big_endian, signal.signed, signal.scale, signal.offset, signal.mux
+
+    whole = read(PACK + TAIL)
+    for cut in range(len(HEAD), len(PACK + TAIL), 5):
+        try:
+            db = read((PACK + TAIL)[:cut])
+        except InputError:
+            continue
+        for message in db.messages:
+            for signal in message.signals:
+                assert signal.defect or layout(signal) == layout(whole.find(f"{message.name}.{signal.name}")[1]), cut
+
+
 edits = st.lists(
     st.one_of(
         st.tuples(st.just("set"), st.integers(0, 4000), st.integers(0, 255)),

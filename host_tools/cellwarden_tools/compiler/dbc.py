@@ -226,10 +226,14 @@ class _Builder:
         choices = {raw: str(text) for raw, text in (theirs.choices or {}).items()}
         signal.choices = self.choices.setdefault(key, choices)
         declared = FLOAT_BITS.get(self.reader.floats.get(key))
-        if signal.is_float or declared:
+        if theirs.conversion.is_float or declared:
             signal.is_float = True
-            wrong = f" of {signal.length} bits, declared {declared}" if signal.length != declared else ""
+            wrong = (
+                f" of {signal.length} bits, declared {declared}" if signal.length != (declared or signal.length) else ""
+            )
             signal.defect = f"float{wrong}"
+        if key in self.reader.gone:
+            signal.defect = "named twice in its message, once in a broken line"
         if key in self.reader.wide:
             signal.defect = "present for too many multiplexer ids"
         return signal

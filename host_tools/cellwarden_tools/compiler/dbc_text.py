@@ -16,7 +16,7 @@ from ..errors import InputError
 
 FLAG = 1 << 31  # marks a 29-bit id in a DBC
 LAST_BIT = 1 << 14  # J1939 transport carries 1785 bytes
-MOST_PAGES = 1 << 20  # of a message: cantools makes a codec for each
+MOST_PAGES = 1 << 18  # of a message: cantools makes a codec for each
 FLOAT_BITS = {1: 32, 2: 64}  # by SIG_VALTYPE_
 
 _KEYWORDS = """VERSION NS_ NS_DESC_ BS_ BU_ BO_ SG_ VAL_ VAL_TABLE_ CM_ BA_ BA_DEF_ BA_DEF_DEF_ BA_REL_ BA_DEF_REL_
@@ -46,6 +46,7 @@ _PAGES = re.compile(r"SG_MUL_VAL_\s+\d+\s+\w+\s+(?P<by>\w+)\s+(?P<ids>\d+-\d+(?:
 _TYPE = re.compile(r"SIG_VALTYPE_\s+\d+\s+\w+\s*:\s*(?P<type>[0-3])\s*;")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][-+]?0*\d{1,3})?")
 _HUGE = re.compile(r"\d\.?[eE]\+?0*[1-9]\d{3}")  # cantools would write out all its digits
+_SWALLOWED = re.compile(r"(?<!\w)(?:SG_MUL_VAL_|SIG_VALTYPE_|(?P<object>SG_|BO_))\s+\w")  # by what would be left out
 _MARK = re.compile(r"M|m\d{1,10}M?")
 _NO_MULTIPLEXER = re.compile(r"SG_\s+\w+(?:\s+m\d+)?\s*:")
 _EXPECTED = {  # by keyword: what must be understood, or be refused
@@ -301,7 +302,8 @@ class Reader:
         database, signals = _parse(text)
         if wrong or (not found and self.refused):
             raise wrong or self.refused
-        if [len(one.signals) for one in found] != [len(of_message) for of_message in signals]:
+        ours = [[(int(match["start"]), int(match["length"])) for _, match in one.signals] for one in found]
+        if ours != [[(signal.start, signal.length) for signal in of_message] for of_message in signals]:
             raise InputError(self.path, "has statements that run into each other", "one statement a line")
         return database, list(zip(found, database.messages, signals, strict=True))
 
@@ -451,20 +453,23 @@ class Reader:
             if not keyword and statement.text.strip():
                 loose = self.junk(statement, len(statement.text) - len(statement.text.lstrip()))
             if keyword in ("", "NS_"):
+                message = message if not keyword else None
                 continue
             if keyword == "SG_" and message is None:
                 raise loose or InputError(
                     f"{self.path}:{statement.place()}", "a signal outside a message", "BO_ before SG_"
                 )
-            if keyword == "SG_" and message is False:
+            lost = keyword == "SG_" and message is False
+            refusal = None if lost else _refusal(statement, definitions)
+            if (lost or refusal) and (inner := _LINE.search(statement.text, statement.named)):
+                rest = statement.text[inner.start() :]  # swallowed by an open string
+                statement.text = statement.text[: inner.start()]
+                rest += "".join(other.text for other in self.statements[index:])
+                self.statements[index:] = _split(rest, statement.line + statement.text.count("\n"))
+                refusal = None if lost else _refusal(statement, definitions)
+            if lost:
                 statement.blank()
                 continue
-            refusal = _refusal(statement, definitions)
-            if refusal and (inner := _LINE.search(statement.text, statement.named)):  # an open string swallows them
-                rest = statement.text[inner.start() :] + "".join(other.text for other in self.statements[index:])
-                statement.text = statement.text[: inner.start()]
-                self.statements[index:] = _split(rest, statement.line + statement.text.count("\n"))
-                refusal = _refusal(statement, definitions)
             loose = None
             sound = refusal and statement.text[: refusal[0] or 0]
             if sound and not _refusal(replace(statement, text=sound), definitions):
@@ -501,6 +506,8 @@ class Reader:
     def junk(self, statement, offset):
         """Blanks what is no statement. An InputError to raise if signals follow lines of it, else None."""
         text, line = statement.text, int(statement.place(offset).partition(":")[0])
+        if _SWALLOWED.search(text, offset):
+            raise self.error(statement, offset, "cannot stand here", "one statement a line")
         self.note(line, "unknown-text", f"{statement.here(offset)} is no DBC statement; ignored")
         start, loose = offset, None
         if statement.keyword:  # the rest of its own line does no harm
@@ -515,9 +522,13 @@ class Reader:
         keyword, offset = statement.keyword, refusal[0]
         why = "cannot stand here" if offset else f"cannot be read ({refusal[1]})" if refusal[1] else "cannot be read"
         where = statement, offset or 0, why
-        what = f"{statement.here(offset or 0)} {why}"
+        column = statement.place(offset or 0).partition(":")[2]
+        what = f"{statement.here(offset or 0)} at column {column} {why}"
         if keyword in ("SG_MUL_VAL_", "SIG_VALTYPE_"):
             raise self.error(*where, _EXPECTED[keyword])
+        for other in _SWALLOWED.finditer(statement.text, statement.named):
+            if not other["object"] or keyword in ("BO_", "SG_"):  # CM_ and the like do speak of objects
+                raise self.error(statement, other.start(), "cannot stand here", "one statement a line")
         if keyword == "BO_":
             self.refused = self.refused or self.error(*where, _EXPECTED[keyword])
             words = re.match(r"BO_\s+(\S+)\s+([^\s:]+)|", statement.text)
