@@ -190,7 +190,7 @@ def test_an_id_is_11_or_29_bits_or_refused(number, can_id):
 
 
 def test_a_huge_multiplexer_range_takes_no_memory():
-    db = read(PACK + "SG_MUL_VAL_ 2566844416 Cell1 Page 0-4294967295;\n")
+    db = read(PACK + "SG_MUL_VAL_ 2566844416 Cell1 Page 4294967295-0, 0-4294967295;\n")
     assert db.find("Cells.Cell1")[1].defect == "present for too many multiplexer ids"
 
 
@@ -210,6 +210,7 @@ MENDS = [
     ('BA_ "Own" BO_ 256 1;', "unknown-attribute", "BA_ `Own` is not declared by BA_DEF_"),
     ("Hello there", "unknown-text", "`Hello there` is no DBC statement; ignored"),
     ("BO_ 300 Far-off: 8 X", "broken-message", "`-off: 8 X` at column 12 cannot stand here; the message is dropped"),
+    ("BO_+300 Far: 8 X", "broken-message", "`BO_+300 Far: 8 X` at column 1 cannot be read; the message is dropped"),
     ("BO_ 300 Far: 8", "mended", "`Far` names no sender or receiver; taken as none"),
     ("BO_ 256 Twin: 8 Bms", "duplicate-id", "`Twin` has the id of `Pack` (line 11)"),
     ("BO_ 300 Pack: 8 Bms", "duplicate-message",

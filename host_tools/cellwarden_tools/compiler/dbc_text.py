@@ -244,7 +244,7 @@ def _refusal(statement, definitions):
         offset = getattr(error, "offset", None)
         inside = None if offset is None else min(max(0, offset - len(prefix)), len(text.rstrip()))
         return inside, _one_line(error)
-    return None
+    return (None, "") if keyword in ("BO_", "SG_") and not match else None
 
 
 def _with_id(text, match, number):
@@ -427,7 +427,7 @@ class Reader:
                 statement.blank()
             elif keyword == "SG_MUL_VAL_":
                 spans = [span.split("-") for span in form["ids"].split(",")]
-                widths = [int(last) - int(first) + 1 if len(last.strip()) < 13 else MOST_PAGES for first, last in spans]
+                widths = [max(1, int(last) - int(first) + 1) if len(last) < 13 else MOST_PAGES for first, last in spans]
                 self.muxed_by.setdefault((number, name), set()).add(form["by"])
                 pages.setdefault(number, {}).setdefault(form["by"], []).append((name, statement, sum(widths)))
             elif keyword == "SIG_VALTYPE_":
