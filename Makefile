@@ -26,9 +26,10 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 	@echo "  cp dbc/demo_pack.toml yours.toml                         then map your signals in it (docs/profile.md)"
 	@echo "  $(BIN)/cellwarden replay YOUR.log -p yours.toml            the alarms"
 
-test: .venv/.test $(WASM) lint ## Run the checks and all tests, with coverage
+test: .venv/.test $(WASM) lint ## Run the checks and all tests; coverage is that of all but tests/corpus
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q --cov --cov-report= tests
+	$(BIN)/python -m pytest -n 2 -q tests/corpus
+	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= tests/core tests/host tests/device
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=100 --show-missing --skip-covered
 	$(BIN)/coverage report --fail-under=90 --skip-covered | tail -n 40
 
