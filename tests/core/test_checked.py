@@ -2,7 +2,6 @@
 
 import os
 import random
-from itertools import islice
 from pathlib import Path
 
 import checked
@@ -217,7 +216,7 @@ def test_real_logs_stay_inside(name):
         if not (CORPUS / log).is_file():
             pytest.skip(f"{log} is not in this corpus")
         plain, watched = engines(image)
-        for t_us, _, can_id, data in islice(open_log(CORPUS / log), 15_000):
+        for t_us, _, can_id, data in open_log(CORPUS / log):
             plain.frame(t_us // 1000 & L.MASK, can_id, data)
             watched.frame(t_us // 1000 & L.MASK, can_id, data)
         same(plain, watched)
