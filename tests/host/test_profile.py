@@ -543,3 +543,22 @@ def test_limits_of_the_vehicle_itself_reach_the_params(write):
     assert (params[L.P_MAX_CHARGE_MA], params[L.P_MAX_DISCHARGE_MA]) == (50_000, 100_500)
     assert (params[L.P_CALM_MA], params[L.P_NOMINAL_MV], params[L.P_SCAN_MS]) == (2000, 11_100, 50)
     assert rule(made, "overcurrent_charge").active and rule(made, "overcurrent_discharge").active
+
+
+def test_signals_of_two_messages_with_one_identifier_are_refused(error, tmp_path):
+    twin = DBC + 'BO_ 256 PackTwin: 8 BMS\n SG_ TwinSoc : 0|8@1+ (0.5,0) [0|100] "%" BMS\n'
+    (tmp_path / "test.dbc").write_text(twin)
+    assert error(WHOLE + 'soc = "PackTwin.TwinSoc"\n') == (
+        "test.toml: [signals.soc]: `PackTwin` and `PackStatus` have one identifier in test.dbc; expected signals "
+        "of one of them; map only the one that this vehicle sends"
+    )
+
+
+def test_a_multiplexer_that_shares_bits_is_warned_of(write, tmp_path):
+    paged = DBC + (
+        'BO_ 300 Paged: 8 BMS\n SG_ Page M : 0|8@1+ (1,0) [0|255] "" BMS\n'
+        ' SG_ Soc m1 : 8|8@1+ (0.5,0) [0|100] "%" BMS\n SG_ Over : 4|8@1+ (1,0) [0|255] "" BMS\n'
+    )
+    path = write(WHOLE + 'soc = "Paged.Soc"\n')
+    (tmp_path / "test.dbc").write_text(paged)
+    assert any("`Paged.Page` shares bits with `Over`" in warning for warning in compile_profile(path).warnings)

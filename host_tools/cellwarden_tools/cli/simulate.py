@@ -17,7 +17,9 @@ def simulate(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The log; the suffix says its format.")] = None,
     profile: Annotated[Path | None, typer.Option("-p", "--profile", help="Default: the demonstration pack.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 1,
-    minutes: Annotated[float | None, typer.Option(help="Instead of the scenario's own.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, max=1_000_000, help="Instead of the scenario's own.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Say what there is to choose from.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One object a line on stdout.")] = False,
 ):

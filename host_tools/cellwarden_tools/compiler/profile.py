@@ -288,6 +288,17 @@ class _Loader:
                 found = [(0, self.one(quantity, options["signal"], options.get("bus")))]
             for index, (bus, message, signal) in found:
                 bindings.append(self.bind(quantity, index, bus, message, signal, options))
+        first = {}
+        for binding in bindings:
+            message = binding.message
+            other = first.setdefault((binding.bus.number, message.can_id), message)
+            if other is not message:
+                self.fail(
+                    f"signals.{binding.quantity.name}",
+                    f"`{message.name}` and `{other.name}` have one identifier in {binding.bus.database.path.name}",
+                    "signals of one of them",
+                    "map only the one that this vehicle sends",
+                )
         return bindings
 
     def options(self, quantity, entry):
@@ -375,11 +386,11 @@ class _Loader:
                 "an integer of up to 32 bits inside its message",
                 f"mend the DBC or map {quantity.name} to another signal in {self.path.name}",
             )
-        if signal.overlaps:
-            text = f"`{full}` shares bits with {', '.join(f'`{o}`' for o in signal.overlaps[:3])}"
-            self.warnings.append(
-                f"{bus.database.path}:{signal.line or message.line}: {text}; check which of them is right"
-            )
+        for used in (signal, *(message.signal(name) for name, _ in signal.mux)):
+            if used.overlaps:
+                others = ", ".join(f"`{other}`" for other in used.overlaps[:3])
+                what = f"`{message.name}.{used.name}` shares bits with {others}; check which of them is right"
+                self.warnings.append(f"{bus.database.path}:{used.line or message.line}: {what}")
         invalid = set()
         for pattern, values in self.invalid.items():
             message_part, signal_part = pattern.split(".")
