@@ -276,6 +276,13 @@ class TestInsulationLow(RuleTest):
         rig.scan()
         assert rig.feature(L.F_INSULATION_OHM_PER_V) == 1000, "a pack at rest looks better or worse than it is"
 
+    def test_from_class_b_voltage_on_its_own_voltage_counts(self, image):
+        rig = self.rig(image)
+        rig[L.PACK_VOLTAGE_MV] = 60_000
+        rig[L.INSULATION_OHM] = 60_000
+        rig.scan()
+        assert rig.feature(L.F_INSULATION_OHM_PER_V) == 1000, "a pack of 60 V is judged by a voltage it does not have"
+
 
 class TestSocLow(RuleTest):
     name = "soc_low"

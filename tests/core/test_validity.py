@@ -106,6 +106,12 @@ def test_the_leaky_counter_fills_to_five_and_empties_again(rig):
     assert rig[rig.cell(1)] == rig.wanted[rig.cell(1)], "judged before the scan"
     rig.scan(samples=0)
     assert rig[rig.cell(1)] == NA, "a stuck or skipping gateway is still believed"
+    arrivals = rig.groups[number * L.GROUP_SIZE + L.ARRIVALS]
+    rig.sender.counters[rig.sender.groups[number].message] += 3
+    rig.send(rig.sender.frame(number, rig.wanted))
+    assert rig[rig.cell(1)] == NA and rig.groups[number * L.GROUP_SIZE + L.ARRIVALS] == arrivals, (
+        "a frame of a message that is not trusted was taken for a sample"
+    )
     for n in range(4, -1, -1):
         rig.send(rig.sender.frame(number, rig.wanted))
         assert wrong() == n and rig[rig.cell(1)] == rig.wanted[rig.cell(1)], "one right frame is enough to listen again"
