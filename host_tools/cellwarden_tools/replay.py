@@ -119,7 +119,11 @@ class Replay:
         by_status = {L.NEVER: [], L.FRESH: [], L.STALE: []}
         for i, name in enumerate(self.image.names["groups"]):
             by_status[groups[i * L.GROUP_SIZE + L.STATUS]].append(name)
-        features = state[sum(sizes[:5]) : sum(sizes[:6])]
+        features = state[sum(sizes[:5]) : sum(sizes[:6])][:: L.FEATURE_SIZE]
+        missing = {
+            "cells": (header[L.P_CELLS] - features[L.F_CELLS_VALID], header[L.P_CELLS]),
+            "probes": (header[L.P_PROBES] - features[L.F_PROBES_VALID], header[L.P_PROBES]),
+        }
         bms_level = state[sum(sizes[:6]) + catalogue.RULES.index(catalogue.BMS) * L.RULE_SIZE + L.LEVEL_NOW]
         skipped = dict(account.skipped)
         if self.other_channel:
@@ -130,21 +134,19 @@ class Replay:
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
             "bms_level": bms_level,
-            "verdict": _verdict(state, bms_level), "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
-            "gb_flags": state[L.FLAGS],
+            "verdict": _verdict(state, bms_level, missing), "gb_flags": state[L.FLAGS],
+            "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
             "active": [rule["name"] for rule in self.image.names["rules"] if rule["active"]],
             "malformed": state[L.MALFORMED], "checksum_errors": state[L.CHECKSUM_ERRORS],
             "counter_errors": state[L.COUNTER_ERRORS], "time_backward": state[L.TIME_BACKWARD],
-            "cells_valid": features[L.F_CELLS_VALID * L.FEATURE_SIZE],
-            "cells_lost": features[L.F_CELLS_LOST * L.FEATURE_SIZE],
-            "probes_valid": features[L.F_PROBES_VALID * L.FEATURE_SIZE],
-            "probes_lost": features[L.F_PROBES_LOST * L.FEATURE_SIZE],
+            "cells_valid": features[L.F_CELLS_VALID], "cells_lost": features[L.F_CELLS_LOST],
+            "probes_valid": features[L.F_PROBES_VALID], "probes_lost": features[L.F_PROBES_LOST],
             "engine": self.engine.name, "image_sha256": self.image.sha256,
             "state_sha256": hashlib.sha256(state_bytes).hexdigest(),
         }  # fmt: skip
 
 
-def _verdict(state, bms_level):
+def _verdict(state, bms_level, missing):
     """The last scan's verdict; "fine" only where everything needed has been seen and still comes."""
     if state[L.LEVEL]:
         return f"level {state[L.LEVEL]}"
@@ -152,7 +154,10 @@ def _verdict(state, bms_level):
         return f"nothing of our own, the BMS reports level {bms_level}"
     if not state[L.KNOWN]:
         return "not yet known"
-    return "unknown, messages are lost" if state[L.LOST] else "fine"
+    if state[L.LOST]:
+        return "unknown, messages are lost"
+    gone = " and ".join(f"{count} of {of} {what}" for what, (count, of) in missing.items() if count)
+    return f"unknown, without a valid value: {gone}" if gone else "fine"
 
 
 def _id(can_id):

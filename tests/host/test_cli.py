@@ -191,6 +191,12 @@ def test_the_table_tells_what_was_left_out_cut_lost_and_wrong(say, here):
         assert part in " ".join(out.split())
 
 
+def test_a_cell_that_reads_nothing_keeps_the_verdict_from_fine(say, here):
+    (here / "dead.log").write_text(lines(3) + lines(3, start=1003.0, cells=(3700, 0)))
+    _, out, _ = say("replay", "dead.log", "-p", "small.toml")
+    assert "verdict: unknown, without a valid value: 1 of 2 cells" in out
+
+
 def test_a_channel_that_the_log_names_otherwise_is_mapped(say, refused, here):
     (here / "other.log").write_text(lines(3, channel="vcan7"))
     line = refused("replay", "other.log", "-p", "small.toml")
