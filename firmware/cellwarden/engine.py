@@ -89,6 +89,11 @@ class Engine:
         return True
 
 
+def most_events(params, records):
+    """Events that so many frame records can cause at most: each rule through all its levels and back, after each."""
+    return records * params[L.P_RULES] * 6
+
+
 def byte_view(ring):
     """The bytes of an array of int32, without a copy."""
     view = memoryview(ring)

@@ -9,11 +9,6 @@ RECORDS = 128  # frames handed over at once
 STEP_MS = 1 << 28  # a longer step is taken in parts, or the 30-bit clock would mistake it
 
 
-def event_capacity(params):
-    """Events that RECORDS frames can cause at most: each rule through all its levels and back, after each frame."""
-    return RECORDS * params[L.P_RULES] * 6
-
-
 class Event(NamedTuple):
     """t_ms: on the frames' own clock; rule: row of the catalogue; before, level: 0..3;
     value: canonical, or layout.NA.

@@ -5,7 +5,7 @@ from array import array
 import cellwarden.engine
 from cellwarden.core import layout as L
 
-from .base import RECORDS, Engine, event_capacity
+from .base import RECORDS, Engine
 
 
 class PythonEngine(Engine):
@@ -13,7 +13,7 @@ class PythonEngine(Engine):
 
     def __init__(self, image):
         super().__init__(image)
-        self.core = cellwarden.engine.Engine(image, event_capacity(image.params))
+        self.core = cellwarden.engine.Engine(image, cellwarden.engine.most_events(image.params, RECORDS))
         self._ring = self.core.ring(RECORDS)
         self.ring = self._ring[0]
         self._event = array("i", bytes(4 * L.EVENT_SIZE))

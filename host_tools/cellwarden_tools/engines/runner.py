@@ -31,10 +31,10 @@ class _Image:
 def run(folder, stream, locked=False):
     """Feed the stream to the image unpacked in `folder`. Raises EOFError where the stream ends before its end mark."""
     from cellwarden.core import layout as L
-    from cellwarden.engine import Engine, byte_view
+    from cellwarden.engine import Engine, byte_view, most_events
 
     image = _Image(folder)
-    engine = Engine(image, RECORDS * image.params[L.P_RULES] * 6)
+    engine = Engine(image, most_events(image.params, RECORDS))
     record = array("i", bytes(4 * L.EVENT_SIZE))
     head = array("i", [0])
     head_bytes = byte_view(head)
