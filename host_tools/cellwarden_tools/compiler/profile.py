@@ -189,6 +189,10 @@ class _Loader:
         mapped = {b.quantity.name for b in bindings}
         trust = self.read_messages()
         limits = self.read_limits()
+        if "table" in self.data:
+            self.warnings.append(
+                f"{self.path}: [table] has no effect yet: recorded tables are not replayed by this version"
+            )
         if not bindings:
             self.fail("signals", "maps nothing", f"at least one of {', '.join(QUANTITIES)}")
         return Profile(
