@@ -37,16 +37,28 @@ class Log:
         self._source, self._include_tx, self._read = source, include_tx, False
 
     def __iter__(self):
+        return self._once(lambda reader, *given: reader.frames(*given))
+
+    def blocks(self):
+        """The same frames in columns (blocks.Block), for which numpy is needed: to be read instead of one by one."""
+        from .blocks import from_frames
+
+        def read(reader, *given):
+            return reader.columns(*given) if hasattr(reader, "columns") else from_frames(reader.frames(*given))
+
+        return self._once(read)
+
+    def _once(self, read):
         if self._read:
             raise ValueError("a log is read once; open it again")
         self._read = True
-        return self._frames()
+        return self._all(read)
 
-    def _frames(self):
+    def _all(self, read):
         account, source = self.account, self._source
         try:
             reader = importlib.import_module(f".{self.format}", __package__)
-            yield from reader.frames(source, account, self._include_tx)
+            yield from read(reader, source, account, self._include_tx)
             if source.cut:
                 account.cut = source.cut
             if account.fruitless:
