@@ -10,6 +10,8 @@ from cellwarden.core import layout as L
 from .compiler.rule_table import physical
 from .errors import InputError
 
+SAMPLE = 4096  # frames whose identifiers are remembered, to tell what the log holds
+
 
 class Replay:
     """Feed one log to one engine; iterate for events as dicts, then read `end`.
@@ -21,12 +23,11 @@ class Replay:
         self.image, self.log, self.engine = image, log, engine
         self.buses = image.names["buses"]
         self.channels = channels or {}
-        self.first_us = self.last_us = None
         self.tick = tick or (lambda: None)
         self.fed = 0
-        self.seen_ids = Counter()
-        self.seen_channels = Counter()
-        self.other_channel = 0
+        self.first_us = self.last_us = None
+        self.seen_ids = Counter()  # of the first SAMPLE frames
+        self.other_channels = Counter()  # frames on channels that the profile does not watch
         self.end = None
 
     def _bus_numbers(self):
@@ -45,35 +46,69 @@ class Replay:
         return number
 
     def __iter__(self):
+        steps = self._by_block() if hasattr(self.engine, "feed_block") else self._by_frame()
+        for _ in steps:
+            yield from self._events()
+        if self.fed == 0:
+            raise self._nothing()
+        state = self.engine.finish()
+        yield from self._events()
+        self.end = self._end(state)
+
+    def _by_frame(self):
+        """Feed frame by frame; a step is where events may have come."""
         engine, number = self.engine, self._bus_numbers()
         feed, events = engine.feed, engine.events
         channel = bus = None
-        fed = 0
-        t_us = None
         for t_us, name, can_id, data in self.log:
             if name != channel or bus is None:
                 channel, bus = name, number(name)
-                self.seen_channels[name] += 1
                 if bus is None:
-                    self.other_channel += 1
+                    self._other(name)
                     continue
-            if fed == 0:
-                self.first_us = t_us
-            elif fed < 4096:
+            if self.fed < SAMPLE:
+                if self.fed == 0:
+                    self.first_us = t_us
                 self.seen_ids[can_id] += 1
-            fed += 1
+            self.fed += 1
             self.last_us = t_us
             feed(t_us, bus, can_id, data)
             if events:
-                yield from self._events()
-            if not fed & 0x3FFF:
+                yield
+            if not self.fed & 0x3FFF:
                 self.tick()
-        self.fed = fed
-        if fed == 0:
-            raise self._nothing()
-        state = engine.finish()
-        yield from self._events()
-        self.end = self._end(state)
+
+    def _by_block(self):
+        """Feed block by block, the same frames in the same order."""
+        import numpy
+
+        number = self._bus_numbers()
+        for block in self.log.blocks():
+            if not len(block):
+                continue
+            numbers = [number(name) for name in block.channels]
+            bus = numpy.array([-1 if bus is None else bus for bus in numbers], "i2")[block.channel]
+            t_us, channel, can_id, length, data, _ = block
+            if bus.min() < 0:
+                for other, count in enumerate(numpy.bincount(channel[bus < 0]).tolist()):
+                    if count:
+                        self._other(block.channels[other], count)
+                watched = bus >= 0
+                t_us, bus, can_id, length, data = (column[watched] for column in (t_us, bus, can_id, length, data))
+            if len(t_us):
+                if self.fed == 0:
+                    self.first_us = int(t_us[0])
+                if self.fed < SAMPLE:
+                    self.seen_ids.update(can_id[: SAMPLE - self.fed].tolist())
+                self.fed += len(t_us)
+                self.last_us = int(t_us[-1])
+                self.engine.feed_block(t_us, bus, can_id, length, data)
+                yield
+            self.tick()
+
+    def _other(self, channel, count=1):
+        """Account for frames of a channel that the profile does not watch."""
+        self.other_channels[channel] += count
 
     def _events(self):
         rules = self.image.names["rules"]
@@ -90,12 +125,12 @@ class Replay:
 
     def _nothing(self):
         account = self.log.account
-        channels = ", ".join(f"`{c}`" for c in self.seen_channels)
-        if self.other_channel:
+        channels = ", ".join(f"`{c}`" for c in self.other_channels)
+        if self.other_channels:
             wanted = ", ".join(f"`{c}`" for c in self.buses)
             return InputError(
                 self.log.path, f"no frame on channel {wanted}; the log has {channels}", "the channels of the profile",
-                f"say --channel {next(iter(self.seen_channels))}={self.buses[0]}",
+                f"say --channel {next(iter(self.other_channels))}={self.buses[0]}",
             )  # fmt: skip
         left_out = ", ".join(f"{n} {reason}" for reason, n in (account.skipped + account.rejected).items())
         return InputError(self.log.path, f"no frame to replay ({left_out or 'nothing in it'})", "received data frames")
@@ -126,8 +161,8 @@ class Replay:
         }
         bms_level = state[sum(sizes[:6]) + catalogue.RULES.index(catalogue.BMS) * L.RULE_SIZE + L.LEVEL_NOW]
         skipped = dict(account.skipped)
-        if self.other_channel:
-            skipped["other channel"] = self.other_channel
+        if self.other_channels:
+            skipped["other channel"] = self.other_channels.total()
         return {
             "event": "end", "frames": self.fed, "rejected": dict(account.rejected), "skipped": skipped,
             "total": account.total, "cut": account.cut, "known_frames": state[L.FRAMES], "scans": state[L.SCANS],

@@ -12,7 +12,7 @@ def replay(
         Path, typer.Option("-p", "--profile", help="A vehicle profile (TOML), or an image made of one.")
     ],
     engine: Annotated[
-        str, typer.Option(help="auto, python, micropython or micropython32: the same verdicts, byte for byte.")
+        str, typer.Option(help="auto, fast, python, micropython or micropython32: the same verdicts, byte for byte.")
     ] = "auto",
     fail_on: Annotated[int | None, typer.Option(min=1, max=3, help="Exit with 1 when this level was reached.")] = None,
     format: Annotated[str | None, typer.Option(help="The log's format, where its name does not tell.")] = None,
@@ -67,7 +67,7 @@ def _one(image, path, engine_name, format, channels, include_tx, as_json, severa
 
     log = open_log(path, format=format, include_tx=include_tx)
     rows = []
-    with open_engine(engine_name, image) as engine, show.progress(log) as update:
+    with open_engine(engine_name, image, log.frames_about) as engine, show.progress(log) as update:
         run = Replay(image, log, engine, channels, tick=update)
         for event in run:
             if as_json:

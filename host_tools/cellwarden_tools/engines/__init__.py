@@ -1,16 +1,31 @@
-"""Ways to run the one detection core: in this interpreter, or in a real MicroPython.
+"""Ways to run the one detection core: in this interpreter, as machine code of this computer, or in a real MicroPython.
 
 An engine is fed frames and gives events and, at the end, the state; all engines give the same bytes.
 """
 
+import importlib.util
+
 from ..errors import InputError, did_you_mean
 
-NAMES = ("auto", "python", "micropython", "micropython32")
+NAMES = ("auto", "fast", "python", "micropython", "micropython32")
+MANY = 150_000  # frames from which loading the compiled core pays
+VERY_MANY = 2_000_000  # frames from which compiling it pays
 
 
-def open_engine(name, image):
-    """The engine `name` on an image, as a context manager. Raises InputError for an unknown or missing one."""
-    if name in ("auto", "python"):
+def open_engine(name, image, frames=None):
+    """The engine `name` on an image, as a context manager. Raises InputError for an unknown or missing one.
+
+    frames: about how many are to come, by which `auto` chooses; None = not known
+    """
+    if name == "auto":
+        name = _choose(image, frames)
+    if name == "fast":
+        if not _has_numba():
+            raise InputError("--engine fast", "needs Numba", mend="pip install cellwarden[fast]")
+        from .fast import FastEngine
+
+        return FastEngine(image)
+    if name == "python":
         from .python import PythonEngine
 
         return PythonEngine(image)
@@ -23,3 +38,15 @@ def open_engine(name, image):
 
         return Wasm32Engine(image)
     raise InputError("--engine", f"no engine `{name}`{did_you_mean(name, NAMES)}", ", ".join(NAMES))
+
+
+def _has_numba():
+    return importlib.util.find_spec("numba") is not None
+
+
+def _choose(image, frames):
+    if frames is None or frames < MANY or not _has_numba():
+        return "python"
+    from .compiled import is_compiled
+
+    return "fast" if frames >= VERY_MANY or is_compiled(image) else "python"

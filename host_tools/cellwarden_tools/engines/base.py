@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from cellwarden.core import layout as L
 
-RECORDS = 128  # frames handed over at once
+RECORDS = 128  # frames handed over at once, unless an engine wants more
 STEP_MS = 1 << 28  # a longer step is taken in parts, or the 30-bit clock would mistake it
 
 
@@ -31,11 +31,12 @@ class Engine:
 
     name = ""
 
-    def __init__(self, image):
+    def __init__(self, image, records=RECORDS):
         self.image = image
+        self.records = records
         self.data_bytes = image.params[L.P_DATA_BYTES]
         self.record = struct.Struct(f"=iiBB2x{self.data_bytes}s")
-        self.ring = None  # writable buffer of RECORDS records
+        self.ring = None  # writable buffer of `records` records
         self._count = 0
         self._base_ms = self._last_ms = None
         self.events = []  # filled as frames are judged; the caller empties it
@@ -58,7 +59,7 @@ class Engine:
             self.ring, self._count * self.record.size, t_ms & L.MASK, can_id, bus, min(n, self.data_bytes), data
         )
         self._count += 1
-        if self._count == RECORDS:
+        if self._count == self.records:
             self.flush()
 
     def _rebase(self, t_ms):

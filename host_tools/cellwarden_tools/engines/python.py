@@ -11,10 +11,10 @@ from .base import RECORDS, Engine
 class PythonEngine(Engine):
     name = "python"
 
-    def __init__(self, image):
-        super().__init__(image)
-        self.core = cellwarden.engine.Engine(image, cellwarden.engine.most_events(image.params, RECORDS))
-        self._ring = self.core.ring(RECORDS)
+    def __init__(self, image, records=RECORDS):
+        super().__init__(image, records)
+        self.core = cellwarden.engine.Engine(image, cellwarden.engine.most_events(image.params, records))
+        self._ring = self.core.ring(records)
         self.ring = self._ring[0]
         self._event = array("i", bytes(4 * L.EVENT_SIZE))
 

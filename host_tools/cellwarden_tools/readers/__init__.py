@@ -27,6 +27,7 @@ FORMATS = {
     "blf": ((".blf",), "Vector binary"),
     "mf4": ((".mf4",), "ASAM MDF 4 bus logging (needs asammdf)"),
 }
+FRAME_BYTES = {"blf": 14, "mf4": 30, "parquet": 10}  # in a file, about; 45 in text
 
 
 class Log:
@@ -35,6 +36,15 @@ class Log:
     def __init__(self, path, format, source, include_tx):
         self.path, self.format, self.account = str(path), format, Account()
         self._source, self._include_tx, self._read = source, include_tx, False
+
+    @property
+    def frames_about(self):
+        """How many frames the log may hold by its size, to within some times; None for a pipe."""
+        size = self._source.file_bytes
+        if size is None:
+            return None
+        plain = 10 if self._source.packed else 1  # times that a log shrinks
+        return size * plain // FRAME_BYTES.get(self.format, 45)
 
     def __iter__(self):
         return self._once(lambda reader, *given: reader.frames(*given))
