@@ -56,6 +56,17 @@ def frames(source, account, include_tx=False):
         account.frames += len(lines) - other
 
 
+def columns(source, account, include_tx=False):
+    """The same frames in Blocks."""
+    try:
+        from . import kernels
+    except ImportError:
+        from .blocks import from_frames
+
+        return from_frames(frames(source, account, include_tx))
+    return kernels.read(kernels.candump, source, account, lambda *line: _parse(*line, include_tx), include_tx)
+
+
 def _parse(line, whole, include_tx):
     """One line with care. Raises Skip or Reject."""
     match = LINE.fullmatch(line)

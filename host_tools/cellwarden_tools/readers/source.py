@@ -66,12 +66,13 @@ class Source:
 
     path:   str or Path, "-" for standard input
     stream: a binary stream read instead of the path
+    step:   bytes of a plain log asked for at a time
     cut:    how a compressed stream ends early, or None; known at the end
     Raises InputError for a file missing, unreadable or empty, and for a compression library missing.
     """
 
     def __init__(self, path, stream=None):
-        self.path, self.cut, self.packed = str(path), None, None
+        self.path, self.cut, self.packed, self.step = str(path), None, None, BLOCK
         self._own = None
         try:
             if stream is None and self.path == "-":
@@ -109,7 +110,7 @@ class Source:
                         self.path, f"is compressed with {name} and {package} is missing", mend=mend
                     ) from None
                 return self._inflate(self._plain(first, step), name, magic, *codec)
-        return self._plain(first, BLOCK)
+        return self._plain(first)
 
     def _get(self, size):
         try:
@@ -117,10 +118,10 @@ class Source:
         except OSError as error:
             raise InputError(self.path, f"cannot be read ({error.strerror or error})", "a log file") from None
 
-    def _plain(self, first, step):
-        for at in range(0, len(first), step):
-            yield first[at : at + step]
-        while block := self._get(step):
+    def _plain(self, first, step=None):
+        for at in range(0, len(first), step or BLOCK):
+            yield first[at : at + (step or BLOCK)]
+        while block := self._get(step or self.step):
             yield block
 
     def _inflate(self, blocks, name, magic, new, feed, errors):
@@ -171,52 +172,64 @@ class Source:
         """Whether the path itself can be opened for the same bytes."""
         return self._own is not None and not self.packed and os.path.isfile(self.path)
 
+    @property
+    def file_bytes(self):
+        """Bytes of the file as it lies there, or None for a pipe."""
+        return os.fstat(self._own.fileno()).st_size if self._own is not None and os.path.isfile(self.path) else None
+
     def close(self):
         if self._own:
             self._own.close()
 
 
-def blocks(source, account):
-    """Yield (number of the first line, text, whole): whole lines as Latin-1, each with its line feed.
+def pieces(source, account, step=BLOCK):
+    """Yield (text, end, whole): text[:end] is whole lines as bytes, each with its line feed.
 
-    `whole` is False for one last line without line feed, to which one is added. Lines over LINE bytes that no block can
-    hold are rejected here. Raises InputError when the first PATIENCE bytes hold no frame.
+    `whole` is False for one last line without line feed, to which one is added. Lines over LINE bytes that no piece can
+    hold are rejected here. The taker adds its lines to `account.total` before it asks for more: the first of a piece is
+    line `account.total + 1`. Behind the first PATIENCE bytes, `step` are asked for at a time; what has come is given at
+    once. Raises InputError when those first bytes hold no frame.
     """
-    number, rest, seen, drop = 1, b"", 0, False
-    for block in source:
-        seen += len(block)
+    rest, seen, drop = b"", 0, False
+    for text in source:
+        seen += len(text)
         if drop:
-            end = block.find(b"\n") + 1
-            if not end:
-                block = b""
-            else:
-                block, drop, number = block[end:], False, number + 1
-        rest += block
-        end = rest.rfind(b"\n") + 1
+            end = text.find(b"\n") + 1
+            text, drop = (text[end:], False) if end else (b"", True)
+        if rest:
+            text = rest + text
+        end = text.rfind(b"\n") + 1
+        rest = text[end:]
         if end:
-            text, rest = rest[:end], rest[end:]
-            lines = text.count(b"\n")
-            account.total += lines
-            yield number, text.decode("latin-1"), True
-            number += lines
+            yield text, end, True
         if len(rest) > LINE:
             account.total += 1
-            account.reject(f"{source.path}:{number}", f"line over {LINE} bytes", rest[:80].decode("latin-1"))
+            _too_long(rest.decode("latin-1"), account.total, source, account)
             rest, drop = b"", True
         if seen > PATIENCE and account.fruitless:
             raise nothing(source, account, f"no frame in the first {PATIENCE >> 20} MiB")
+        if seen > PATIENCE:
+            source.step = step
     if rest:
-        account.total += 1
-        yield number, rest.decode("latin-1") + "\n", False
+        yield rest + b"\n", len(rest) + 1, False
     elif drop:
-        account.end(f"the last line (line {number}) has no end")
+        account.end(f"the last line (line {account.total}) has no end")
+
+
+def blocks(source, account):
+    """Yield (number of the first line, text, whole): the pieces as Latin-1, their lines counted."""
+    for text, end, whole in pieces(source, account):
+        text = text[:end]
+        number = account.total + 1
+        account.total += text.count(b"\n")
+        yield number, text.decode("latin-1"), whole
 
 
 def settle(parse, line, number, whole, source, account):
     """`parse(line, whole)` with its outcome accounted for: the frame, or None."""
+    if len(line) > LINE:
+        return _too_long(line, number, source, account)
     try:
-        if len(line) > LINE:
-            raise Reject(f"line over {LINE} bytes")
         return parse(line, whole)
     except Skip as reason:
         account.skip(str(reason))
@@ -231,6 +244,11 @@ def settle(parse, line, number, whole, source, account):
             reason = "not UTF-8/ASCII text"
         account.reject(f"{source.path}:{number}", reason, line.rstrip("\r"))
     return None
+
+
+def _too_long(line, number, source, account):
+    """Reject a line, of which 80 characters are enough. In one piece or in many, its account is the same."""
+    account.reject(f"{source.path}:{number}", f"line over {LINE} bytes", line)
 
 
 def _is_text(line):

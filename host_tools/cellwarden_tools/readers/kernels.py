@@ -1,0 +1,260 @@
+"""Text logs by compiled code: the usual line becomes a row of columns, every other line goes the careful way.
+
+A kernel reads lines exactly as a tool writes them and nothing else; what it does not know it notes in `odd`, and `read`
+settles that line with the reader's own `_parse`. So there is one definition of a format, and the kernels only shorten
+its common case. Needs numba, and is imported only where it is used.
+"""
+
+import numpy
+from numba import njit
+
+from ..errors import InputError
+from .account import EXT
+from .blocks import FRAMES, NARROW, WIDE, Block, from_frames
+from .source import pieces, settle
+
+PIECE = 1 << 20  # bytes read at a time
+ROWS = 1 << 15  # in a block at most
+ODD = 1 << 12  # unusual lines noted before they are settled
+CHANNELS = 64  # known to the kernels; frames of more come the careful way
+NAME = 16  # bytes of a channel's name in the kernels
+NAMES = 1 << 16  # channels in a log, which Block counts in uint16
+
+# What `state` holds, int64: place in the text, lines read, rows filled, unusual lines noted, channels in `keys`, channels
+# in all, transmitted lines left out (-1 before the first, which is settled so that the account keeps its order), whether
+# transmitted lines are left in; and what only one format needs.
+AT, LINES, ROW, ODDS, KEYS, NUMBERS, SENT, INCLUDE_TX, OWN = range(9)
+
+DIGIT = numpy.full(256, -1, "i1")  # value of a hexadecimal digit
+for _digits in (b"0123456789ABCDEF", b"0123456789abcdef"):
+    DIGIT[list(_digits)] = range(16)
+
+
+def _compiled(function):
+    """Compiled at its first call and kept beside this file, or nowhere where no folder can be written."""
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
+
+
+@_compiled
+def _channel(high, low, keys, state):
+    """The number of the channel whose name's bytes are (high, low); -1 where it has none and cannot get one."""
+    known = state[KEYS]
+    for at in range(known):
+        if keys[at, 1] == low and keys[at, 0] == high:
+            return keys[at, 2]
+    number = state[NUMBERS]
+    if known == CHANNELS or number == NAMES:
+        return -1
+    keys[known, 0], keys[known, 1], keys[known, 2] = high, low, number
+    state[KEYS], state[NUMBERS] = known + 1, number + 1
+    return number
+
+
+@_compiled
+def _line_end(text, at):
+    """The place behind the line feed at or behind `at`."""
+    while text[at] != 10:
+        at += 1
+    return at + 1
+
+
+@_compiled
+def _candump_line(text, at, row, columns, keys, state):
+    """Fill the row with the line at `at`; gives the place behind it, minus that if it is left out, 0 if not usual."""
+    t_us, channel, can_id, length, data = columns
+    if text[at] != 40:  # (
+        return 0
+    at += 1
+    start, seconds = at, 0
+    while True:
+        digit = text[at] - 48
+        if digit < 0 or digit > 9:
+            break
+        seconds = seconds * 10 + digit
+        at += 1
+        if at - start > 12:
+            return 0
+    if at == start or text[at] != 46:  # .
+        return 0
+    us = 0
+    for place in range(at + 1, at + 7):
+        digit = text[place] - 48
+        if digit < 0 or digit > 9:
+            return 0
+        us = us * 10 + digit
+    at += 7
+    if text[at] != 41 or text[at + 1] != 32:  # ) and blank
+        return 0
+    at += 2
+
+    start, high, low = at, 0, 0
+    while text[at] > 32 and text[at] < 127:
+        if at - start == NAME:
+            return 0
+        high = high << 8 | low >> 56
+        low = low << 8 | text[at]
+        at += 1
+    if at == start or text[at] != 32:
+        return 0
+    at += 1
+
+    start, ident = at, 0
+    while True:
+        digit = DIGIT[text[at]]
+        if digit < 0:
+            break
+        ident = ident << 4 | digit
+        at += 1
+        if at - start > 8:
+            return 0
+    if text[at] != 35:  # #
+        return 0
+    if at - start == 8:
+        if ident >= EXT:
+            return 0
+        ident |= EXT
+    elif at - start != 3 or ident > 0x7FF:
+        return 0
+    at += 1
+
+    size = 0
+    while True:
+        digit = DIGIT[text[at]]
+        if digit < 0:
+            break
+        other = DIGIT[text[at + 1]]
+        if other < 0 or size == NARROW:
+            return 0
+        data[row, size] = digit << 4 | other
+        size += 1
+        at += 2
+    mark = 0
+    if text[at] == 32:
+        mark = text[at + 1]
+        if mark != 82 and mark != 84:  # R, T
+            return 0
+        at += 2
+    if text[at] == 13:
+        at += 1
+    if text[at] != 10:
+        return 0
+    if mark == 84 and not state[INCLUDE_TX]:
+        return -at - 1
+
+    number = _channel(high, low, keys, state)
+    if number < 0:
+        return 0
+    for rest in range(size, NARROW):
+        data[row, rest] = 0
+    t_us[row] = seconds * 1_000_000 + us
+    channel[row] = number
+    can_id[row] = ident
+    length[row] = size
+    return at + 1
+
+
+@_compiled
+def candump(text, end, columns, odd, keys, state):
+    """Read lines from state[AT] to `end`, or to the last that `columns` and `odd` can take."""
+    at, line, row, odds = state[AT], 0, state[ROW], 0
+    while at < end and row < ROWS and odds < ODD:
+        behind = _candump_line(text, at, row, columns, keys, state)
+        if behind > 0:
+            row += 1
+        elif behind < 0 and state[SENT] >= 0:
+            behind = -behind
+            state[SENT] += 1
+        else:
+            if behind < 0:
+                state[SENT] = 0
+            behind = _line_end(text, at)
+            odd[odds, 0], odd[odds, 1], odd[odds, 2], odd[odds, 3] = at, behind - 1, line, row
+            odds += 1
+        at = behind
+        line += 1
+    state[AT], state[LINES], state[ROW], state[ODDS] = at, line, row, odds
+
+
+class _Names:
+    """The channels of a log: `channels` for Block, `keys` for the kernels."""
+
+    def __init__(self, path):
+        self.path, self.channels, self.numbers = path, [], {}
+        self.keys = numpy.zeros((CHANNELS, 3), "i8")
+        self.known = 0
+
+    def learn(self, known):
+        """Take over what a kernel has put into `keys`."""
+        for high, low, number in self.keys[self.known : known].tolist():
+            name = (high << 64 | low).to_bytes(NAME, "big").lstrip(b"\0").decode("ascii")
+            self.numbers[name] = number
+            self.channels.append(name)
+        self.known = known
+
+    def number(self, name):
+        number = self.numbers.get(name)
+        if number is None:
+            number = self.numbers[name] = len(self.channels)
+            if number == NAMES:
+                raise InputError(self.path, f"more than {NAMES} channels", "a log of fewer")
+            self.channels.append(name)
+            if len(name) <= NAME and name.isascii() and self.known < CHANNELS:
+                key = int.from_bytes(name.encode(), "big")
+                self.keys[self.known] = key >> 64, key & (1 << 64) - 1, number
+                self.known += 1
+        return number
+
+
+def read(kernel, source, account, parse, include_tx, own=None):
+    """Yield the Blocks of a text log, the usual lines by `kernel`, the others by `parse(line, whole)`.
+
+    own: object whose `give(state)` and `take(state)` stand around every run of the kernel
+    """
+    columns = tuple(
+        numpy.empty((ROWS, NARROW) if kind == "data" else ROWS, kind_of)
+        for kind, kind_of in zip(Block._fields, ("i8", "u2", "i4", "u1", "u1"), strict=False)
+    )
+    odd, state, names = numpy.empty((ODD, 4), "i8"), numpy.zeros(OWN + 4, "i8"), _Names(source.path)
+    state[SENT], state[INCLUDE_TX] = -1, include_tx
+    for text, end, whole in pieces(source, account, PIECE):
+        view, others = numpy.frombuffer(text, "u1"), []
+        state[AT] = 0
+        while state[AT] < end:
+            if whole:
+                state[KEYS], state[NUMBERS] = names.known, len(names.channels)
+                kernel(view, end, columns, odd, names.keys, state)
+                names.learn(int(state[KEYS]))
+                if state[SENT] > 0:
+                    account.skipped["transmitted"] += int(state[SENT])
+                    state[SENT] = 0
+            else:
+                odd[0] = 0, end - 1, 0, 0
+                state[AT], state[LINES], state[ODDS] = end, 1, 1
+            first, rows = account.total + 1, int(state[ROW])
+            account.total += int(state[LINES])
+            for start, stop, line, row in odd[: state[ODDS]].tolist():
+                frame = settle(parse, text[start:stop].decode("latin-1"), first + line, whole, source, account)
+                if frame:
+                    others.append((row, frame))
+            if state[AT] == end or rows == ROWS or len(others) > FRAMES - ODD:
+                account.frames += rows + len(others)
+                if rows or others:
+                    yield _block(columns, rows, others, names)
+                state[ROW], others = 0, []
+
+
+def _block(columns, rows, others, names):
+    """A Block of the first rows of `columns`, with the other frames between them: [(row behind it, frame)]."""
+    columns = [column[:rows].copy() for column in columns]
+    if others:
+        places, frames = zip(*others, strict=True)
+        (more,) = from_frames(frames)
+        numbers = numpy.array([names.number(name) for name in more.channels], "u2")
+        more = more._replace(channel=numbers[more.channel])
+        if more.data.shape[1] > NARROW:
+            columns[-1] = numpy.pad(columns[-1], ((0, 0), (0, WIDE - NARROW)))
+        columns = [numpy.insert(mine, places, new, axis=0) for mine, new in zip(columns, more, strict=False)]
+    return Block(*columns, names.channels)
