@@ -33,7 +33,7 @@ TICK_NS = 40
 INSTRUCTIONS_A_TICK = TICK_NS / (1 << board.SHIFT)
 FRAMES_A_SECOND = 4505  # a 500 kbit/s bus full of 8-byte standard frames
 WARM_S, MEASURED_S = 1, 5
-GUEST = Path(__file__).with_name("guest.py")
+GUEST = Path(__file__).with_name("cortex_m3_guest.py")
 
 # What a scan consists of, as far as the core has functions of these names: (module, function).
 PARTS = (
@@ -92,7 +92,7 @@ class Guest:
                 taken = off[name.startswith("drain")]
                 self.counts[name] = [(round((row[0] - taken) * INSTRUCTIONS_A_TICK), *row[1:]) for row in rows]
         known = self.counts["known2000"][0][0] - self.counts["known1000"][0][0]
-        assert known == 3000, f"1,000 rounds of a loop of three instructions count {known}"
+        assert abs(known - 3000) <= 1, f"1,000 rounds of a loop of three instructions count {known}"
         return self
 
 
@@ -303,9 +303,11 @@ def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, ever
     for story in stories:
         drive = Drive(compiled)
         story(drive)
+        quiet = int(story is calm_cells_rising)
+        for name in timed:  # once for nothing: only after that every name has been looked up
+            guest.job(f"time_{name}({name}, box, {quiet})")
         guest.job(f"state_from({guest.place(drive.before[-1])})")
         guest.job("engine.state[L.NOW_MS] = engine.state[L.DUE_MS]")
-        quiet = int(story is calm_cells_rising)
         for name in timed:
             guest.job(f"print('C', 'part_{name}_{story.__name__}', time_{name}({name}, box, {quiet}))")
     return absent
@@ -400,7 +402,7 @@ def measure(parts=False):
     out = {"frame": {}, "message": {}, "scan": {}, "step": {}, "parts": {}, "absent": absent}
     for name in ("own", "half_unknown", "as_sent"):
         for batch in (32, 1000):
-            instructions, n, events, scans = counts[f"drain_{name}_{batch}"][0]
+            instructions, n, events, _ = counts[f"drain_{name}_{batch}"][0]
             out["frame"][f"{name}_{batch}"] = round(instructions / n, 1)
             assert not events, "a healthy drive made events"
     out["call"] = counts["drain_none"][0][0]
@@ -427,7 +429,9 @@ def _name(story):
 
 
 def show(out):
-    print(f"cellwarden from {Path(cellwarden.__file__).parent.relative_to(CHECKOUT) if Path(cellwarden.__file__).is_relative_to(CHECKOUT) else 'another copy'}")
+    source = Path(cellwarden.__file__).parent
+    inside = source.is_relative_to(CHECKOUT)
+    print(f"the core in {source.relative_to(CHECKOUT) if inside else source}")
     print("\ninstructions a frame, all in, scans at 10 Hz included (4,505 frames/s)")
     for name, value in out["frame"].items():
         print(f"  {name:28}{value:>10,.1f}")
@@ -451,7 +455,10 @@ def show(out):
         print("growth: a frame (messages x signals)")
         for size, value in out["growth"]["messages"].items():
             print(f"  {size:>8} {value:>8}")
-    print("\n.mpy for armv7m, bytes: " + ", ".join(f"{k.removeprefix('cellwarden/')} {v}" for k, v in out["mpy_bytes"].items()))
+    print(
+        "\n.mpy for armv7m, bytes: "
+        + ", ".join(f"{k.removeprefix('cellwarden/')} {v}" for k, v in out["mpy_bytes"].items())
+    )
     print(f"  together {sum(out['mpy_bytes'].values()):,}")
 
 
