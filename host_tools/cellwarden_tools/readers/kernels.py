@@ -5,6 +5,8 @@ settles that line with the reader's own `_parse`. So there is one definition of 
 its common case. Needs numba, and is imported only where it is used.
 """
 
+import re
+
 import numpy
 from numba import njit
 
@@ -258,3 +260,87 @@ def _block(columns, rows, others, names):
             columns[-1] = numpy.pad(columns[-1], ((0, 0), (0, WIDE - NARROW)))
         columns = [numpy.insert(mine, places, new, axis=0) for mine, new in zip(columns, more, strict=False)]
     return Block(*columns, names.channels)
+
+
+HEX_OF = numpy.frombuffer(b"0123456789ABCDEF", "u1")
+
+
+@_compiled
+def _candump_text(columns, marks, names, ends, text):
+    """Write a line a row into `text`; gives its length. The name of channel i is names[ends[i] : ends[i + 1]]."""
+    t_us, channel, can_id, length, data = columns
+    at = 0
+    for row in range(len(t_us)):
+        seconds, us = divmod(t_us[row], 1_000_000)
+        text[at] = 40  # (
+        at += 1
+        digits, bound = 6, 1_000_000
+        while digits < 13 and seconds >= bound:
+            digits, bound = digits + 1, bound * 10
+        for place in range(at + digits - 1, at - 1, -1):
+            text[place] = 48 + seconds % 10
+            seconds //= 10
+        at += digits
+        text[at] = 46  # .
+        for place in range(at + 6, at, -1):
+            text[place] = 48 + us % 10
+            us //= 10
+        text[at + 7], text[at + 8] = 41, 32  # ) and blank
+        at += 9
+        for place in range(ends[channel[row]], ends[channel[row] + 1]):
+            text[at] = names[place]
+            at += 1
+        text[at] = 32
+        at += 1
+        ident, digits = can_id[row], 3
+        if ident & EXT:
+            ident, digits = ident - EXT, 8
+        for place in range(at + digits - 1, at - 1, -1):
+            text[place] = HEX_OF[ident & 15]
+            ident >>= 4
+        at += digits
+        text[at] = 35  # #
+        at += 1
+        if length[row] > 8:
+            text[at], text[at + 1] = 35, 48  # CAN FD with no flag
+            at += 2
+        for byte in range(length[row]):
+            text[at], text[at + 1] = HEX_OF[data[row, byte] >> 4], HEX_OF[data[row, byte] & 15]
+            at += 2
+        if marks[row]:
+            text[at], text[at + 1] = 32, marks[row]
+            at += 2
+        text[at] = 10
+        at += 1
+    return at
+
+
+def render(block, marks=None, path="-"):
+    """The candump text of a Block, as bytes; what writers.open_writer writes for its frames.
+
+    marks: uint8 (n,), ord("R") or ord("T") behind the line, or 0 for none
+    Raises InputError, in the name of `path`, for a frame that candump cannot hold.
+    """
+    t_us, channel, can_id, length, data, channels = block
+    if not len(t_us):
+        return b""
+    if length.max() > data.shape[1]:
+        raise ValueError("a length is over the data's width")
+    used = numpy.zeros(len(channels), bool)
+    used[channel] = True
+    bad = numpy.array([not re.fullmatch("[!-~]+", name) for name in channels]) & used
+    ident = can_id.astype("i8")
+    wrong = (t_us < 0) | (ident < 0) | (ident >= 2 * EXT) | ((ident < EXT) & (ident > 0x7FF)) | bad[channel]
+    if wrong.any():
+        from ..writers import _Candump
+
+        row = int(wrong.argmax())
+        (frame,) = Block(*[column[row : row + 1] for column in block[:5]], channels).rows()
+        _Candump(path, None).write(*frame, fd=len(frame[3]) > NARROW)
+    names = [name.encode("ascii", "replace") for name in channels]
+    ends = numpy.cumsum([0, *map(len, names)])
+    most = 35 + max(map(len, names)) + 2 * int(length.max()) + 5
+    text = numpy.empty(len(t_us) * most, "u1")
+    marks = numpy.zeros(len(t_us), "u1") if marks is None else marks
+    size = _candump_text(tuple(block[:5]), marks, numpy.frombuffer(b"".join(names), "u1"), ends, text)
+    return text[:size].tobytes()
