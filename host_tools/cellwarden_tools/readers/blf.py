@@ -28,10 +28,34 @@ UNCOUNTED = {115}  # restore points, which Vector's tools leave out of the heade
 ERRORS = {2, 73, 104}  # CAN_ERROR, CAN_ERROR_EXT, CAN_FD_ERROR_64
 TEN_US = 1
 MOST = 1 << 24  # bytes in one object; real ones hold some 128 kB
+SMALL = 1 << 17  # bytes of a container that may be inflated in one go: zlib makes at most 1,032 of one
+LITTLE = 1 << 10  # bytes not worth a call
 
 
 def frames(source, account, include_tx=False):
     """Yield (t_us, channel, can_id, data) of a BLF log. Raises InputError without its header."""
+    return _frames(source, account, include_tx)
+
+
+def columns(source, account, include_tx=False):
+    """The same frames as blocks.Block, and the same account."""
+    try:
+        from .blf_kernel import Rows
+    except ImportError:
+        from .blocks import from_frames
+
+        yield from from_frames(frames(source, account, include_tx))
+        return
+    rows = Rows(account, include_tx)
+    for frame in _frames(source, account, include_tx, rows.take):
+        if block := rows.add(*frame):
+            yield block
+    if block := rows.block():
+        yield block
+
+
+def _frames(source, account, include_tx, take=None):
+    """Yield the frames but those that `take(buffer, at, start_us)` takes before: blf_kernel.Rows.take."""
     head = source.head
     blocks = iter(source)
     next(blocks)
@@ -59,9 +83,15 @@ def frames(source, account, include_tx=False):
             yield block
 
     counted = 0
-    for where, buffer, at, length, kind, whole in _objects(
-        _unpacked(source, account, outer()), source, account, "unpacked byte"
-    ):
+
+    def bulk(buffer, at):
+        nonlocal counted
+        at, taken = take(buffer, at, start_us)
+        counted += taken
+        return at
+
+    unpacked = _unpacked(source, account, outer())
+    for where, buffer, at, length, kind, whole in _objects(unpacked, source, account, "unpacked byte", take and bulk):
         if not whole:
             account.end(f"the log ends within an object ({where} of its content)")
             break
@@ -71,10 +101,9 @@ def frames(source, account, include_tx=False):
             frame = _frame(buffer, at, length, kind, start_us, include_tx)
         except Skip as reason:
             account.skip(str(reason))
-        except Reject as reason:
-            account.reject(f"{source.path}:{where}", str(reason), buffer[at : at + 40].hex())
-        except struct.error:
-            account.reject(f"{source.path}:{where}", "object too short for its type", buffer[at : at + 40].hex())
+        except (Reject, struct.error) as error:
+            reason = str(error) if isinstance(error, Reject) else "object too short for its type"
+            account.reject(f"{source.path}:{where}", reason, buffer[at : at + min(length, 40)].hex())
         else:
             account.frames += 1
             yield frame
@@ -95,23 +124,26 @@ def _start_us(start):
     return int(moment.timestamp()) * 1_000_000 + ms * 1000
 
 
-def _objects(blocks, source, account, unit):
+def _objects(blocks, source, account, unit, bulk=None):
     """Yield (where, buffer, start, length, type, whole) of each object in a stream of bytes.
 
     `whole` is False for one last object that is cut. Bytes that begin no object are rejected as one record.
+    `bulk(buffer, at)` may take objects first: it gives the index behind them.
     """
     buffer, base, lost = b"", 0, False
 
     def gap(at):
         account.total += 1
         account.reject(
-            f"{source.path}:{unit} {base + at}", "no object where one should begin", buffer[at : at + 20].hex()
+            f"{source.path}:{unit} {base + at}", "no object where one should begin", buffer[at : at + 11].hex()
         )
 
     for block in blocks:
         buffer += block
         at = 0
         while True:
+            if bulk and not lost and len(block) >= LITTLE:
+                at = bulk(buffer, at)
             found = buffer.find(b"LOBJ", at, at + 11)  # padding stands between objects
             if found < 0:
                 if len(buffer) - at < 11:
@@ -159,6 +191,9 @@ def _unpacked(source, account, blocks):
         if method == 0:
             yield body
             continue
+        if method == 2 and (plain := _inflated(body, buffer[at + 24 : at + 28])):
+            yield plain
+            continue
         codec = zlib.decompressobj()
         try:
             if method != 2:
@@ -170,6 +205,16 @@ def _unpacked(source, account, blocks):
             if whole or method != 2:
                 account.total += 1
                 account.reject(f"{source.path}:{where}", "damaged container" if method == 2 else "unknown compression")
+
+
+def _inflated(body, claimed):
+    """A container's content in one go, which is faster than in parts; None for one that is large or damaged."""
+    if len(body) <= SMALL:
+        try:
+            return zlib.decompress(body, bufsize=min(int.from_bytes(claimed, "little"), MOST))
+        except zlib.error:
+            pass
+    return None
 
 
 def _frame(buffer, at, length, kind, start_us, include_tx):
@@ -213,6 +258,8 @@ def _frame(buffer, at, length, kind, start_us, include_tx):
     if kind >= 100 and (size > 64 or len(data) != size):
         raise Reject(f"length says {size} but {len(data)} bytes follow" if size <= 64 else "more than 64 bytes")
     can_id = identifier(can_id & 0x7FFFFFFF, bool(can_id >> 31))
+    if t_us >= 1 << 63:
+        raise Reject("time stamp of impossible size")
     if sent and not include_tx:
         raise Skip("transmitted")
     return t_us, str(channel), can_id, data
