@@ -25,6 +25,7 @@ FRAME = re.compile(
     r"(\d+\s+\S+\s+(Rx|Tx|TxRq)\b|\d+\s+[0-9A-Fa-f]+x?\s+\S+\s+[dr]\s|CANFD\b)", re.ASCII | re.IGNORECASE
 )
 EVENT = re.compile(r"([A-Za-z/]|\d+\s+(Statistic|OverloadFrame|Status))", re.ASCII | re.IGNORECASE)
+END_US = 10**18  # no absolute stamp is longer
 LENGTH_OF = (*range(9), 12, 16, 20, 24, 32, 48, 64)  # by length code
 
 
@@ -37,8 +38,21 @@ def frames(source, account, include_tx=False):
     """Yield (t_us, channel, can_id, data) of a Vector ASCII log."""
     reader = _Reader(include_tx)
     yield from text_frames(source, account, reader.parse)
-    if reader.open:
-        account.end("the trigger block has no end: the log stops before its `End TriggerBlock`")
+    reader.end(account)
+
+
+def columns(source, account, include_tx=False):
+    """Yield the same frames in Blocks."""
+    try:
+        from . import kernels
+    except ImportError:
+        from .blocks import from_frames
+
+        yield from from_frames(frames(source, account, include_tx))
+        return
+    reader = _Reader(include_tx)
+    yield from kernels.read(kernels.ASC, source, account, reader.parse, include_tx, reader=reader)
+    reader.end(account)
 
 
 class _Reader:
@@ -54,6 +68,10 @@ class _Reader:
         forms = (re.compile(form.format(n=NUMBERS[base], b=BYTES[base]), re.ASCII) for form in (CLASSIC, REMOTE, FD))
         self.classic, self.remote, self.fd = (form.fullmatch for form in forms)
 
+    def end(self, account):
+        if self.open:
+            account.end("the trigger block has no end: the log stops before its `End TriggerBlock`")
+
     def parse(self, line, whole):
         match = STAMP.fullmatch(line)
         if not match:
@@ -62,6 +80,8 @@ class _Reader:
         if self.relative:
             self.now_ns += int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0"))
             t_us = self.now_ns // 1000
+            if t_us >= END_US:
+                raise Reject("the relative times add up to over 10^12 s")
         else:
             t_us = int(seconds) * 1_000_000 + int((fraction + "000000")[:6])
         match = self.classic(rest)

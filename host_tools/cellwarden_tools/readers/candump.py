@@ -64,7 +64,7 @@ def columns(source, account, include_tx=False):
         from .blocks import from_frames
 
         return from_frames(frames(source, account, include_tx))
-    return kernels.read(kernels.candump, source, account, lambda *line: _parse(*line, include_tx), include_tx)
+    return kernels.read(kernels.CANDUMP, source, account, lambda *line: _parse(*line, include_tx), include_tx)
 
 
 def _parse(line, whole, include_tx):

@@ -13,7 +13,7 @@ from numba import njit
 from ..errors import InputError
 from .account import EXT
 from .blocks import FRAMES, NARROW, WIDE, Block, from_frames
-from .source import pieces, settle
+from .source import LINE, pieces, settle
 
 PIECE = 1 << 20  # bytes read at a time
 ROWS = 1 << 15  # in a block at most
@@ -24,8 +24,13 @@ NAMES = 1 << 16  # channels in a log, which Block counts in uint16
 
 # What `state` holds, int64: place in the text, lines read, rows filled, unusual lines noted, channels in `keys`, channels
 # in all, transmitted lines left out (-1 before the first, which is settled so that the account keeps its order), whether
-# transmitted lines are left in; and what only one format needs.
-AT, LINES, ROW, ODDS, KEYS, NUMBERS, SENT, INCLUDE_TX, OWN = range(9)
+# transmitted lines are left in; for savvycan whether rows have a direction; for asc whether numbers are hexadecimal,
+# whether stamps are relative, and what those add up to in ns.
+AT, LINES, ROW, ODDS, KEYS, NUMBERS, SENT, INCLUDE_TX, DIRECTED, HEX, RELATIVE, NOW = STATE = range(12)
+FAR = 4 * 10**18  # ns; a clock beyond it is left to the careful reader
+
+CANDUMP, SAVVYCAN, ASC = range(3)
+LENGTH = numpy.frombuffer(b"Length = ", "u1")  # how the tail of an ASC line begins
 
 DIGIT = numpy.full(256, -1, "i1")  # value of a hexadecimal digit
 for _digits in (b"0123456789ABCDEF", b"0123456789abcdef"):
@@ -159,11 +164,253 @@ def _candump_line(text, at, row, columns, keys, state):
 
 
 @_compiled
-def candump(text, end, columns, odd, keys, state):
-    """Read lines from state[AT] to `end`, or to the last that `columns` and `odd` can take."""
-    at, line, row, odds = state[AT], 0, state[ROW], 0
-    while at < end and row < ROWS and odds < ODD:
-        behind = _candump_line(text, at, row, columns, keys, state)
+def _savvycan_line(text, at, row, columns, keys, state):
+    t_us, channel, can_id, length, data = columns
+    start, stamp = at, 0
+    while True:
+        digit = text[at] - 48
+        if digit < 0 or digit > 9:
+            break
+        stamp = stamp * 10 + digit
+        at += 1
+        if at - start > 18:
+            return 0
+    if at == start or text[at] != 44:  # ,
+        return 0
+    at += 1
+
+    ident = 0
+    for place in range(at, at + 8):
+        digit = DIGIT[text[place]]
+        if digit < 0:
+            return 0
+        ident = ident << 4 | digit
+    at += 8
+    if text[at] != 44:
+        return 0
+    at += 1
+    if text[at] == 102:  # false
+        if text[at + 1] != 97 or text[at + 2] != 108 or text[at + 3] != 115 or text[at + 4] != 101 or ident > 0x7FF:
+            return 0
+        at += 5
+    else:  # true
+        if text[at] != 116 or text[at + 1] != 114 or text[at + 2] != 117 or text[at + 3] != 101 or ident >= EXT:
+            return 0
+        ident |= EXT
+        at += 4
+    if text[at] != 44:
+        return 0
+    at += 1
+
+    sent = False
+    if state[DIRECTED]:
+        sent = text[at] == 84
+        if (not sent and text[at] != 82) or text[at + 1] != 120 or text[at + 2] != 44:  # Rx, Tx
+            return 0
+        at += 3
+    start, low = at, 0
+    while text[at] >= 48 and text[at] <= 57:
+        low = low << 8 | text[at]
+        at += 1
+        if at - start > 3:
+            return 0
+    if at == start or text[at] != 44:
+        return 0
+    size = text[at + 1] - 48
+    if size < 0 or size > 8 or text[at + 2] != 44:
+        return 0
+    at += 3
+
+    cells = 0
+    while True:
+        digit = DIGIT[text[at]]
+        if digit < 0:
+            break
+        other = DIGIT[text[at + 1]]
+        if other < 0 or cells == NARROW or text[at + 2] != 44:
+            return 0
+        data[row, cells] = digit << 4 | other
+        cells += 1
+        at += 3
+    if cells < size:
+        return 0
+    if text[at] == 13:
+        at += 1
+    if text[at] != 10:
+        return 0
+    if sent and not state[INCLUDE_TX]:
+        return -at - 1
+
+    number = _channel(0, low, keys, state)
+    if number < 0:
+        return 0
+    for rest in range(size, NARROW):
+        data[row, rest] = 0
+    t_us[row] = stamp
+    channel[row] = number
+    can_id[row] = ident
+    length[row] = size
+    return at + 1
+
+
+@_compiled
+def _blanks(text, at):
+    """The place behind the blanks and tabs at `at`."""
+    while text[at] == 32 or text[at] == 9:
+        at += 1
+    return at
+
+
+@_compiled
+def _asc_line(text, at, row, columns, keys, state):
+    t_us, channel, can_id, length, data = columns
+    begin = at
+    at = _blanks(text, at)
+    start, seconds = at, 0
+    while True:
+        digit = text[at] - 48
+        if digit < 0 or digit > 9:
+            break
+        seconds = seconds * 10 + digit
+        at += 1
+        if at - start > 12:
+            return 0
+    if at == start or text[at] != 46:  # .
+        return 0
+    whole = at - start
+    at += 1
+    start, ns = at, 0
+    while True:
+        digit = text[at] - 48
+        if digit < 0 or digit > 9:
+            break
+        ns = ns * 10 + digit
+        at += 1
+        if at - start > 9:
+            return 0
+    if at == start:
+        return 0
+    for _ in range(9 - (at - start)):
+        ns *= 10
+    start, at = at, _blanks(text, at)
+    if at == start:
+        return 0
+
+    start, low = at, 0
+    while text[at] >= 48 and text[at] <= 57:
+        low = low << 8 | text[at]
+        at += 1
+        if at - start > 3:
+            return 0
+    if at == start:
+        return 0
+    start, at = at, _blanks(text, at)
+    if at == start:
+        return 0
+
+    base = 16 if state[HEX] else 10
+    start, ident = at, 0
+    while True:
+        digit = DIGIT[text[at]]
+        if digit < 0 or digit >= base:
+            break
+        ident = ident * base + digit
+        at += 1
+        if at - start > 9:
+            return 0
+    if at == start:
+        return 0
+    if text[at] == 120:  # x
+        if ident >= EXT:
+            return 0
+        ident |= EXT
+        at += 1
+    elif ident > 0x7FF:
+        return 0
+    start, at = at, _blanks(text, at)
+    if at == start:
+        return 0
+
+    sent = text[at] == 84
+    if (not sent and text[at] != 82) or text[at + 1] != 120:  # Rx, Tx
+        return 0
+    start, at = at + 2, _blanks(text, at + 2)
+    if at == start or text[at] != 100:  # d
+        return 0
+    start, at = at + 1, _blanks(text, at + 1)
+    size = text[at] - 48
+    if at == start or size < 0 or size > 8:
+        return 0
+    at += 1
+
+    for cell in range(size):
+        start, at = at, _blanks(text, at)
+        if at == start:
+            return 0
+        if base == 16:
+            digit, other = DIGIT[text[at]], -1
+            if digit >= 0:
+                other = DIGIT[text[at + 1]]
+            if other < 0:
+                return 0
+            data[row, cell] = digit << 4 | other
+            at += 2
+        else:
+            start, value = at, 0
+            while text[at] >= 48 and text[at] <= 57:
+                value = value * 10 + (text[at] - 48)
+                at += 1
+                if at - start > 3:
+                    return 0
+            if at == start or value > 255:
+                return 0
+            data[row, cell] = value
+    start, at = at, _blanks(text, at)
+    if at > start and text[at] == 76:
+        for place in range(9):
+            if text[at + place] != LENGTH[place]:
+                return 0
+        at = _line_end(text, at) - 1
+    elif text[at] == 13:
+        at += 1
+    if text[at] != 10 or at - begin > LINE:
+        return 0
+    if sent and not state[INCLUDE_TX]:
+        return 0 if state[RELATIVE] else -at - 1
+
+    ns += seconds * 1_000_000_000 if state[RELATIVE] else 0
+    if state[RELATIVE] and (whole > 9 or state[NOW] + ns >= FAR):
+        return 0
+    number = _channel(0, low, keys, state)
+    if number < 0:
+        return 0
+    if state[RELATIVE]:
+        state[NOW] += ns
+        t_us[row] = state[NOW] // 1000
+    else:
+        t_us[row] = seconds * 1_000_000 + ns // 1000
+    for rest in range(size, NARROW):
+        data[row, rest] = 0
+    channel[row] = number
+    can_id[row] = ident
+    length[row] = size
+    return at + 1
+
+
+@_compiled
+def _scan(format, text, end, columns, odd, keys, state):
+    """Read lines from state[AT] to `end`, or to the last that `columns` and `odd` can take.
+
+    It also stops behind a line of an ASC log that may change how the next is read, so that this one is settled first.
+    """
+    at, line, row, odds, stop = state[AT], 0, state[ROW], 0, False
+    while at < end and row < ROWS and odds < ODD and not stop:
+        if format == CANDUMP:
+            behind = _candump_line(text, at, row, columns, keys, state)
+        elif format == SAVVYCAN:
+            behind = _savvycan_line(text, at, row, columns, keys, state)
+        else:
+            behind = _asc_line(text, at, row, columns, keys, state)
         if behind > 0:
             row += 1
         elif behind < 0 and state[SENT] >= 0:
@@ -175,6 +422,9 @@ def candump(text, end, columns, odd, keys, state):
             behind = _line_end(text, at)
             odd[odds, 0], odd[odds, 1], odd[odds, 2], odd[odds, 3] = at, behind - 1, line, row
             odds += 1
+            if format == ASC:
+                first = text[_blanks(text, at)]
+                stop = state[RELATIVE] != 0 or first < 48 or first > 57
         at = behind
         line += 1
     state[AT], state[LINES], state[ROW], state[ODDS] = at, line, row, odds
@@ -210,28 +460,31 @@ class _Names:
         return number
 
 
-def read(kernel, source, account, parse, include_tx, own=None):
-    """Yield the Blocks of a text log, the usual lines by `kernel`, the others by `parse(line, whole)`.
+def read(format, source, account, parse, include_tx, directed=False, reader=None):
+    """Yield the Blocks of a text log, the usual lines by `_scan`, the others by `parse(line, whole)`.
 
-    own: object whose `give(state)` and `take(state)` stand around every run of the kernel
+    format:   CANDUMP, SAVVYCAN or ASC
+    directed: whether rows of a SavvyCAN log say Rx or Tx
+    reader:   of an ASC log, whose base (`hex`) and clock (`relative`, `now_ns`) both ways of reading share
     """
     columns = tuple(
         numpy.empty((ROWS, NARROW) if kind == "data" else ROWS, kind_of)
         for kind, kind_of in zip(Block._fields, ("i8", "u2", "i4", "u1", "u1"), strict=False)
     )
-    odd, state, names = numpy.empty((ODD, 4), "i8"), numpy.zeros(OWN + 4, "i8"), _Names(source.path)
-    state[SENT], state[INCLUDE_TX] = -1, include_tx
+    odd, state, names = numpy.empty((ODD, 4), "i8"), numpy.zeros(len(STATE), "i8"), _Names(source.path)
+    state[SENT], state[INCLUDE_TX], state[DIRECTED] = -1, include_tx, directed
     for text, end, whole in pieces(source, account, PIECE):
         view, others = numpy.frombuffer(text, "u1"), []
         state[AT] = 0
         while state[AT] < end:
             if whole:
                 state[KEYS], state[NUMBERS] = names.known, len(names.channels)
-                kernel(view, end, columns, odd, names.keys, state)
+                if reader:
+                    state[HEX], state[RELATIVE], state[NOW] = reader.hex, reader.relative, min(reader.now_ns, FAR)
+                _scan(format, view, end, columns, odd, names.keys, state)
                 names.learn(int(state[KEYS]))
-                if state[SENT] > 0:
-                    account.skipped["transmitted"] += int(state[SENT])
-                    state[SENT] = 0
+                if reader and state[NOW] < FAR:
+                    reader.now_ns = int(state[NOW])
             else:
                 odd[0] = 0, end - 1, 0, 0
                 state[AT], state[LINES], state[ODDS] = end, 1, 1
@@ -241,6 +494,9 @@ def read(kernel, source, account, parse, include_tx, own=None):
                 frame = settle(parse, text[start:stop].decode("latin-1"), first + line, whole, source, account)
                 if frame:
                     others.append((row, frame))
+            if state[SENT] > 0:
+                account.skipped["transmitted"] += int(state[SENT])
+                state[SENT] = 0
             if state[AT] == end or rows == ROWS or len(others) > FRAMES - ODD:
                 account.frames += rows + len(others)
                 if rows or others:

@@ -24,12 +24,7 @@ def looks(line):
 
 def frames(source, account, include_tx=False):
     """Yield (t_us, channel, can_id, data) of a SavvyCAN CSV log. Raises InputError without the header."""
-    header = source.head.decode("latin-1").removeprefix("\xef\xbb\xbf").split("\n")[0]
-    if not looks(header):
-        raise nothing(source, account, "no SavvyCAN header (Time Stamp,ID,Extended,[Dir,]Bus,LEN,D1,...)")
-    directed = "dir," in header.lower()
-    if b"\n" not in source.head:
-        raise InputError(source.path, "ends within its first line", "rows behind the header")
+    directed = _directed(source, account)
 
     def parse(line, whole):
         return _parse(line, whole, include_tx, directed)
@@ -62,6 +57,32 @@ def frames(source, account, include_tx=False):
             else:
                 other += 1
         account.frames += len(lines) - other
+
+
+def columns(source, account, include_tx=False):
+    """The same frames in Blocks."""
+    try:
+        from . import kernels
+    except ImportError:
+        from .blocks import from_frames
+
+        return from_frames(frames(source, account, include_tx))
+    directed = _directed(source, account)
+
+    def parse(line, whole):
+        return _parse(line, whole, include_tx, directed)
+
+    return kernels.read(kernels.SAVVYCAN, source, account, parse, include_tx, directed)
+
+
+def _directed(source, account):
+    """Whether the header has a column for the direction. Raises InputError without the header."""
+    header = source.head.decode("latin-1").removeprefix("\xef\xbb\xbf").split("\n")[0]
+    if not looks(header):
+        raise nothing(source, account, "no SavvyCAN header (Time Stamp,ID,Extended,[Dir,]Bus,LEN,D1,...)")
+    if b"\n" not in source.head:
+        raise InputError(source.path, "ends within its first line", "rows behind the header")
+    return "dir," in header.lower()
 
 
 def _parse(line, whole, include_tx, directed):
