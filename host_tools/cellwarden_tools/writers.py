@@ -1,9 +1,10 @@
-"""Write a log. candump and SavvyCAN text come from here, to the microsecond; the rest from python-can.
+"""Write a log. candump, SavvyCAN and Parquet come from here, to the microsecond; the rest from python-can.
 
     with open_writer("drive.log.xz") as log:
         log.write(t_us, "can0", can_id, data)
 
-The same frames give the same bytes in candump and CSV; the other formats put today's date or a path into their header.
+The same frames give the same bytes in candump, CSV and Parquet; the other formats put today's date or a path into their
+header.
 python-can's ASC, TRC and (before 1990) BLF writers count time from the first frame and never let it run backwards.
 """
 
@@ -20,28 +21,33 @@ from .readers.source import PACKED
 BYTES = 1 << 16  # of text gathered before it is written
 TEXT = (".log", ".csv")
 FOREIGN = (".asc", ".blf", ".trc", ".mf4")
+COLUMNAR = ".parquet"
 
 
 @contextlib.contextmanager
 def open_writer(path):
-    """A log being written; its suffix says the format: .log, .csv, .asc, .trc (each also .gz, .xz, .zst), .blf, .mf4.
+    """A log being written; its suffix says the format: .log, .csv, .asc, .trc (each also .gz, .xz, .zst), .blf, .mf4,
+    .parquet.
 
-    `.write(t_us, channel, can_id, data, fd=False)` takes microseconds >= 0, a channel's name, an identifier with EXT
-    set for 29 bits, and 0..8 bytes, or 0..64 with `fd`. The file appears when the block ends well, or not at all.
+    `.write(t_us, channel, can_id, data, fd=False, sent=False)` takes microseconds >= 0, a channel's name, an identifier
+    with EXT set for 29 bits, and 0..8 bytes, or 0..64 with `fd`; `sent` marks a frame that the tester sent.
+    `.name(channel)` is what will stand there for a channel. The file appears when the block ends well, or not at all.
     Raises InputError for another suffix, a folder that cannot be written, and a frame the format cannot hold.
     """
     suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
     packed = PACKED.get(suffixes[-1]) if suffixes else None
     suffix = (suffixes[:-1] if packed else suffixes)[-1:]
     suffix = suffix[0] if suffix else ""
-    if suffix not in TEXT + FOREIGN or (packed and suffix in (".blf", ".mf4")):
-        expected = f"{', '.join(TEXT + FOREIGN)}, or text with {', '.join(PACKED)}"
+    if suffix not in (*TEXT, *FOREIGN, COLUMNAR) or (packed and suffix in (".blf", ".mf4", COLUMNAR)):
+        expected = f"{', '.join((*TEXT, *FOREIGN, COLUMNAR))}, or text with {', '.join(PACKED)}"
         raise InputError(path, "no log can be written under this suffix", expected)
     with whole_file(path) as file, _packer(path, file, packed) as out:
         if suffix in TEXT:
             writer = (_Candump if suffix == ".log" else _SavvyCan)(path, out)
             yield writer
             writer.flush()
+        elif suffix == COLUMNAR:
+            yield from _columnar(path, out)
         else:
             with tempfile.TemporaryDirectory(prefix="cellwarden-") as folder:
                 beside = Path(folder) / f"log{suffix}"
@@ -53,6 +59,20 @@ def open_writer(path):
                 with open(beside, "rb") as made:
                     while block := made.read(BYTES):
                         out.write(block)
+
+
+def _columnar(path, out):
+    try:
+        from .parquet_writer import ParquetLog
+    except ImportError:
+        raise InputError(path, "Parquet needs pyarrow", mend="pip install cellwarden[parquet]") from None
+    writer = ParquetLog(out)
+    try:
+        yield writer
+        if not writer.finished:
+            writer.finish()
+    finally:
+        writer.close()
 
 
 @contextlib.contextmanager
@@ -86,6 +106,11 @@ class _Text:
     def __init__(self, path, out):
         self.path, self.out, self.lines = path, out, []
 
+    def raw(self, text):
+        """Bytes as they are."""
+        self.flush()
+        self.out.write(text)
+
     def put(self, line):
         self.lines.append(line)
         if len(self.lines) >= 1024:
@@ -97,28 +122,41 @@ class _Text:
 
 
 class _Candump(_Text):
-    def write(self, t_us, channel, can_id, data, fd=False):
+    format = "candump"
+
+    def write(self, t_us, channel, can_id, data, fd=False, sent=False):
         _check(self.path, t_us, can_id, data, fd)
         if not re.fullmatch("[!-~]+", channel):
             raise InputError(self.path, f"channel {channel!r} cannot stand in a candump log", "a name without blanks")
         name = f"{can_id - EXT:08X}" if can_id & EXT else f"{can_id:03X}"
         seconds, us = divmod(t_us, 1_000_000)
-        self.put(f"({seconds:06}.{us:06}) {channel} {name}#{'#0' if fd else ''}{data.hex().upper()}\n")
+        way = " T" if sent else ""
+        self.put(f"({seconds:06}.{us:06}) {channel} {name}#{'#0' if fd else ''}{data.hex().upper()}{way}\n")
+
+    @staticmethod
+    def name(channel):
+        return re.sub("[^!-~]", "_", channel) or "can0"
 
 
 class _SavvyCan(_Text):
     """Buses are numbers there: the one a channel's name ends in, else 0."""
 
+    format = "savvycan"
+
     def __init__(self, path, out):
         super().__init__(path, out)
         self.put("Time Stamp,ID,Extended,Dir,Bus,LEN,D1,D2,D3,D4,D5,D6,D7,D8\n")
 
-    def write(self, t_us, channel, can_id, data, fd=False):
+    @staticmethod
+    def name(channel):
+        return re.search(r"[0-9]{0,3}$", channel)[0] or "0"
+
+    def write(self, t_us, channel, can_id, data, fd=False, sent=False):
         _check(self.path, t_us, can_id, data, fd)
-        bus = re.search(r"\d*$", channel)[0] or "0"
+        bus = self.name(channel)
         extended = "true" if can_id & EXT else "false"
         cells = data.ljust(8, b"\0").hex(",").upper()
-        self.put(f"{t_us},{can_id & ~EXT:08X},{extended},Rx,{bus},{len(data)},{cells},\n")
+        self.put(f"{t_us},{can_id & ~EXT:08X},{extended},{'Tx' if sent else 'Rx'},{bus},{len(data)},{cells},\n")
 
 
 class _Foreign:
@@ -131,13 +169,19 @@ class _Foreign:
             except ImportError:
                 raise InputError(path, "MF4 logs need asammdf", mend="pip install cellwarden[mf4]") from None
         kinds = {".asc": can.io.ASCWriter, ".blf": can.io.BLFWriter, ".trc": can.io.TRCWriter, ".mf4": can.io.MF4Writer}
-        self.path, self.suffix, self.message = path, suffix, can.Message
+        self.path, self.suffix, self.message, self.format = path, suffix, can.Message, suffix[1:]
         self.log = kinds[suffix](beside)
         if suffix == ".trc":
             self.log.filepath = PurePath(path).name  # its header would name the temporary file
         self.shift = 0 if suffix == ".mf4" else 1  # the others count channels from 1, python-can from 0
 
-    def write(self, t_us, channel, can_id, data, fd=False):
+    def name(self, channel):
+        """The number in its name; python-can calls channels without one 1, and the first of can0, can1, ... too."""
+        digits = re.search(r"[0-9]{0,9}$", channel)[0]
+        number = int(digits) + (self.shift if digits != channel else 0) if digits else self.shift
+        return str(number if number < 256 else self.shift)
+
+    def write(self, t_us, channel, can_id, data, fd=False, sent=False):
         _check(self.path, t_us, can_id, data, fd)
         if fd and self.suffix == ".trc":
             raise InputError(self.path, "CAN FD frames cannot be written to a PCAN trace", "another format")
@@ -146,9 +190,10 @@ class _Foreign:
                 timestamp=t_us / 1e6,
                 arbitration_id=can_id & ~EXT,
                 is_extended_id=bool(can_id & EXT),
-                channel=int(channel) - self.shift if channel.isdecimal() else channel,
+                channel=int(self.name(channel)) - self.shift,
                 data=data,
                 is_fd=fd,
+                is_rx=not sent,
             )
         )
 

@@ -26,6 +26,7 @@ FORMATS = {
     "trc": ((".trc",), "PCAN trace 1.0 to 2.1"),
     "blf": ((".blf",), "Vector binary"),
     "mf4": ((".mf4",), "ASAM MDF 4 bus logging (needs asammdf)"),
+    "parquet": ((".parquet",), "Parquet by `cellwarden convert` (needs pyarrow)"),
 }
 FRAME_BYTES = {"blf": 14, "mf4": 30, "parquet": 10}  # in a file, about; 45 in text
 
@@ -143,6 +144,8 @@ def by_head(head):
         return "blf"
     if head.startswith((b"MDF ", b"UnFinMF ")):
         return "mf4"
+    if head.startswith(b"PAR1"):
+        return "parquet"
     lines = head.decode("latin-1").removeprefix("\xef\xbb\xbf").split("\n")
     lines = [line.rstrip("\r") for line in lines[:50]]
     for name, module in (("savvycan", savvycan), ("trc", trc), ("asc", asc), ("csv", csv)):

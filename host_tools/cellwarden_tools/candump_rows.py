@@ -1,0 +1,214 @@
+"""candump text, record by record and back to the very same bytes.
+
+`form` says how a frame's line departs from the usual `(1778450281.117003) can0 21A#FE36`, or that with ` T` where it was
+sent: digits of the seconds, small letters, ` R`, CR, CAN FD flags. What it cannot say is kept as text.
+"""
+
+import re
+
+import numpy
+
+from .errors import InputError
+from .readers import candump
+from .readers.account import EXT, Account
+from .readers.blocks import NARROW, WIDE, Block
+from .readers.parquet import MORE, NO_ID, Rows
+from .readers.source import LINE, PATIENCE, nothing, settle
+
+DIGITS = 0x000F  # at least so many digits before the point; 0: six
+SMALL = 0x0010  # hexadecimal in small letters
+HEARD = 0x0020  # ` R` behind the data
+RETURN = 0x0040  # a CR before the line feed
+FLAGGED = 0x0080  # `##` and the flags in FLAGS, also where eight bytes need none
+FLAGS = 0x0F00
+CHUNK = 1 << 20  # bytes taken at a time, once a frame has been seen
+
+LOOK = re.compile(r"\((\d+)\.\d+\) [!-~]+ ([0-9A-Fa-f]+#(?:#([0-9A-Fa-f]))?[0-9A-Fa-f]*)( [RT])?(\r?)\n", re.ASCII)
+
+
+def line(t_us, channel, can_id, data, sent=False, form=0):
+    """The text of a frame, as str with its line end."""
+    seconds, us = divmod(t_us, 1_000_000)
+    name = f"{can_id - EXT:08X}" if can_id & EXT else f"{can_id:03X}"
+    flags = f"#{form >> 8:X}" if form & FLAGGED else "#0" if len(data) > NARROW else ""
+    body = f"{name}#{flags}{data.hex().upper()}"
+    if form:
+        if form & SMALL:
+            body = body.lower()
+        body += " T" if sent else " R" if form & HEARD else ""
+        return f"({seconds:0{form & DIGITS or 6}}.{us:06}) {channel} {body}" + ("\r\n" if form & RETURN else "\n")
+    return f"({seconds:06}.{us:06}) {channel} {body} T\n" if sent else f"({seconds:06}.{us:06}) {channel} {body}\n"
+
+
+def form_of(text):
+    """The form that would give this line, by its looks; only line() can prove it."""
+    match = LOOK.fullmatch(text)
+    if not match:
+        return 0
+    seconds, body, flags, way, back = match.groups()
+    form = 0
+    if len(seconds) != max(6, len(str(int(seconds)))):
+        form = 1 if seconds == str(int(seconds)) else len(seconds)
+    if body != body.upper():
+        form |= SMALL
+    if way == " R":
+        form |= HEARD
+    if back:
+        form |= RETURN
+    if flags:
+        form |= FLAGGED | int(flags, 16) << 8
+    return form & 0xFFFF
+
+
+def render(rows, channel=str):
+    """The bytes of the rows as candump text. `channel(name)` is the name written for a channel."""
+    block = rows.block
+    names = [channel(name) for name in block.channels]
+    width = block.data.shape[1]
+    data, made = block.data.tobytes(), []
+    columns = (block.t_us, block.channel, block.can_id, block.length, rows.sent, rows.form)
+    for at, (t_us, bus, can_id, length, sent, form) in enumerate(zip(*[c.tolist() for c in columns], strict=True)):
+        if at in rows.text or at in rows.reason:
+            made.append(rows.text.get(at, b"").decode("latin-1"))
+            continue
+        made.append(line(t_us, names[bus], can_id, data[at * width : at * width + length], sent, form))
+    return "".join(made).encode("latin-1")
+
+
+class _Outcome(Account):
+    """An account that remembers the reason it was told last."""
+
+    def skip(self, reason):
+        self.last = reason
+        super().skip(reason)
+
+    def reject(self, where, reason, excerpt=""):
+        self.last = reason
+        super().reject(where, reason, excerpt)
+
+
+class Reading:
+    """A candump log being read line by line, for everything that is in it.
+
+    `account` is, at the end, that of the reader with the frames sent left out.
+    """
+
+    def __init__(self, source):
+        self.source, self.account = source, _Outcome()
+        self.channels, self.numbers = [], {}
+        self.form = self.t_us = 0  # of the frame before
+
+    def rows(self, digest):
+        """Yield Rows, one for each line; `digest` is updated with the plain bytes.
+
+        Raises InputError when there is no frame, or none in the first PATIENCE bytes (as source.blocks does).
+        """
+        account, source = self.account, self.source
+        number, rest, seen, within = 1, b"", 0, False
+        for data in self._gathered():
+            digest.update(data)
+            seen += len(data)
+            if within:
+                end = data.find(b"\n") + 1 or len(data)
+                yield self._piece(data[:end], MORE)
+                within, number = data[end - 1] != 10, number + (data[end - 1] == 10)
+                data = data[end:]
+            rest += data
+            end = rest.rfind(b"\n") + 1
+            if end:
+                text, rest = rest[:end], rest[end:]
+                lines = text.count(b"\n")
+                account.total += lines
+                yield self._lines(text.decode("latin-1"), number, True)
+                number += lines
+            if len(rest) > LINE:
+                account.total += 1
+                account.reject(f"{source.path}:{number}", f"line over {LINE} bytes", rest[:80].decode("latin-1"))
+                yield self._piece(rest, account.last)
+                rest, within = b"", True
+            if seen > PATIENCE and account.fruitless:
+                raise nothing(source, account, f"no frame in the first {PATIENCE >> 20} MiB")
+        if rest:
+            account.total += 1
+            yield self._lines(rest.decode("latin-1") + "\n", number, False)
+        elif within:
+            account.end(f"the last line (line {number}) has no end")
+        account.cut = source.cut or account.cut
+        if account.fruitless:
+            raise nothing(source, account)
+
+    def _gathered(self):
+        some, size = [], 0
+        for block in self.source:
+            some.append(block)
+            size += len(block)
+            if size >= CHUNK or self.account.fruitless:
+                yield b"".join(some)
+                some, size = [], 0
+        if some:
+            yield b"".join(some)
+
+    def _piece(self, text, reason):
+        """A row of text that is no whole line."""
+        return self._made([(self.t_us, 0, NO_ID, b"", False, 0)], {0: reason}, {0: text})
+
+    def _lines(self, text, first, whole):
+        """A row for each line of a text; without `whole`, for one that lacks its line feed, which was added."""
+        made, reasons, texts = [], {}, {}
+        for at, (raw, found) in enumerate(zip(text[:-1].split("\n"), candump.USUAL.findall(text), strict=True)):
+            frame, sent = self._frame(raw, found, first + at, whole)
+            if frame is None:
+                reasons[at], texts[at] = self.account.last, self._bytes(raw, whole)
+                made.append((self.t_us, 0, NO_ID, b"", False, 0))
+                continue
+            t_us, name, can_id, data = frame
+            raw += "\n"
+            form = self.form
+            if not whole:
+                texts[at] = self._bytes(raw[:-1], False)
+            elif line(*frame, sent, form) != raw:
+                form = form_of(raw)
+                if line(*frame, sent, form) != raw:
+                    form, texts[at] = 0, raw.encode("latin-1")
+                else:
+                    self.form = form
+            self.t_us = t_us
+            made.append((t_us, self._number(name), can_id, data, sent, form))
+        return self._made(made, reasons, texts)
+
+    @staticmethod
+    def _bytes(raw, whole):
+        return (raw + "\n" if whole else raw).encode("latin-1")
+
+    def _frame(self, raw, found, number, whole):
+        """(frame or None, sent) of a line, accounted for as the reader does it."""
+        seconds, fraction, channel, std, ext, data, way, _ = found
+        account = self.account
+        if seconds and whole and way != "T" and not len(data) & 1:
+            account.frames += 1
+            t_us = int(seconds) * 1_000_000 + int(fraction)
+            return (t_us, channel, int(std, 16) if std else int(ext, 16) | EXT, bytes.fromhex(data)), False
+        frame = settle(lambda *given: candump._parse(*given, False), raw, number, whole, self.source, account)
+        if frame:
+            account.frames += 1
+        elif account.last == "transmitted":
+            return candump._parse(raw, whole, True), True
+        return frame, False
+
+    def _number(self, name):
+        if name not in self.numbers:
+            if len(self.channels) > 0xFFFF:
+                raise InputError(self.source.path, "has more than 65536 channels", "a log of some buses")
+            self.numbers[name] = len(self.channels)
+            self.channels.append(name)
+        return self.numbers[name]
+
+    def _made(self, made, reasons, texts):
+        times, buses, ids, datas, sent, forms = zip(*made, strict=True)
+        lengths = numpy.fromiter(map(len, datas), "u1", len(made))
+        width = NARROW if lengths.max() <= NARROW else WIDE
+        data = numpy.frombuffer(b"".join([d.ljust(width, b"\0") for d in datas]), "u1").reshape(-1, width)
+        block = Block(
+            numpy.array(times, "i8"), numpy.array(buses, "u2"), numpy.array(ids, "i4"), lengths, data, self.channels
+        )
+        return Rows(block, numpy.array(sent, bool), numpy.array(forms, "u2"), reasons, texts)

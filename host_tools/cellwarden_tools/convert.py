@@ -1,0 +1,205 @@
+"""A log in one format made into a log in another: with all it holds, or with a count of what is left out."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from pathlib import PurePath
+
+import numpy
+
+from . import candump_rows
+from .errors import InputError
+from .readers import open_log
+from .readers import parquet as columnar
+from .readers.account import Account
+from .readers.parquet import Rows
+from .readers.source import Source
+from .writers import open_writer
+
+BLOCK = 1 << 20
+
+
+class Conversion:
+    """A log and what it is to become; run() makes it, and then it can be read here what became of the records.
+
+    account:  of the log read, with the frames that the tester sent left out
+    frames, sent: frames converted, and how many of them are marked as sent
+    left_out: {reason: n}, records that the new log cannot hold
+    channels: {channel: what it is called in the new log}, where they differ
+    exact:    whether the new log holds every byte of the old one's text: none is left out, and it can be made again
+    """
+
+    def __init__(self, path, output, format=None, tick=None):
+        self.path, self.output, self.format, self.tick = str(path), output, format, tick or (lambda: None)
+        self.account = Account()
+        self.frames = self.sent = 0
+        self.left_out, self.channels, self.exact = Counter(), {}, False
+
+    def run(self):
+        """Write the new log. Raises InputError; then there is none."""
+        with _reopened(self.path) as given, open_writer(self.output) as writer:
+            log = given.log(self.format)
+            self.format = log.format
+            log.close()
+            into = {"parquet": self._to_parquet, "candump": self._to_candump}.get(writer.format, self._to_other)
+            into(given, writer)
+
+    def _rows(self, given, digest, told):
+        """Yield Rows of the log, whatever its format. Where it holds candump's lines, `digest` gets the plain bytes."""
+        if self.format == "candump":
+            with contextlib.closing(given.source()) as source:
+                reading = candump_rows.Reading(source)
+                self.account = reading.account
+                yield from reading.rows(digest)
+        elif self.format == "parquet":
+            with contextlib.closing(given.source()) as source:
+                yield from columnar.rows(source, self.account, told)
+        else:
+            yield from self._marked(given)
+
+    def _marked(self, given):
+        """Rows of a log read twice, without and with the frames sent: what only the second has is marked as sent.
+
+        Of two frames alike in everything, time included, that may be the wrong one; both readings are still right.
+        """
+        heard = given.log(self.format)
+        count = sum(map(len, heard.blocks()))
+        self.account, transmitted = heard.account, heard.account.skipped["transmitted"]
+        if not transmitted:
+            del self.account.skipped["transmitted"]
+            for block in given.log(self.format).blocks():
+                yield _plain(block, numpy.zeros(len(block), bool))
+            return
+        every, heard = given.log(self.format, include_tx=True), iter(given.log(self.format))
+        here = next(heard, None)
+        for block in every.blocks():
+            sent = numpy.ones(len(block), bool)
+            for at, frame in enumerate(block.rows()):
+                if frame == here:
+                    sent[at], here = False, next(heard, None)
+            count -= int(len(block) - sent.sum())
+            yield _plain(block, sent)
+        if here is not None or count or every.account.frames - self.account.frames != transmitted:
+            what = (
+                "the frames it marks as sent cannot be told from the others: its records are not in the order of time"
+            )
+            raise InputError(self.path, what, mend="sort it by time")
+
+    def _counted(self, rows):
+        for some in rows:
+            self.frames += len(some.block) - len(some.reason)
+            self.sent += int(some.sent.sum())
+            self.tick()
+            yield some
+
+    def _to_parquet(self, given, writer):
+        digest, told = hashlib.sha256(), {}
+        facts = given.facts()
+        for some in self._counted(self._rows(given, digest, told)):
+            writer.put(some)
+        self.exact = self.format == "candump"
+        if self.format == "parquet":
+            writer.finish(told["source"], self.account, told["lines"], f"{(told['source'] or {}).get('name')}:")
+            self.exact = told["lines"]
+            return
+        source = {"name": PurePath(self.path).name, "format": self.format} | facts
+        if self.exact and digest.hexdigest() != facts["sha256"]:
+            source["plain_sha256"] = digest.hexdigest()
+        given.unchanged()
+        writer.finish(source, self.account, self.exact, f"{self.path}:")
+
+    def _to_candump(self, given, writer):
+        plain, made, told = hashlib.sha256(), hashlib.sha256(), {}
+        for some in self._counted(self._rows(given, plain, told)):
+            text = candump_rows.render(some, writer.name)
+            made.update(text)
+            writer.raw(text)
+            self._called(some.block, writer)
+        self.exact = self.format == "candump" or bool(told.get("lines"))
+        if not self.exact:
+            self._count_others()
+            return
+        source = told.get("source") or {}
+        wanted = plain.hexdigest() if self.format == "candump" else source.get("plain_sha256") or source["sha256"]
+        if made.hexdigest() != wanted:
+            raise InputError(
+                self.path, f"does not give back the bytes of {source.get('name', self.path)}", "its SHA-256"
+            )
+
+    def _to_other(self, given, writer):
+        fault = None
+        for some in self._counted(self._rows(given, hashlib.sha256(), {})):
+            sent = some.sent.tolist()
+            for at, (t_us, channel, can_id, data) in enumerate(some.block.rows()):
+                if at in some.reason:
+                    continue
+                try:
+                    writer.write(t_us, channel, can_id, data, len(data) > columnar.NARROW, sent[at])
+                except InputError as error:
+                    fault = error
+                    self.left_out[error.what] += 1
+            self._called(some.block, writer)
+        if fault and self.left_out.total() == self.frames:
+            raise fault
+        self._count_others()
+
+    def _count_others(self):
+        self.left_out += self.account.skipped + self.account.rejected
+        del self.left_out["transmitted"]
+
+    def _called(self, block, writer):
+        for name in block.channels[len(self.channels) :]:
+            self.channels[name] = writer.name(name)
+
+
+def _plain(block, sent):
+    return Rows(block, sent, numpy.zeros(len(block), "u2"), {}, {})
+
+
+@contextlib.contextmanager
+def _reopened(path):
+    """The log as something that can be read several times; standard input is kept in a temporary file meanwhile."""
+    if path != "-":
+        yield _Given(path)
+        return
+    import sys
+
+    with tempfile.NamedTemporaryFile(prefix="cellwarden-") as file:
+        while block := sys.stdin.buffer.read(BLOCK):
+            file.write(block)
+        file.flush()
+        yield _Given(path, file.name)
+
+
+class _Given:
+    def __init__(self, path, beside=None):
+        self.path, self.beside, self.before = path, beside, None
+
+    def _stream(self):
+        return open(self.beside, "rb") if self.beside else None
+
+    def source(self):
+        return Source(self.path, self._stream())
+
+    def log(self, format, include_tx=False):
+        return open_log(self.path, format, include_tx, self._stream())
+
+    def facts(self):
+        """{size in bytes, sha256} of the log as it was given, compressed or not."""
+        try:
+            with open(self.beside or self.path, "rb") as file:
+                self.before = self._state()
+                return {"size": self.before[0], "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        except OSError as error:
+            raise InputError(self.path, f"cannot be read ({error.strerror})", "a log file") from None
+
+    def _state(self):
+        state = os.stat(self.beside or self.path)
+        return state.st_size, state.st_mtime_ns
+
+    def unchanged(self):
+        """Raises InputError if the log was written to since facts()."""
+        if self._state() != self.before:
+            raise InputError(self.path, "changed while it was read", "a log that no one writes", "convert it again")

@@ -1,0 +1,242 @@
+"""Our own columnar form of a log: Parquet, a row a record, in the log's order; docs/parquet.md describes it.
+
+The account of the log it was made from stands in the file, so that reading gives the account the log gave. Any other
+Parquet file is refused.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections import Counter
+from typing import NamedTuple
+
+from ..errors import InputError
+from .account import EXT
+from .source import nothing, spooled
+
+VERSION = 1
+KEY, KEY_SUM = b"cellwarden", b"cellwarden_sha256"  # what is told of the log, as JSON, and its checksum
+NO_ID = -1  # the identifier in a row that is no frame
+MORE = "a line that goes on"  # the reason in a row with more of the text of the row before; not a record
+NARROW, WIDE = 8, 64
+FRAME = ["t_us", "channel", "can_id", "extended", "length", "data", "more", "sent", "reason"]
+
+
+class Rows(NamedTuple):
+    """Some records of a log.
+
+    block:  blocks.Block, a row a record; of one that is no frame the identifier is NO_ID and the time that of the
+            frame before it
+    sent:   bool (n,), by the tester
+    form:   uint16 (n,), how candump's line departs from the usual (candump_rows)
+    reason: {row: why it is no frame}
+    text:   {row: bytes of the line with its end}, where form cannot say it
+    """
+
+    block: object
+    sent: object
+    form: object
+    reason: dict
+    text: dict
+
+
+def schema():
+    """The columns, as a pyarrow schema."""
+    import pyarrow as arrow
+
+    kinds = {
+        "t_us": arrow.int64(),
+        "channel": arrow.dictionary(arrow.int32(), arrow.string()),
+        "can_id": arrow.int32(),
+        "extended": arrow.bool_(),
+        "length": arrow.uint8(),
+        "data": arrow.binary(NARROW),
+        "more": arrow.binary(WIDE - NARROW),
+        "sent": arrow.bool_(),
+        "reason": arrow.dictionary(arrow.int32(), arrow.string()),
+        "form": arrow.uint16(),
+        "text": arrow.binary(),
+    }
+    return arrow.schema([arrow.field(name, kind, name in ("more", "reason", "text")) for name, kind in kinds.items()])
+
+
+def frames(source, account, include_tx=False):
+    """Yield (t_us, channel, can_id, data) of a log that `cellwarden convert` wrote."""
+    for block in columns(source, account, include_tx):
+        yield from block.rows()
+
+
+def columns(source, account, include_tx=False):
+    """Yield a blocks.Block of each group of rows. Raises InputError for a file damaged or not ours."""
+    with opened(source) as (file, told):
+        for block, sent, table in _blocks(file, source.path):
+            wanted = None
+            if table["reason"].null_count < len(block):
+                wanted = numpy_of(table["reason"].is_null())
+            if not include_tx and sent.any():
+                wanted = ~sent if wanted is None else wanted & ~sent
+            account.total += len(block)
+            if wanted is not None:
+                block = part(block, wanted)
+            account.frames += len(block)
+            if len(block):
+                yield block
+        settle(account, told, source.path, include_tx)
+
+
+def rows(source, account, told):
+    """Yield Rows of each group, frames sent included, and fill the dict `told`: what the file says of its log."""
+    with opened(source) as (file, found):
+        told.update(found)
+        for block, sent, table in _blocks(file, source.path, [*FRAME, "form", "text"]):
+            reason, text = ({}, {})
+            for name, into in (("reason", reason), ("text", text)):
+                if table[name].null_count < len(block):
+                    at = numpy_of(table[name].is_valid()).nonzero()[0].tolist()
+                    into.update(zip(at, table[name].drop_null().to_pylist(), strict=True))
+            account.frames += len(block) - len(reason) - int(sent.sum())
+            account.total += len(block)
+            yield Rows(block, sent, table["form"].to_numpy(), reason, text)
+        settle(account, told, source.path, False)
+
+
+def part(block, wanted):
+    """Those rows of a Block that a slice or a column of truth values names."""
+    return type(block)(*(column[wanted] for column in block[:5]), block.channels)
+
+
+def settle(account, told, path, include_tx):
+    """Make the account that of the log the file was made from. Raises InputError when the rows say otherwise."""
+    given = told["account"]
+    transmitted = given["skipped"].get("transmitted", 0)
+    if account.frames != given["frames"] + transmitted * bool(include_tx):
+        what = f"{account.frames} frames in the rows where {given['frames']} were written"
+        raise damaged(path, what)
+    account.total, account.cut = given["total"], account.cut or given["cut"]
+    account.skipped, account.rejected = Counter(given["skipped"]), Counter(given["rejected"])
+    if include_tx:
+        account.skipped.pop("transmitted", None)
+    name = (told["source"] or {}).get("name", path)
+    account.rejections = [(f"{name}:{place}", reason, excerpt) for place, reason, excerpt in given["rejections"]]
+
+
+@contextlib.contextmanager
+def opened(source):
+    """(pyarrow ParquetFile, what it tells of its log) of a source of Parquet bytes."""
+    if not source.head.startswith(b"PAR1"):
+        raise nothing(source, _nobody(), "no frame in it, for it is no Parquet file")
+    try:
+        import pyarrow  # noqa: F401
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise InputError(source.path, "Parquet needs pyarrow", mend="pip install cellwarden[parquet]") from None
+    with contextlib.ExitStack() as stack:
+        name = source.path
+        if not source.plain_file:
+            name = stack.enter_context(spooled(source)).name
+            if source.cut:
+                raise damaged(source.path, source.cut)
+        file = _guarded(source.path, _open, parquet, name)
+        stack.callback(file.close)
+        told = _told(file, source.path)
+        yield file, told
+
+
+def _nobody():
+    from .account import Account
+
+    return Account()
+
+
+def _open(parquet, name):
+    return parquet.ParquetFile(
+        name, read_dictionary=["channel", "reason"], page_checksum_verification=True, pre_buffer=False
+    )
+
+
+def _guarded(path, call, *given):
+    """`call(*given)`; what pyarrow raises becomes one line."""
+    fault = None
+    try:
+        return call(*given)
+    except Exception as error:  # a damaged file makes pyarrow raise errors of many kinds
+        fault = " ".join(str(error).split())[:120] or type(error).__name__
+    raise damaged(path, fault)
+
+
+def damaged(path, what):
+    """The InputError for a file of ours that is not whole."""
+    return InputError(
+        path,
+        f"is a Parquet file that is cut off or damaged ({what})",
+        "a whole file",
+        "copy it or convert the log again",
+    )
+
+
+def _told(file, path):
+    """What a file of ours says of its log. Raises InputError for any other."""
+    told = (file.metadata.metadata or {}).get(KEY)
+    if told is None:
+        names = ", ".join(_guarded(path, lambda: file.schema_arrow.names)[:6])
+        what = f"is a Parquet file of another kind (its columns: {names})"
+        raise InputError(path, what, "a log that `cellwarden convert` wrote")
+    if hashlib.sha256(told).hexdigest().encode() != file.metadata.metadata.get(KEY_SUM):
+        raise damaged(path, "its account does not fit its checksum")
+    told = json.loads(told)
+    if told["version"] != VERSION:
+        what = f"holds a log in version {told['version']} of our Parquet form, by {told['written_by']}"
+        raise InputError(path, what, f"version {VERSION}", "update cellwarden")
+    if not _guarded(path, lambda: file.schema_arrow).equals(schema()):
+        raise damaged(path, "its columns are not those it was written with")
+    return told
+
+
+def _blocks(file, path, names=FRAME):
+    """(Block, sent, columns by name) of each row group; channels are numbered through."""
+    import numpy
+
+    from .blocks import Block
+
+    channels, numbers = [], {}
+    for group in range(file.num_row_groups):
+        table = _guarded(path, file.read_row_group, group, names, None, False)
+        table = {name: table[name].combine_chunks() for name in names}
+        n = len(table["t_us"])
+        channel = table["channel"]
+        mine = numpy.zeros(max(len(channel.dictionary), 1), "u2")
+        for at, name in enumerate(channel.dictionary.to_pylist()):
+            if name not in numbers:
+                if len(channels) > 0xFFFF:
+                    raise InputError(path, "has more than 65536 channels", "a log of some buses")
+                numbers[name] = len(channels)
+                channels.append(name)
+            mine[at] = numbers[name]
+        can_id = table["can_id"].to_numpy()
+        if table["extended"].true_count:
+            can_id = can_id | (numpy_of(table["extended"]).astype("i4") << 29)
+        length = table["length"].to_numpy()
+        data = _bytes(table["data"], NARROW)
+        if table["more"].null_count < n:
+            data = numpy.hstack([data, _bytes(table["more"].fill_null(bytes(WIDE - NARROW)), WIDE - NARROW)])
+        if n and (length.max() > data.shape[1] or can_id.min() < NO_ID or can_id.max() >= 2 * EXT):
+            raise damaged(path, f"an identifier or length no bus carries in row group {group}")
+        sent = numpy_of(table["sent"]) if table["sent"].true_count else numpy.zeros(n, bool)
+        yield (
+            Block(table["t_us"].to_numpy(), mine[channel.indices.to_numpy()], can_id, length, data, channels),
+            sent,
+            table,
+        )
+
+
+def numpy_of(bits):
+    """A column of truth values as a NumPy array."""
+    return bits.to_numpy(zero_copy_only=False)
+
+
+def _bytes(column, width):
+    """The bytes of a column of `width` bytes a row, as uint8 (n, width), without a copy."""
+    import numpy
+
+    first = column.offset * width
+    return numpy.frombuffer(column.buffers()[1], "u1")[first : first + len(column) * width].reshape(-1, width)
