@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
 WASM := build/npm/.ready
+CORTEX_M3 := build/cortex_m3/firmware.elf
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-quick lint picture clean
@@ -26,7 +27,7 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 	@echo "  cp dbc/demo_pack.toml yours.toml                         then map your signals in it (docs/profile.md)"
 	@echo "  $(BIN)/cellwarden replay YOUR.log -p yours.toml            the alarms"
 
-test: .venv/.test $(WASM) lint ## Run the checks and all tests; coverage is that of all but tests/corpus
+test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; coverage is that of all but tests/corpus
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 -q tests/corpus
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= tests/core tests/host tests/device
@@ -67,3 +68,7 @@ clean: ## Remove the environment and everything built
 $(WASM): .venv/.test
 	@$(BIN)/python -m cellwarden_tools.engines.fetch_wasm build/npm || true
 	@mkdir -p $(@D) && touch $@
+
+# MicroPython for an emulated Cortex-M3, built once; without QEMU and the compiler its tests are skipped and say so.
+$(CORTEX_M3): .venv/.test host_tools/cellwarden_tools/engines/cortex_m3_boot.py
+	@$(BIN)/python -m cellwarden_tools.engines.build_cortex_m3 $(@D) && touch $@ || true

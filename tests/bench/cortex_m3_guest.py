@@ -14,6 +14,9 @@ from cellwarden.core.scan import advance, scan
 from cellwarden.engine import Engine
 from decoder import drain
 
+START = 0x21000000  # engines/cortex_m3.py: size of the ROM image, the image, the data
+DATA = START + 4 + int.from_bytes(uctypes.bytearray_at(START, 4), "little")
+
 
 class Image:
     pass

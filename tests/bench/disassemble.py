@@ -2,7 +2,7 @@
 
     python tests/bench/disassemble.py judge              a function of the core, in whichever file it is
     python tests/bench/disassemble.py --decoder [drain]  a function of the demonstration vehicle's decoder
-    python tests/bench/disassemble.py --sizes            every native function: instructions, bytes, calls of the runtime
+    python tests/bench/disassemble.py --sizes            every native function: instructions, bytes, runtime calls
 
 Needs mpy-cross and arm-none-eabi-objdump.
 """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cellwarden_tools.compiler.image import compile_profile
+from cellwarden_tools.engines.cortex_m3 import CortexM3Engine, find_firmware, find_mpy_cross, find_qemu
 from cellwarden_tools.engines.micropython import MicroPythonEngine, find_micropython
 from cellwarden_tools.engines.python import PythonEngine
 from cellwarden_tools.engines.wasm import Wasm32Engine, find_node, find_wasm
@@ -34,7 +35,9 @@ PORTS = {
     "unix-bytecode": Port(MicroPythonEngine, (find_micropython,), native=False),
     "unix-viper": Port(MicroPythonEngine, (find_micropython,), native=True),
     "wasm32": Port(Wasm32Engine, (find_node, find_wasm)),
+    "cortex-m3": Port(CortexM3Engine, (find_qemu, find_firmware, find_mpy_cross)),
 }
+PIPED = [name for name in PORTS if name != "cortex-m3"]  # their MicroPython runs from the start
 
 
 def _needs(finders):
@@ -49,6 +52,19 @@ def port(request):
     """Each MicroPython in turn."""
     _needs(PORTS[request.param].finders)
     return PORTS[request.param]
+
+
+@pytest.fixture(params=PIPED)
+def piped(request):
+    """Each MicroPython in turn that is fed while it runs."""
+    _needs(PORTS[request.param].finders)
+    return PORTS[request.param]
+
+
+@pytest.fixture
+def cortex_m3():
+    _needs(PORTS["cortex-m3"].finders)
+    return PORTS["cortex-m3"]
 
 
 @pytest.fixture

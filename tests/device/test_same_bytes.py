@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from cellwarden.core import layout as L
 from cellwarden_tools.compiler.image import compile_profile
+from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.readers import open_log
 from cellwarden_tools.replay import Replay
 from cellwarden_tools.simulator import DEMO_PROFILE, scenarios
@@ -196,6 +197,12 @@ def test_no_stream_can_be_found_that_viper_and_cpython_judge_differently(unix, c
         bus, _, can_id = awkward.names["messages"][message]
         frames.append((t_us, bus if known else 2, can_id, data))
     assert unix.judge(awkward, frames, locked=True) == cpython.judge(awkward, frames)
+
+
+def test_a_stream_that_does_not_fit_the_board_at_once_gives_the_same(monkeypatch, cortex_m3, wanted, demo):
+    monkeypatch.setattr(board, "_MOST_BYTES", 300_000)
+    frames = driven("overcurrent", 2.5)
+    assert cortex_m3.judge(demo, frames, locked=True) == wanted("overcurrent", demo, frames)
 
 
 @pytest.mark.parametrize(("vehicle", "log"), LOGS, ids=lambda text: text.rpartition("/")[2][:12])

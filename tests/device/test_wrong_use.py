@@ -1,5 +1,6 @@
 """What goes wrong with a MicroPython is told in one line, and leaves no process and no file behind."""
 
+import hashlib
 import os
 import signal
 import struct
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 from cellwarden_tools.cli import run
 from cellwarden_tools.compiler.image import Image
-from cellwarden_tools.engines import fetch_wasm, open_engine, wasm
+from cellwarden_tools.engines import build_cortex_m3, fetch_wasm, open_engine, wasm
+from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.engines.device_files import write_device_files, write_image_files
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.simulator import DEMO_PROFILE
@@ -60,8 +62,8 @@ def test_an_image_of_another_layout_is_told_in_one_line(port, demo):
         port.judge(Image(demo.parts | {"params.bin": bytes(params)}, demo.manifest), [(0, 0, 1, b"")])
 
 
-def test_a_killed_micropython_is_told_while_frames_are_still_fed(port, demo):
-    with port.open(demo) as engine:
+def test_a_killed_micropython_is_told_while_frames_are_still_fed(piped, demo):
+    with piped.open(demo) as engine:
         engine._process.kill()
         with pytest.raises(InputError, match=r"stopped before its end \(signal 9\)"):
             for n in range(100_000):
@@ -69,16 +71,16 @@ def test_a_killed_micropython_is_told_while_frames_are_still_fed(port, demo):
     assert gone(engine._process)
 
 
-def test_a_killed_micropython_is_told_at_the_end(port, demo):
-    with port.open(demo) as engine:
+def test_a_killed_micropython_is_told_at_the_end(piped, demo):
+    with piped.open(demo) as engine:
         engine.feed(0, 0, 1, b"")
         engine._process.kill()
         with pytest.raises(InputError, match="signal 9"):
             engine.finish()
 
 
-def test_a_run_that_is_given_up_leaves_nothing_behind(port, demo):
-    with pytest.raises(KeyboardInterrupt), port.open(demo) as engine:
+def test_a_run_that_is_given_up_leaves_nothing_behind(piped, demo):
+    with pytest.raises(KeyboardInterrupt), piped.open(demo) as engine:
         for n in range(1000):
             engine.feed(n * 1000, 0, 1, b"")
         raise KeyboardInterrupt
@@ -154,6 +156,116 @@ def test_ctrl_c_ends_a_replay_and_its_micropython(request, tmp_path, scratch, na
         process.kill()
     assert process.returncode == 130 and b"Traceback" not in told
     assert _soon(lambda: not any(map(_runs, children))), "MicroPython runs on"
+
+
+# --- the emulated Cortex-M3 -------------------------------------------------------------------------------------------
+
+
+def firmware_of(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("exit 0", "status 0"),
+        ("exit 3", "status 3"),
+        ("echo cannot set up guest memory >&2; exit 1", "cannot set up guest memory"),
+        ("echo 'HardFault exception caught:'; exec sleep 60", "HardFault exception caught"),
+        ("exec sleep 60", "not done within 0.5 s"),
+        ("kill -9 $$", "status -9"),
+    ],
+)
+def test_a_board_that_crashes_or_hangs_is_told_in_one_line(monkeypatch, tmp_path, cortex_m3, demo, script, told):
+    qemu = firmware_of(tmp_path / "qemu", script)
+    run = board.run
+    monkeypatch.setattr(board, "find_qemu", lambda: qemu)
+    monkeypatch.setattr(board, "run", lambda blob: run(blob, seconds=0.5))
+    with pytest.raises(InputError, match=rf"qemu stopped before its end \({told}") as error:
+        cortex_m3.judge(demo, [(0, 0, 1, b"")])
+    assert "\n" not in str(error.value)
+
+
+def test_a_board_that_says_something_else_is_told(monkeypatch, cortex_m3, demo):
+    monkeypatch.setattr(board, "run", lambda blob: ["", "SyntaxError: invalid syntax"])
+    with pytest.raises(InputError, match=r"stopped before its end \(SyntaxError"):
+        cortex_m3.judge(demo, [(0, 0, 1, b"")])
+
+
+def test_what_does_not_fit_the_board_is_told(cortex_m3):
+    with pytest.raises(InputError, match="do not fit the board's memory"):
+        board.run(bytes(board.ROOM + 1))
+
+
+def test_a_run_of_the_board_that_is_given_up_leaves_no_process(monkeypatch, tmp_path, cortex_m3, demo):
+    pid = tmp_path / "pid"
+    qemu = firmware_of(tmp_path / "qemu", f"echo $$ > {pid}; echo E 0 0 0 0 0 0; exec sleep 60")
+    monkeypatch.setattr(board, "find_qemu", lambda: qemu)
+
+    class GivenUp(bytes):
+        def decode(self, **_):
+            raise KeyboardInterrupt
+
+    popen = subprocess.Popen
+
+    def start(*words, **options):
+        process = popen(*words, **options)
+        process.stdout = iter_of(process.stdout, GivenUp)
+        return process
+
+    monkeypatch.setattr(board.subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        board.run(b"")
+    assert not _runs(pid.read_text().strip())
+
+
+class iter_of:
+    """A stream whose lines are of another class."""
+
+    def __init__(self, stream, kind):
+        self.stream, self.kind, self.close = stream, kind, stream.close
+
+    def __iter__(self):
+        return map(self.kind, self.stream)
+
+
+def test_a_machine_without_qemu_or_the_firmware_says_how_to_get_them(monkeypatch, tmp_path, demo):
+    monkeypatch.setenv("CELLWARDEN_CORTEX_M3", str(tmp_path / "firmware.elf"))
+    monkeypatch.setattr(board, "find_qemu", lambda: "qemu")
+    with pytest.raises(InputError, match=r"python -m cellwarden_tools\.engines\.build_cortex_m3"):
+        open_engine("cortex-m3", demo)
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="apt-get install qemu-system-arm"):
+        open_engine("cortex-m3", demo)
+
+
+def test_a_build_without_its_tools_names_them_all_in_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["build_cortex_m3", str(tmp_path / "made")])
+    with pytest.raises(SystemExit) as stopped:
+        build_cortex_m3.main()
+    told = str(stopped.value)
+    assert "\n" not in told and not (tmp_path / "made").exists()
+    assert all(name in told for name in ("make", "gcc-arm-none-eabi", "qemu-system-arm", "libnewlib-arm-none-eabi"))
+
+
+def test_a_checkout_that_is_none_is_told_and_nothing_is_left(monkeypatch, tmp_path):
+    monkeypatch.setattr(build_cortex_m3, "check_tools", lambda: None)
+    monkeypatch.setenv("MICROPY_DIR", str(tmp_path))
+    with pytest.raises(InputError, match="is no checkout of MicroPython"):
+        build_cortex_m3.build(tmp_path / "made")
+    assert not list((tmp_path / "made").iterdir())
+
+
+def test_what_was_built_is_not_built_again(monkeypatch, tmp_path):
+    (tmp_path / "firmware.elf").touch()
+    told = hashlib.sha256(build_cortex_m3.BOOT.read_bytes()).hexdigest()
+    (tmp_path / "boot.sha256").write_text(told + "\n")
+    monkeypatch.setattr(build_cortex_m3, "check_tools", lambda: pytest.fail("it was built again"))
+    assert build_cortex_m3.build(tmp_path) == tmp_path / "firmware.elf"
 
 
 def _soon(condition):

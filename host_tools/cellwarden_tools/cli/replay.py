@@ -12,7 +12,10 @@ def replay(
         Path, typer.Option("-p", "--profile", help="A vehicle profile (TOML), or an image made of one.")
     ],
     engine: Annotated[
-        str, typer.Option(help="auto, fast, python, micropython or micropython32: the same verdicts, byte for byte.")
+        str,
+        typer.Option(
+            help="auto, fast, python, micropython, micropython32 or cortex-m3: the same verdicts, byte for byte."
+        ),
     ] = "auto",
     fail_on: Annotated[int | None, typer.Option(min=1, max=3, help="Exit with 1 when this level was reached.")] = None,
     format: Annotated[str | None, typer.Option(help="The log's format, where its name does not tell.")] = None,

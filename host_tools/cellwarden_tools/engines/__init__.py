@@ -7,7 +7,7 @@ import importlib.util
 
 from ..errors import InputError, did_you_mean
 
-NAMES = ("auto", "fast", "python", "micropython", "micropython32")
+NAMES = ("auto", "fast", "python", "micropython", "micropython32", "cortex-m3")
 MANY = 150_000  # frames from which loading the compiled core pays
 VERY_MANY = 2_000_000  # frames from which compiling it pays
 
@@ -37,6 +37,10 @@ def open_engine(name, image, frames=None):
         from .wasm import Wasm32Engine
 
         return Wasm32Engine(image)
+    if name == "cortex-m3":
+        from .cortex_m3 import CortexM3Engine
+
+        return CortexM3Engine(image)
     raise InputError("--engine", f"no engine `{name}`{did_you_mean(name, NAMES)}", ", ".join(NAMES))
 
 

@@ -1,4 +1,4 @@
-"""The core in MicroPython on an emulated Cortex-M3: the native code a board runs, under QEMU.
+"""The core in MicroPython on an emulated Cortex-M3: the native code that a board runs, under QEMU.
 
 Code and data lie in the board's PSRAM when it starts, as one blob: int32 size, a ROM image of so many bytes with the
 device package as .mpy and a main.py, then the data. What the guest prints comes back over its serial port.
@@ -9,12 +9,15 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import threading
 from functools import lru_cache
 from pathlib import Path
 
 import cellwarden
 
 from ..errors import InputError
+from . import device_files
+from .base import RECORDS, Engine
 
 FIRMWARE_FOLDER = Path("build", "cortex_m3")
 FIRMWARE = "firmware.elf"
@@ -22,6 +25,8 @@ START = 0x21000000
 SHIFT = 6  # counted: an instruction takes 2^6 ns of virtual time
 ROOM = 1 << 24  # bytes of PSRAM
 ARCHITECTURE = "armv7m"
+SECONDS = 120  # of a run at most
+CRASH = " exception caught:"  # the firmware's words
 _NAME = "--engine cortex-m3"
 _CHECKOUT = Path(__file__).parents[3]
 
@@ -74,7 +79,7 @@ def device_package():
     source = Path(cellwarden.__file__).parent
     return {
         f"cellwarden/{path.relative_to(source).with_suffix('.mpy').as_posix()}": compile_mpy(
-            path.name, path.read_text(encoding="utf-8")
+            path.name, device_files.device_text(path.read_text(encoding="utf-8"), native=True)
         )
         for path in sorted(source.rglob("*.py"))
         if path.name != "cpython.py"
@@ -136,39 +141,144 @@ def rom_image(files):
 
 
 def blob(files, data=b""):
-    """What is loaded into the PSRAM. The data begins at a multiple of 8 bytes."""
+    """What is loaded into the PSRAM. The data begins at a multiple of 8 bytes, behind the ROM image."""
     rom = rom_image(files)
     rom += bytes(-(4 + len(rom)) % 8)
     return struct.pack("<i", len(rom)) + rom + data
 
 
-def data_address(files):
-    """Where the data of blob(files, data) will lie."""
-    return START + len(blob(files))
+def run(whole, counted=False, seconds=SECONDS):
+    """Run a blob; returns the lines the guest printed. counted: an instruction takes 2^SHIFT ns of virtual time.
 
-
-def run(whole, counted=False, seconds=120):
-    """Run a blob; returns the lines the guest printed. counted: one instruction is one nanosecond of virtual time.
-
-    Raises InputError where QEMU or the firmware is missing or the guest does not end in time.
+    Raises InputError where QEMU or the firmware is missing, and where the guest crashes or does not end in time.
     """
     if len(whole) > ROOM:
         raise InputError(_NAME, f"{len(whole)} bytes do not fit the board's memory", f"at most {ROOM} bytes")
+    qemu = find_qemu()
     with tempfile.NamedTemporaryFile(prefix="cellwarden-", suffix=".bin") as file:
         file.write(whole)
         file.flush()
         command = [
-            find_qemu(), "-machine", "mps2-an385", "-cpu", "cortex-m3", "-nodefaults", "-display", "none",
+            qemu, "-machine", "mps2-an385", "-cpu", "cortex-m3", "-nodefaults", "-display", "none",
             "-semihosting", "-serial", "stdio", "-kernel", str(find_firmware()),
             "-device", f"loader,file={file.name},addr={START:#x},force-raw=on",
             *(["-icount", f"shift={SHIFT}"] if counted else []),
         ]  # fmt: skip
         try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, start_new_session=True
-            )
-        except subprocess.TimeoutExpired:
-            raise InputError(_NAME, f"{command[0]} did not end within {seconds} s") from None
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True,  # a child that dies of Ctrl-C before us would look like a crash
+            )  # fmt: skip
         except OSError as error:
             raise InputError(_NAME, f"cannot be started ({error})") from None
-    return (done.stdout or done.stderr).decode(errors="replace").splitlines()
+        late = threading.Timer(seconds, process.kill)
+        late.start()
+        lines = []
+        try:
+            for line in process.stdout:
+                lines.append(line.decode(errors="replace").rstrip())
+                if lines[-1].endswith(CRASH):  # the firmware would print registers and wait for ever
+                    raise _stopped(qemu, lines[-1].removesuffix(":"))
+            told = process.stderr.read().decode(errors="replace").splitlines()
+            status = process.wait()
+            if not late.is_alive():
+                raise _stopped(qemu, f"not done within {seconds} s")
+            if status or not lines:
+                raise _stopped(qemu, (lines or told or [f"status {status}"])[-1])
+        finally:
+            late.cancel()
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+    return lines
+
+
+def _stopped(program, why):
+    return InputError(_NAME, f"{program} stopped before its end ({why})", "", "--engine python needs no emulated board")
+
+
+# --- the engine -------------------------------------------------------------------------------------------------------
+
+# The board's main.py: runner.py on the stream that lies behind the ROM image.
+_MAIN = """
+import uctypes
+from runner import run
+
+
+class Stream:
+    def __init__(self, address, size):
+        self.rest = memoryview(uctypes.bytearray_at(address, size))
+
+    def readinto(self, buffer):
+        n = len(buffer)
+        buffer[:] = self.rest[:n]
+        self.rest = self.rest[n:]
+        return n
+
+
+def number(address):
+    return int.from_bytes(uctypes.bytearray_at(address, 4), "little")
+
+
+start = START + 4 + number(START)
+run("/rom", Stream(start + 8, number(start)), bool(number(start + 4)))
+""".replace("START", hex(START))
+_MOST_BYTES = ROOM >> 1  # of frames in one run; a longer stream goes on from the state of the run before
+
+
+class CortexM3Engine(Engine):
+    """Frames are collected and judged when the board's memory is full, and at the end.
+
+    locked: with the heap locked while frames are judged; heap: ignored, the board has what it has.
+    """
+
+    name = "cortex-m3"
+
+    def __init__(self, image, locked=False, heap=None):
+        super().__init__(image)
+        find_qemu()
+        find_firmware()
+        self.ring = bytearray(self.record.size * RECORDS)
+        runner = Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
+        self._files = device_package() | image_files(image)
+        self._files |= {"runner.mpy": compile_mpy("runner.py", runner), "main.mpy": compile_mpy("main.py", _MAIN)}
+        self._locked = locked
+        self._stream = bytearray()
+        self._bases = []  # _base_ms of each step
+        self._state = None
+
+    def _drain(self, n):
+        self._step(struct.pack("<i", n) + memoryview(self.ring)[: n * self.record.size])
+
+    def _advance(self, t_ms):
+        self._step(struct.pack("<ii", -1, t_ms))
+
+    def _step(self, data):
+        self._bases.append(self._base_ms)
+        self._stream += data
+        if len(self._stream) > _MOST_BYTES:
+            self._run()
+
+    def _run(self):
+        before = b"" if self._state is None else struct.pack("<i", -2) + self._state
+        stream = before + self._stream + bytes(4)
+        self._stream = bytearray()
+        self._state = None
+        said = ""
+        for line in run(blob(self._files, struct.pack("<ii", len(stream), self._locked) + stream)):
+            kind, _, words = line.partition(" ")
+            if kind == "E":
+                step, *values = map(int, words.split())
+                self._add(values, self._bases[step])
+            elif kind == "S":
+                self._state = bytes.fromhex(words)
+            else:
+                said = line or said
+        self._bases = []
+        if self._state is None:
+            raise _stopped(find_qemu(), said or "no state")
+
+    def _finish(self):
+        self._run()
+        return self._state

