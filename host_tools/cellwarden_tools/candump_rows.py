@@ -1,7 +1,7 @@
 """candump text, record by record and back to the very same bytes.
 
-`form` says how a frame's line departs from the usual `(1778450281.117003) can0 21A#FE36`, or that with ` T` where it was
-sent: digits of the seconds, small letters, ` R`, CR, CAN FD flags. What it cannot say is kept as text.
+`form` says how a frame's line departs from the usual `(1778450281.117003) can0 21A#FE36`, or that with ` T` for one that
+was sent: digits of the seconds, small letters, ` R`, CR, CAN FD flags. What it cannot say is kept as text.
 """
 
 import re
@@ -12,7 +12,7 @@ from .errors import InputError
 from .readers import candump
 from .readers.account import EXT, Account
 from .readers.blocks import NARROW, WIDE, Block
-from .readers.parquet import MORE, NO_ID, Rows
+from .readers.parquet import MORE, NO_ID, Rows, cut, part
 from .readers.source import LINE, PATIENCE, nothing, settle
 
 DIGITS = 0x000F  # at least so many digits before the point; 0: six
@@ -22,6 +22,9 @@ RETURN = 0x0040  # a CR before the line feed
 FLAGGED = 0x0080  # `##` and the flags in FLAGS, also where eight bytes need none
 FLAGS = 0x0F00
 CHUNK = 1 << 20  # bytes taken at a time, once a frame has been seen
+BIT = 1 << 14  # bytes taken at a time where not all of a chunk is as usual
+SLOW = 1 << 21  # bytes read without compiled code, which takes a while to load
+RUN = 1 << 12  # rows rendered at a time, where not all are as usual
 
 LOOK = re.compile(r"\((\d+)\.\d+\) [!-~]+ ([0-9A-Fa-f]+#(?:#([0-9A-Fa-f]))?[0-9A-Fa-f]*)( [RT])?(\r?)\n", re.ASCII)
 
@@ -62,8 +65,36 @@ def form_of(text):
 
 def render(rows, channel=str):
     """The bytes of the rows as candump text. `channel(name)` is the name written for a channel."""
-    block = rows.block
-    names = [channel(name) for name in block.channels]
+    block = Block(*rows.block[:5], [channel(name) for name in rows.block.channels])
+    rows = rows._replace(block=block)
+    kernels = _kernels() if len(block) >= RUN * 8 else None
+    if kernels is None:
+        return _render(rows)
+    odd = (rows.form != 0) & (rows.form != HEARD)
+    odd[[*rows.reason, *rows.text]] = True
+    marks = numpy.where(rows.sent, ord("T"), numpy.where(rows.form == HEARD, ord("R"), 0)).astype("u1")
+    step = RUN if odd.any() else len(block)
+    made = []
+    for first in range(0, len(block), step):
+        some = slice(first, first + step)
+        if odd[some].any():
+            made.append(_render(cut(rows, first, min(first + step, len(block)))))
+        else:
+            made.append(kernels.render(part(block, some), marks[some]))
+    return b"".join(made)
+
+
+def _kernels():
+    """readers/kernels.py, or None without numba."""
+    try:
+        from .readers import kernels
+    except ImportError:
+        return None
+    return kernels
+
+
+def _render(rows):
+    block, names = rows.block, rows.block.channels
     width = block.data.shape[1]
     data, made = block.data.tobytes(), []
     columns = (block.t_us, block.channel, block.can_id, block.length, rows.sent, rows.form)
@@ -85,6 +116,26 @@ class _Outcome(Account):
     def reject(self, where, reason, excerpt=""):
         self.last = reason
         super().reject(where, reason, excerpt)
+
+
+class _Odd(Exception):
+    """A line is not as usual."""
+
+
+def _odd(line, whole):
+    raise _Odd
+
+
+class _Text:
+    """A source of one block."""
+
+    path, cut = "-", None
+
+    def __init__(self, text):
+        self.head = text
+
+    def __iter__(self):
+        yield self.head
 
 
 class Reading:
@@ -119,7 +170,7 @@ class Reading:
                 text, rest = rest[:end], rest[end:]
                 lines = text.count(b"\n")
                 account.total += lines
-                yield self._lines(text.decode("latin-1"), number, True)
+                yield from self._usual(text, number, seen)
                 number += lines
             if len(rest) > LINE:
                 account.total += 1
@@ -147,6 +198,47 @@ class Reading:
                 some, size = [], 0
         if some:
             yield b"".join(some)
+
+    def _usual(self, text, number, seen):
+        """Rows of whole lines, by compiled code where they are all as usual."""
+        kernels = _kernels() if seen > SLOW else None
+        if kernels is None:
+            yield self._lines(text.decode("latin-1"), number, True)
+            return
+        if made := self._compiled(text, kernels):
+            yield from made
+            return
+        at = 0
+        while at < len(text):
+            end = text.rfind(b"\n", at, at + BIT) + 1 or text.find(b"\n", at) + 1
+            some = text[at:end]
+            yield from self._compiled(some, kernels) or [self._lines(some.decode("latin-1"), number, True)]
+            at, number = end, number + some.count(b"\n")
+
+    def _compiled(self, text, kernels):
+        """Rows of lines that compiled code both reads and gives back, or an empty list."""
+        bytes_of = numpy.frombuffer(text, "u1")
+        ends = (bytes_of == 10).nonzero()[0]
+        marks = bytes_of[ends - 1] * (bytes_of[ends - 2] == ord(" "))
+        sent, heard = marks == ord("T"), marks == ord("R")
+        made, back, at = [], [], 0
+        try:
+            for block in kernels.read(kernels.CANDUMP, _Text(text), Account(), _odd, True):
+                some = slice(at, at + len(block))
+                back.append(kernels.render(block, marks[some]))
+                block = Block(*block[:5], list(block.channels))
+                made.append(Rows(block, sent[some], heard[some] * numpy.uint16(HEARD), {}, {}))
+                at += len(block)
+        except (_Odd, InputError):
+            return []
+        if b"".join(back) != text:
+            return []
+        self.t_us = int(made[-1].block.t_us[-1])
+        transmitted = int(sent.sum())
+        self.account.frames += at - transmitted
+        if transmitted:
+            self.account.skipped["transmitted"] += transmitted
+        return made
 
     def _piece(self, text, reason):
         """A row of text that is no whole line."""

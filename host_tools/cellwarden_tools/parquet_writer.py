@@ -10,7 +10,7 @@ import pyarrow.parquet
 from . import __version__
 from .readers.account import EXT
 from .readers.blocks import from_frames
-from .readers.parquet import KEY, KEY_SUM, NARROW, NO_ID, VERSION, WIDE, Rows, part, schema
+from .readers.parquet import KEY, KEY_SUM, NARROW, NO_ID, VERSION, WIDE, Rows, cut, schema
 
 GROUP = 1 << 18  # rows in a row group
 TEXT = 1 << 24  # bytes of text that end a row group early, so that memory is bounded
@@ -38,6 +38,7 @@ class ParquetLog:
         self.frames, self.singles = 0, []
         self.first = self.last = None
         self.backward = 0
+        self.groups = []
 
     def write(self, t_us, channel, can_id, data, fd=False, sent=False):
         """One frame, as other logs are written (writers.open_writer)."""
@@ -89,8 +90,8 @@ class ParquetLog:
             if left >= n:
                 taken.append(rows)
             elif left:
-                taken.append(_cut(rows, 0, left))
-                rest.append(_cut(rows, left, n))
+                taken.append(cut(rows, 0, left))
+                rest.append(cut(rows, left, n))
             else:
                 rest.append(rows)
             left -= min(n, left)
@@ -110,6 +111,7 @@ class ParquetLog:
         used, bus = numpy.unique(bus, return_inverse=True)
         names = [*names] or [""]
         can_id = numpy.concatenate([rows.block.can_id for rows in taken])
+        form = numpy.concatenate([rows.form for rows in taken])
         extended = (can_id & EXT != 0) & (can_id != NO_ID)
         can_id = numpy.where(extended, can_id & ~EXT, can_id)
         narrow = numpy.concatenate([rows.block.data[:, :NARROW] for rows in taken])
@@ -129,9 +131,19 @@ class ParquetLog:
             "more": self._more(taken, count),
             "sent": pyarrow.array(numpy.concatenate([rows.sent for rows in taken])),
             "reason": _sparse(reasons, count, pyarrow.string()).dictionary_encode(),
-            "form": pyarrow.array(numpy.concatenate([rows.form for rows in taken])),
+            "form": pyarrow.array(form),
             "text": _sparse(texts, count, pyarrow.binary()),
         }
+        counts = {
+            "rows": count,
+            "extended": int(extended.sum()),
+            "more": count - columns["more"].null_count,
+            "sent": columns["sent"].true_count,
+            "reason": len(reasons),
+            "form": int(numpy.count_nonzero(form)),
+            "text": len(texts),
+        }
+        self.groups.append({name: n for name, n in counts.items() if n})
         batch = pyarrow.Table.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
         self.out.write_table(batch, row_group_size=count)
 
@@ -172,6 +184,7 @@ class ParquetLog:
             "last_us": self.last,
             "in_order": not self.backward,
             "steps_back": self.backward,
+            "groups": self.groups,
             "account": _account(account, self.frames, prefix),
         }
         told = json.dumps(told, ensure_ascii=False).encode()
@@ -195,14 +208,6 @@ def _account(account, frames, prefix):
         "cut": account.cut,
         "rejections": [(place.removeprefix(prefix), *rest) for place, *rest in account.rejections],
     }
-
-
-def _cut(rows, first, end):
-    def of(told):
-        return {at - first: value for at, value in told.items() if first <= at < end}
-
-    block = part(rows.block, slice(first, end))
-    return Rows(block, rows.sent[first:end], rows.form[first:end], of(rows.reason), of(rows.text))
 
 
 def _fixed(data):

@@ -19,7 +19,6 @@ KEY, KEY_SUM = b"cellwarden", b"cellwarden_sha256"  # what is told of the log, a
 NO_ID = -1  # the identifier in a row that is no frame
 MORE = "a line that goes on"  # the reason in a row with more of the text of the row before; not a record
 NARROW, WIDE = 8, 64
-FRAME = ["t_us", "channel", "can_id", "extended", "length", "data", "more", "sent", "reason"]
 
 
 class Rows(NamedTuple):
@@ -69,13 +68,13 @@ def frames(source, account, include_tx=False):
 def columns(source, account, include_tx=False):
     """Yield a blocks.Block of each group of rows. Raises InputError for a file damaged or not ours."""
     with opened(source) as (file, told):
-        for block, sent, table in _blocks(file, source.path):
-            wanted = None
-            if table["reason"].null_count < len(block):
-                wanted = numpy_of(table["reason"].is_null())
-            if not include_tx and sent.any():
-                wanted = ~sent if wanted is None else wanted & ~sent
+        for block, column in _blocks(file, told, source.path):
             account.total += len(block)
+            wanted = None
+            if (reason := column("reason")) is not None:
+                wanted = _truth(reason.is_null())
+            if not include_tx and (sent := column("sent")) is not None:
+                wanted = ~_truth(sent) if wanted is None else wanted & ~_truth(sent)
             if wanted is not None:
                 block = part(block, wanted)
             account.frames += len(block)
@@ -86,23 +85,42 @@ def columns(source, account, include_tx=False):
 
 def rows(source, account, told):
     """Yield Rows of each group, frames sent included, and fill the dict `told`: what the file says of its log."""
+    import numpy
+
     with opened(source) as (file, found):
         told.update(found)
-        for block, sent, table in _blocks(file, source.path, [*FRAME, "form", "text"]):
-            reason, text = ({}, {})
-            for name, into in (("reason", reason), ("text", text)):
-                if table[name].null_count < len(block):
-                    at = numpy_of(table[name].is_valid()).nonzero()[0].tolist()
-                    into.update(zip(at, table[name].drop_null().to_pylist(), strict=True))
-            account.frames += len(block) - len(reason) - int(sent.sum())
-            account.total += len(block)
-            yield Rows(block, sent, table["form"].to_numpy(), reason, text)
+        for block, column in _blocks(file, told, source.path):
+            n = len(block)
+            sent, form = column("sent"), column("form")
+            sent = numpy.zeros(n, bool) if sent is None else _truth(sent)
+            form = numpy.zeros(n, "u2") if form is None else form.to_numpy()
+            some = Rows(block, sent, form, _sparse(column("reason")), _sparse(column("text")))
+            account.frames += n - len(some.reason) - int(sent.sum())
+            account.total += n
+            yield some
         settle(account, told, source.path, False)
+
+
+def _sparse(column):
+    """{row: value} of what is not null."""
+    if column is None:
+        return {}
+    return dict(zip(_truth(column.is_valid()).nonzero()[0].tolist(), column.drop_null().to_pylist(), strict=True))
 
 
 def part(block, wanted):
     """Those rows of a Block that a slice or a column of truth values names."""
     return type(block)(*(column[wanted] for column in block[:5]), block.channels)
+
+
+def cut(rows, first, end):
+    """Rows from first to end."""
+
+    def of(told):
+        return {at - first: value for at, value in told.items() if first <= at < end}
+
+    some = slice(first, end)
+    return Rows(part(rows.block, some), rows.sent[some], rows.form[some], of(rows.reason), of(rows.text))
 
 
 def settle(account, told, path, include_tx):
@@ -187,23 +205,38 @@ def _told(file, path):
     if told["version"] != VERSION:
         what = f"holds a log in version {told['version']} of our Parquet form, by {told['written_by']}"
         raise InputError(path, what, f"version {VERSION}", "update cellwarden")
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    if sizes != [counts["rows"] for counts in told["groups"]]:
+        raise damaged(path, "its row groups are not those it was written with")
     if not _guarded(path, lambda: file.schema_arrow).equals(schema()):
         raise damaged(path, "its columns are not those it was written with")
     return told
 
 
-def _blocks(file, path, names=FRAME):
-    """(Block, sent, columns by name) of each row group; channels are numbered through."""
+def _blocks(file, told, path):
+    """(Block, column) of each row group; column(name) reads another column, or is None where nothing is in it.
+
+    Channels are numbered through. A row group's counts say which columns have anything to read.
+    """
     import numpy
 
     from .blocks import Block
 
     channels, numbers = [], {}
-    for group in range(file.num_row_groups):
-        table = _guarded(path, file.read_row_group, group, names, None, False)
-        table = {name: table[name].combine_chunks() for name in names}
-        n = len(table["t_us"])
-        channel = table["channel"]
+    for group, counts in enumerate(told["groups"]):
+        n = counts["rows"]
+
+        def read(names, group=group, n=n):
+            table = _guarded(path, file.read_row_group, group, names, None, False)
+            if len(table) != n:
+                raise damaged(path, f"{len(table)} rows where {n} were written in row group {group}")
+            return [table[name].combine_chunks() for name in names]
+
+        def column(name, read=read, counts=counts):
+            return read([name])[0] if counts.get(name) else None
+
+        some = [name for name in ("extended", "more") if counts.get(name) and counts[name] < n]
+        t_us, channel, can_id, length, data, *some = read(["t_us", "channel", "can_id", "length", "data", *some])
         mine = numpy.zeros(max(len(channel.dictionary), 1), "u2")
         for at, name in enumerate(channel.dictionary.to_pylist()):
             if name not in numbers:
@@ -212,24 +245,19 @@ def _blocks(file, path, names=FRAME):
                 numbers[name] = len(channels)
                 channels.append(name)
             mine[at] = numbers[name]
-        can_id = table["can_id"].to_numpy()
-        if table["extended"].true_count:
-            can_id = can_id | (numpy_of(table["extended"]).astype("i4") << 29)
-        length = table["length"].to_numpy()
-        data = _bytes(table["data"], NARROW)
-        if table["more"].null_count < n:
-            data = numpy.hstack([data, _bytes(table["more"].fill_null(bytes(WIDE - NARROW)), WIDE - NARROW)])
-        if n and (length.max() > data.shape[1] or can_id.min() < NO_ID or can_id.max() >= 2 * EXT):
-            raise damaged(path, f"an identifier or length no bus carries in row group {group}")
-        sent = numpy_of(table["sent"]) if table["sent"].true_count else numpy.zeros(n, bool)
-        yield (
-            Block(table["t_us"].to_numpy(), mine[channel.indices.to_numpy()], can_id, length, data, channels),
-            sent,
-            table,
-        )
+        can_id, data = can_id.to_numpy(), _bytes(data, NARROW)
+        if counts.get("extended"):
+            can_id = can_id | (EXT if counts["extended"] == n else _truth(some.pop(0)) * numpy.int32(EXT))
+        if counts.get("more"):
+            more = some.pop(0) if some else column("more")
+            data = numpy.hstack([data, _bytes(more.fill_null(bytes(WIDE - NARROW)), WIDE - NARROW)])
+        length = length.to_numpy()
+        if length.max() > data.shape[1] or can_id.min() < NO_ID or can_id.max() >= 2 * EXT:
+            raise damaged(path, f"an identifier or a length that no bus carries in row group {group}")
+        yield Block(t_us.to_numpy(), mine[channel.indices.to_numpy()], can_id, length, data, channels), column
 
 
-def numpy_of(bits):
+def _truth(bits):
     """A column of truth values as a NumPy array."""
     return bits.to_numpy(zero_copy_only=False)
 
