@@ -1,7 +1,7 @@
 """candump text, record by record and back to the very same bytes.
 
-`form` says how a frame's line departs from the usual `(1778450281.117003) can0 21A#FE36`, or that with ` T` for one that
-was sent: digits of the seconds, small letters, ` R`, CR, CAN FD flags. What it cannot say is kept as text.
+`form` says how a frame's line departs from the usual `(1778450281.117003) can0 21A#FE36`, which ends in ` T` where the
+frame was sent: digits of the seconds, small letters, ` R`, CR, CAN FD flags. What it cannot say is kept as text.
 """
 
 import re

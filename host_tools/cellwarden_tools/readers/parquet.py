@@ -93,7 +93,7 @@ def rows(source, account, told):
             n = len(block)
             sent, form = column("sent"), column("form")
             sent = numpy.zeros(n, bool) if sent is None else _truth(sent)
-            form = numpy.zeros(n, "u2") if form is None else form.to_numpy()
+            form = numpy.zeros(n, "u2") if form is None else _numbers(form, "u2")
             some = Rows(block, sent, form, _sparse(column("reason")), _sparse(column("text")))
             account.frames += n - len(some.reason) - int(sent.sum())
             account.total += n
@@ -245,16 +245,16 @@ def _blocks(file, told, path):
                 numbers[name] = len(channels)
                 channels.append(name)
             mine[at] = numbers[name]
-        can_id, data = can_id.to_numpy(), _bytes(data, NARROW)
+        t_us, can_id, length = _numbers(t_us, "i8"), _numbers(can_id, "i4"), _numbers(length, "u1")
+        data = _bytes(data, NARROW)
         if counts.get("extended"):
             can_id = can_id | (EXT if counts["extended"] == n else _truth(some.pop(0)) * numpy.int32(EXT))
         if counts.get("more"):
             more = some.pop(0) if some else column("more")
             data = numpy.hstack([data, _bytes(more.fill_null(bytes(WIDE - NARROW)), WIDE - NARROW)])
-        length = length.to_numpy()
         if length.max() > data.shape[1] or can_id.min() < NO_ID or can_id.max() >= 2 * EXT:
             raise damaged(path, f"an identifier or a length that no bus carries in row group {group}")
-        yield Block(t_us.to_numpy(), mine[channel.indices.to_numpy()], can_id, length, data, channels), column
+        yield Block(t_us, mine[channel.indices.to_numpy()], can_id, length, data, channels), column
 
 
 def _truth(bits):
@@ -262,9 +262,13 @@ def _truth(bits):
     return bits.to_numpy(zero_copy_only=False)
 
 
-def _bytes(column, width):
-    """The bytes of a column of `width` bytes a row, as uint8 (n, width), without a copy."""
+def _numbers(column, kind):
+    """A column without nulls as a NumPy array, not copied."""
     import numpy
 
-    first = column.offset * width
-    return numpy.frombuffer(column.buffers()[1], "u1")[first : first + len(column) * width].reshape(-1, width)
+    return numpy.frombuffer(column.buffers()[1], kind)[column.offset : column.offset + len(column)]
+
+
+def _bytes(column, width):
+    """A column of `width` bytes a row as uint8 (n, width), not copied."""
+    return _numbers(column, f"V{width}").view("u1").reshape(-1, width)
