@@ -249,11 +249,37 @@ def everything_falls_silent(drive):
     drive.scan(120, samples=0)
 
 
+def everything_at_once(drive):
+    """Fifteen rules change level in the same scan, the cells step up together after two quiet seconds, each higher than
+    the one before it: all timers end at scan -1. Only the over-current in the other direction cannot come along."""
+    every_rule_asserted(drive)
+    first_probe = L.SCALARS + drive.cells
+    plan = {
+        -201: {L.INSULATION_OHM: 1_000_000},
+        -101: {L.CHARGING: 0, L.SOC_PERMILLE: 500, L.PACK_VOLTAGE_MV: 355_200}
+        | {L.SCALARS + i: 4000 + i for i in range(drive.cells)}
+        | {first_probe + i: 250 for i in range(drive.probes)},
+        -51: {L.PACK_CURRENT_MA: 0, L.SOC_PERMILLE: 10},
+        -31: {L.HVIL_OK: 1},
+        -11: {L.BMS_LEVEL: 0, L.PACK_VOLTAGE_MV: 460_000, **{L.BMS_FLAG_9 + i: 0 for i in range(6)}}
+        | {L.SCALARS + i: 4360 + i for i in range(drive.cells)},
+        -1: {L.SCALARS + i: 4440 + i for i in range(drive.cells)},
+    }
+    for scan in range(-201, 0):
+        drive.put(plan.get(scan, {}))
+        drive.scan()
+
+
 SCANS = (
     driving_quietly, parked_and_calm, calm_cells_rising, every_rule_begins, every_rule_asserted,
-    every_rule_starts_to_clear, every_rule_clears, everything_falls_silent,
+    every_rule_starts_to_clear, every_rule_clears, everything_falls_silent, everything_at_once,
 )  # fmt: skip
-TAKEN_WHOLE = (every_rule_asserted, every_rule_clears, everything_falls_silent)  # each of their scans may be the worst
+TAKEN_WHOLE = (
+    every_rule_asserted,
+    every_rule_clears,
+    everything_falls_silent,
+    everything_at_once,
+)  # each of their scans may be the worst
 
 
 def scan_jobs(guest, compiled):
@@ -417,6 +443,17 @@ def measure(parts=False):
     return out
 
 
+def show_story(name):
+    """Every scan of a story: instructions of its step, and its events."""
+    compiled = compile_profile(CHECKOUT / "dbc" / "demo_pack.toml")
+    drive = Drive(compiled)
+    {story.__name__: story for story in SCANS}[name](drive)
+    guest = Guest(compiled.image)
+    guest.job(f"steps('step', {guest.place(b''.join(drive.before))}, {len(drive.before)})")
+    for instructions, scan, events in guest.run().counts["step"]:
+        print(f"{scan - len(drive.before) + 1:>6}{instructions:>10,}{events:>4} events")
+
+
 def _name(story):
     return story.__name__
 
@@ -459,10 +496,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", action="store_true", help="each function of a scan by itself")
     parser.add_argument("--growth", action="store_true", help="a scan against the cells, a frame against the messages")
+    parser.add_argument("--story", metavar="NAME", help="only this story's scans, one by one")
     parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
     words = parser.parse_args()
     started = time.monotonic()
     try:
+        if words.story:
+            return show_story(words.story)
         out = measure(words.parts)
         if words.growth:
             import tempfile
