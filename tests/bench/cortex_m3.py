@@ -149,11 +149,11 @@ def one_by_one(guest, image, streams):
     guest.job(f"drains('drain_none', {fresh}, {address}, 1, 1)")
 
 
-def state_after(image, frames):
+def state_after(image, frames, events=256):
     """Bytes of the state after these frames, on CPython; the clock has started at 0."""
     from cellwarden.engine import Engine
 
-    core = Engine(image)
+    core = Engine(image, events)
     core.advance(0)
     ring = core.ring(max(len(frames), 1))
     ring[0][: core.record_bytes * len(frames)] = pack(image, frames)

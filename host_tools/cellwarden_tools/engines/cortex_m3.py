@@ -147,8 +147,10 @@ def blob(files, data=b""):
     return struct.pack("<i", len(rom)) + rom + data
 
 
-def run(whole, counted=False, seconds=SECONDS):
-    """Run a blob; returns the lines the guest printed. counted: an instruction takes 2^SHIFT ns of virtual time.
+def run(whole, counted=False, seconds=SECONDS, firmware=None):
+    """Run a blob; returns the lines the guest printed.
+
+    counted: an instruction takes 2^SHIFT ns of virtual time; firmware: another than find_firmware() finds
 
     Raises InputError where QEMU or the firmware is missing, and where the guest crashes or does not end in time.
     """
@@ -160,7 +162,7 @@ def run(whole, counted=False, seconds=SECONDS):
         file.flush()
         command = [
             qemu, "-machine", "mps2-an385", "-cpu", "cortex-m3", "-nodefaults", "-display", "none",
-            "-semihosting", "-serial", "stdio", "-kernel", str(find_firmware()),
+            "-semihosting", "-serial", "stdio", "-kernel", str(firmware or find_firmware()),
             "-device", f"loader,file={file.name},addr={START:#x},force-raw=on",
             *(["-icount", f"shift={SHIFT}"] if counted else []),
         ]  # fmt: skip

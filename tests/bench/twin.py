@@ -1,0 +1,381 @@
+"""Counts the instructions of the C twin: the same loop, decoder, scan and verdicts, compiled by GCC for the Cortex-M3.
+
+    python tests/bench/twin.py [--json FILE]
+
+The core of the twin is twin/core.c, written by hand after firmware/cellwarden/core; its decoder is written from the
+compiler's plan of the vehicle, its layout from layout.py. It runs on the same emulated board, on the same frames. Its
+state and events must be those of the core, or nothing is counted.
+"""
+
+import argparse
+import ast
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import cortex_m3 as bench
+from cellwarden.core import layout as L
+from cellwarden_tools.compiler.checksums import KINDS
+from cellwarden_tools.compiler.decoder import last_byte, raw_expression, signal_line, slot_of
+from cellwarden_tools.compiler.image import compile_profile
+from cellwarden_tools.engines import cortex_m3 as board
+from cellwarden_tools.errors import InputError
+from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.simulator.run import simulate
+
+SOURCES = Path(__file__).with_name("twin")
+GCC = "arm-none-eabi-gcc"
+OPTIONS = [
+    "-O2",
+    "-mcpu=cortex-m3",
+    "-mthumb",
+    "-std=c11",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffreestanding",
+    "-nostdlib",
+]
+
+# --- layout.h and decoder.c -------------------------------------------------------------------------------------------
+
+
+def layout_header():
+    """Every number of layout.py as a macro."""
+    lines = [
+        f"#define {name} ({value})" for name, value in vars(L).items() if name.isupper() and isinstance(value, int)
+    ]
+    return "/* Written from firmware/cellwarden/core/layout.py. */\n\n" + "\n".join(lines) + "\n"
+
+
+_BINARY = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.LShift: "<<", ast.RShift: ">>", ast.BitAnd: "&", ast.BitOr: "|",
+    ast.BitXor: "^",
+}  # fmt: skip
+_COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+
+
+def c_text(node):
+    """A Python expression of the decoder as C. `d[b + n]` becomes `d[n]`."""
+    match node:
+        case ast.Constant() | ast.Name():
+            return ast.unparse(node)
+        case ast.UnaryOp(op=ast.USub()):
+            return f"-{c_text(node.operand)}"
+        case ast.UnaryOp(op=ast.Not()):
+            return f"!{c_text(node.operand)}"
+        case ast.BinOp():
+            return f"({c_text(node.left)} {_BINARY[type(node.op)]} {c_text(node.right)})"
+        case ast.BoolOp():
+            word = " && " if isinstance(node.op, ast.And) else " || "
+            return "(" + word.join(map(c_text, node.values)) + ")"
+        case ast.Compare():
+            sides = [node.left, *node.comparators]
+            pairs = zip(sides, node.ops, sides[1:], strict=False)
+            return "(" + " && ".join(f"{c_text(a)} {_COMPARE[type(op)]} {c_text(b)}" for a, op, b in pairs) + ")"
+        case ast.IfExp():
+            return f"({c_text(node.test)} ? {c_text(node.body)} : {c_text(node.orelse)})"
+        case ast.Subscript(value=ast.Name(id="d")):
+            at = node.slice
+            return f"d[{at.right.value}]" if isinstance(at, ast.BinOp) else "d[0]"
+        case ast.Subscript():
+            return f"{c_text(node.value)}[{c_text(node.slice)}]"
+    raise InputError("twin", f"no C for `{ast.unparse(node)}`")
+
+
+def c_line(text):
+    """A line of the decoder, assignments parted by semicolons, as C."""
+    return " ".join(
+        f"{c_text(statement.targets[0])} = {c_text(statement.value)};" for statement in ast.parse(text).body
+    )
+
+
+def c_expression(text):
+    return c_text(ast.parse(text, mode="eval").body)
+
+
+def _named(message, name):
+    return next(signal for signal in message.signals if signal.name == name)
+
+
+def decoder_c(plan):
+    """The decoder of a vehicle with one bus in C: a switch over identifiers."""
+    if len(plan.profile.buses) != 1:
+        raise InputError("twin", "the twin knows vehicles of one bus only")
+    out = []
+    for index, (_, message, trust) in enumerate(plan.messages):
+        groups = [(number, group) for number, group in enumerate(plan.groups) if group.message == index]
+        always = [s for s in (trust.counter,) if s]
+        always += [b.signal for _, g in groups if not g.pages for b in g.bindings]
+        always += [_named(message, name) for _, g in groups for name, _ in g.pages[:1]]
+        need = max([last_byte(s) for s in always] + ([message.length] if trust.checksum else []) + [0])
+        need = need or min(last_byte(b.signal) for _, g in groups for b in g.bindings)
+        out.append(f"        case {message.can_id:#x}: {{ /* {message.name} */")
+        out.append(f"            if (n < {need}) {{ count_one(c + MALFORMED); break; }}")
+        if trust.checksum:
+            out += _checksum(plan, message, trust)
+        if trust.counter:
+            out += _counter(trust, index)
+        _pages(out, plan, message, groups, 0, need)
+        out.append("            break;\n        }")
+    return _DECODER.replace("@CASES@", "\n".join(out)).replace("@STRIDE@", str(L.RECORD_DATA + plan.data_bytes))
+
+
+_DECODER = """/* Written by tests/bench/twin.py from the vehicle's plan. */
+
+#include "twin.h"
+
+static inline void count_one(int32_t *place) { *place = (*place + 1) & MASK; }
+
+static inline void arrived(int32_t *group, int32_t now)
+{
+    group[STAMP_MS] = now;
+    group[STATUS] = FRESH;
+    group[ARRIVALS] = (group[ARRIVALS] + 1) & MASK;
+}
+
+int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
+{
+    int32_t *c = x->clock, *m = x->messages, *g = x->groups, *s = x->signals;
+    const int32_t *crc = x->crc;
+    int32_t now = c[NOW_MS], left = (c[DUE_MS] - now) & MASK, offset = c[OFFSET_MS], known = count;
+    (void)m, (void)crc;
+    for (const uint8_t *end = ring + count * @STRIDE@; ring < end; ring += @STRIDE@) {
+        int32_t t = (*(const int32_t *)(ring + RECORD_T_MS) + offset) & MASK;
+        int32_t ahead = (t - now) & MASK;
+        if (ahead < left) {
+            now = t;
+            left -= ahead;
+        } else {
+            c[NOW_MS] = now;
+            advance(x, t);
+            now = c[NOW_MS];
+            left = (c[DUE_MS] - now) & MASK;
+            offset = c[OFFSET_MS];
+        }
+        const uint8_t *d = ring + RECORD_DATA;
+        int32_t n = ring[RECORD_LENGTH], v, h, l, k;
+        (void)v, (void)h, (void)l, (void)k;
+        switch (*(const int32_t *)(ring + RECORD_ID)) {
+@CASES@
+        default:
+            known--;
+        }
+    }
+    c[NOW_MS] = now;
+    c[FRAMES] = (c[FRAMES] + known) & MASK;
+    c[IGNORED] = (c[IGNORED] + count - known) & MASK;
+    return known;
+}
+"""
+
+
+def _checksum(plan, message, trust):
+    polynomial, initial, final = KINDS[trust.checksum_kind]
+    byte = trust.checksum.start // 8
+    base = 256 * plan.crc_kinds.index(trust.checksum_kind) if polynomial is not None else 0
+    step = {"xor8": "k ^ d[j]", "sum8": "(k + d[j]) & 255"}.get(trust.checksum_kind, f"crc[{base} + (k ^ d[j])]")
+    lines = [f"            k = {initial};"]
+    lines += [
+        f"            for (int32_t j = {first}; j < {end}; j++) k = {step};"
+        for first, end in ((0, byte), (byte + 1, message.length))
+        if first < end
+    ]
+    return [*lines, f"            if ((k ^ {final}) != d[{byte}]) {{ count_one(c + CHECKSUM_ERRORS); break; }}"]
+
+
+def _counter(trust, index):
+    row = f"m + {index} * MESSAGE_SIZE"
+    return [
+        f"            int32_t *trusted = {row};",
+        f"            k = {c_expression(raw_expression(trust.counter))};",
+        f"            if (!trusted[LAST_COUNTER] || k == (trusted[LAST_COUNTER] & {(1 << trust.counter.length) - 1})) {{",
+        "                if (trusted[WRONG] > 0) trusted[WRONG]--;",
+        "            } else {",
+        "                count_one(c + COUNTER_ERRORS);",
+        "                if (trusted[WRONG] < WRONG_LIMIT) trusted[WRONG]++;",
+        "            }",
+        "            trusted[LAST_COUNTER] = k + 1;",
+        "            if (trusted[WRONG] >= WRONG_LIMIT) break;",
+    ]
+
+
+def _pages(out, plan, message, groups, depth, have):
+    tab = "            " + "    " * depth
+    for number, group in groups:
+        if len(group.pages) == depth:
+            need = max(last_byte(binding.signal) for binding in group.bindings)
+            out.append(f"{tab}if (n < {need}) {{ count_one(c + MALFORMED); }} else {{" if need > have else f"{tab}{{")
+            out.append(f"{tab}    arrived(g + {number} * GROUP_SIZE, now);")
+            for binding in group.bindings:
+                line, _ = signal_line(binding, slot_of(binding, plan.profile.cells))
+                out.append(f"{tab}    {c_line(line)}")
+            out.append(f"{tab}}}")
+    deeper = defaultdict(lambda: defaultdict(list))
+    for number, group in groups:
+        if len(group.pages) > depth:
+            name, ids = group.pages[depth]
+            deeper[name][ids].append((number, group))
+    for name, sets in deeper.items():
+        multiplexer = _named(message, name)
+        out.append(f"{tab}switch ({c_expression(raw_expression(multiplexer))}) {{ /* {name} */")
+        for ids, members in sorted(sets.items(), key=lambda item: sorted(item[0])):
+            out.append(tab + " ".join(f"case {number}:" for number in sorted(ids)))
+            _pages(out, plan, message, members, depth + 1, max(have, last_byte(multiplexer)))
+            out.append(f"{tab}    break;")
+        out.append(f"{tab}}}")
+
+
+# --- building and running ---------------------------------------------------------------------------------------------
+
+
+def build(plan, folder):
+    """Compile the twin of a vehicle; returns the program's path. Raises InputError with the compiler's words."""
+    if not shutil.which(GCC):
+        raise InputError("twin", f"no {GCC} on this machine", "", "apt-get install gcc-arm-none-eabi")
+    folder = Path(folder)
+    (folder / "layout.h").write_text(layout_header() + f"#define RECORD_BYTES {L.RECORD_DATA + plan.data_bytes}\n")
+    (folder / "decoder.c").write_text(decoder_c(plan))
+    program = folder / "twin.elf"
+    files = [SOURCES / "main.c", SOURCES / "core.c", folder / "decoder.c"]
+    command = [GCC, *OPTIONS, f"-I{folder}", f"-I{SOURCES}", f"-T{SOURCES / 'link.ld'}", "-o", program, *files, "-lgcc"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
+        raise InputError("twin", f"{GCC} failed ({' '.join(said[:1])})")
+    return program
+
+
+NOTHING, DRAIN, SCAN, ADVANCE = range(4)
+
+
+class Twin:
+    """The twin of a compiled vehicle: jobs are collected, then run."""
+
+    def __init__(self, compiled, folder):
+        self.image = compiled.image
+        self.program = build(compiled.plan, folder)
+        self.words = sum(L.state_sizes(self.image.params))
+        self.data = bytearray()
+        self.jobs = []
+        self.job(NOTHING)
+
+    def place(self, data):
+        """Put bytes behind the head; returns their address."""
+        self.data += bytes(-len(self.data) % 8)
+        self.data += data
+        return board.START + 32 + len(self.data) - len(data)
+
+    def job(self, kind, state=0, records=0, count=0, batch=1, show=False):
+        self.jobs.append(struct.pack("<6I", kind, state, records, count, batch, show))
+
+    def run(self):
+        """[(instructions, events, state or None)] of the jobs, in their order."""
+        params = self.place(self.image.params.tobytes())
+        jobs = self.place(b"".join(self.jobs))
+        head = struct.pack("<5I", len(self.image.params), self.words, len(self.jobs), params, jobs).ljust(32, b"\0")
+        lines = board.run(head + self.data, counted=True, firmware=self.program)
+        rows = []
+        for line in lines:
+            word, ticks, events, *state = line.split() or [""]
+            if word != "C":
+                raise InputError("twin", line)
+            rows.append((int(ticks, 16), int(events, 16), bytes.fromhex(state[0]) if state else None))
+        off = rows[0][0]
+        return [(round((ticks - off) * bench.INSTRUCTIONS_A_TICK), *rest) for ticks, *rest in rows[1:]]
+
+
+def same_work(compiled, folder):
+    """Raises AssertionError where the twin's state is not the core's after streams with alarms and with errors."""
+    image = compiled.image
+    twin = Twin(compiled, folder)
+    streams = {}
+    for name, minutes in (("cell_over", 2.7), ("overcurrent", 2.5)):
+        streams[name] = [(t // 1000, can_id, data) for t, _, can_id, data in simulate(name, DEMO_PROFILE, 1, minutes)]
+    streams["cut"] = [
+        (t, i, data[: n % 9] if n % 50 == 0 else data) for n, (t, i, data) in enumerate(streams["cell_over"])
+    ]
+    streams["late"] = [frame for n, frame in enumerate(streams["overcurrent"]) if n // 3000 % 3]
+    wanted = {name: bench.state_after(image, stream, events=1 << 12) for name, stream in streams.items()}
+    start = twin.place(bench.state_after(image, []))
+    for stream in streams.values():
+        twin.job(DRAIN, start, twin.place(bench.pack(image, stream)), len(stream), 1, show=True)
+    for name, (_, _, state) in zip(streams, twin.run(), strict=True):
+        assert state == wanted[name], f"the twin's state differs from the core's after `{name}`"
+
+
+def measure():
+    """What tests/bench/cortex_m3.py counts of the core, of the twin: {"frame", "message", "scan", "step"}."""
+    compiled = compile_profile(bench.CHECKOUT / "dbc" / "demo_pack.toml")
+    image = compiled.image
+    out = {"frame": {}, "message": {}, "scan": {}, "step": {}}
+    with tempfile.TemporaryDirectory(prefix="cellwarden-") as folder:
+        same_work(compiled, folder)
+        twin = Twin(compiled, folder)
+        names = []
+        frames = bench.driving(4)
+        warm = bench.FRAMES_A_SECOND * bench.WARM_S // 32 * 32
+        wanted = {}
+        for name, stream in bench.mixes(image, frames).items():
+            state = twin.place(bench.state_after(image, stream[:warm]))
+            rest = stream[warm:]
+            address = twin.place(bench.pack(image, rest))
+            for batch in (32, 1000):
+                whole = len(rest) // batch * batch
+                names.append(("frame", f"{name}_{batch}", whole))
+                twin.job(DRAIN, state, address, len(rest), batch, show=True)
+                wanted[len(names) - 1] = bench.state_after(image, stream[: warm + whole])
+        fresh = twin.place(bench.state_after(image, []))
+        for can_id, label in [(i, n) for _, n, i in image.names["messages"]] + [(0x555, "unknown")]:
+            stream = [f for f in frames if f[0] == can_id] or [(can_id, bytes(8))]
+            stream = (stream * 65)[:65] if len(stream) < 65 else stream[:65]
+            address = twin.place(bench.pack(image, [(50, *frame) for frame in stream]))
+            for count in (1, 65):
+                names.append(("message", label, count))
+                twin.job(DRAIN, fresh, address, count, count)
+        for story in bench.SCANS:
+            drive = bench.Drive(compiled)
+            story(drive)
+            names.append(("scan", story.__name__, 1))
+            twin.job(SCAN, twin.place(drive.before[-1]))
+            for n in range(len(drive.before) if story in bench.TAKEN_WHOLE else 1):
+                names.append(("step", story.__name__, 1))
+                twin.job(ADVANCE, twin.place(drive.before[-1 - n]), show=n == 0)
+            wanted[len(names) - (n + 1)] = drive.engine.state.tobytes()
+        rows = twin.run()
+    for n, ((key, name, count), (instructions, _, state)) in enumerate(zip(names, rows, strict=True)):
+        assert n not in wanted or state == wanted[n], f"the twin's state differs after {key} {name}"
+        if key == "message":
+            before = out[key].get(name, 0)
+            out[key][name] = instructions if count == 1 else round((instructions - before) / (count - 1), 1)
+        elif key == "frame":
+            out[key][name] = round(instructions / count, 1)
+        else:
+            out[key][name] = max(instructions, out[key].get(name, 0))
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
+    words = parser.parse_args()
+    try:
+        twin, core = measure(), bench.measure()
+    except (InputError, AssertionError) as error:
+        sys.exit(f"twin: {error}")
+    print("instructions                              viper         C   viper / C")
+    for key in ("frame", "message", "scan", "step"):
+        for name, there in twin[key].items():
+            here = core[key][name]
+            print(f"  {key + ' ' + name.replace('_', ' '):36}{here:>10,}{there:>10,}{here / there:>12.2f}")
+    if words.json:
+        Path(words.json).write_text(json.dumps({"core": core, "twin": twin}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
