@@ -147,7 +147,7 @@ class Reading:
     def __init__(self, source):
         self.source, self.account = source, _Outcome()
         self.channels, self.numbers = [], {}
-        self.form = self.t_us = 0  # of the frame before
+        self.t_us = 0  # of the frame before
 
     def rows(self, digest):
         """Yield Rows, one for each line; `digest` is updated with the plain bytes.
@@ -255,15 +255,13 @@ class Reading:
                 continue
             t_us, name, can_id, data = frame
             raw += "\n"
-            form = self.form
+            form = 0
             if not whole:
                 texts[at] = self._bytes(raw[:-1], False)
-            elif line(*frame, sent, form) != raw:
+            elif line(*frame, sent) != raw:
                 form = form_of(raw)
                 if line(*frame, sent, form) != raw:
                     form, texts[at] = 0, raw.encode("latin-1")
-                else:
-                    self.form = form
             self.t_us = t_us
             made.append((t_us, self._number(name), can_id, data, sent, form))
         return self._made(made, reasons, texts)

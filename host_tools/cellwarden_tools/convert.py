@@ -44,7 +44,10 @@ class Conversion:
             self.format = log.format
             log.close()
             into = {"parquet": self._to_parquet, "candump": self._to_candump}.get(writer.format, self._to_other)
-            into(given, writer)
+            try:
+                into(given, writer)
+            except OverflowError:
+                raise InputError(self.path, "holds a time stamp of over 2^63 us", "stamps of this age") from None
 
     def _rows(self, given, digest, told):
         """Yield Rows of the log, whatever its format. Where it holds candump's lines, `digest` gets the plain bytes."""
@@ -150,8 +153,10 @@ class Conversion:
         del self.left_out["transmitted"]
 
     def _called(self, block, writer):
-        for name in block.channels[len(self.channels) :]:
-            self.channels[name] = writer.name(name)
+        for at in numpy.unique(block.channel[block.can_id != columnar.NO_ID]):
+            name = block.channels[at]
+            if name not in self.channels:
+                self.channels[name] = writer.name(name)
 
 
 def _plain(block, sent):

@@ -59,14 +59,23 @@ class ParquetLog:
 
     def put(self, rows):
         """Some records, behind those put before."""
-        self.pieces.append(rows)
-        self.waiting += len(rows.block)
-        self.text += sum(map(len, rows.text.values()))
         self._order(rows)
-        while self.waiting >= GROUP:
-            self._flush(GROUP)
-        if self.text > TEXT:
-            self._flush(self.waiting)
+        self.pieces.append(rows)
+        before, self.waiting = self.waiting, self.waiting + len(rows.block)
+        ends = []  # of row groups, by their rows alone and not by the pieces they come in
+        for at in sorted(rows.text):
+            self.text += len(rows.text[at])
+            if self.text > TEXT:
+                ends.append(before + at + 1)
+                self.text = 0
+        done = 0
+        for end in [*ends, before + len(rows.block)]:
+            while end - done >= GROUP:
+                self._flush(GROUP)
+                done += GROUP
+            if end in ends and end > done:
+                self._flush(end - done)
+                done = end
 
     def _order(self, rows):
         t_us = rows.block.t_us
@@ -96,21 +105,11 @@ class ParquetLog:
                 rest.append(rows)
             left -= min(n, left)
         self.pieces, self.waiting = rest, self.waiting - count
-        self.text = sum(len(text) for rows in rest for text in rows.text.values())
         if not count:
             return
         starts = numpy.cumsum([0] + [len(rows.block) for rows in taken[:-1]]).tolist()
-        channels = [name for rows in taken for name in rows.block.channels]
-        names = {name: at for at, name in enumerate(dict.fromkeys(channels))}
-        bus = numpy.concatenate(
-            [
-                numpy.array([names[name] for name in rows.block.channels] or [0], "i4")[rows.block.channel]
-                for rows in taken
-            ]
-        )
-        used, bus = numpy.unique(bus, return_inverse=True)
-        names = [*names] or [""]
         can_id = numpy.concatenate([rows.block.can_id for rows in taken])
+        bus, names = _channels(taken, can_id == NO_ID)
         form = numpy.concatenate([rows.form for rows in taken])
         extended = (can_id & EXT != 0) & (can_id != NO_ID)
         can_id = numpy.where(extended, can_id & ~EXT, can_id)
@@ -121,9 +120,7 @@ class ParquetLog:
         texts = {start + at: text for start, rows in zip(starts, taken, strict=True) for at, text in rows.text.items()}
         columns = {
             "t_us": pyarrow.array(numpy.concatenate([rows.block.t_us for rows in taken])),
-            "channel": pyarrow.DictionaryArray.from_arrays(
-                pyarrow.array(bus.astype("i4")), pyarrow.array([names[at] for at in used], pyarrow.string())
-            ),
+            "channel": pyarrow.DictionaryArray.from_arrays(pyarrow.array(bus), pyarrow.array(names, pyarrow.string())),
             "can_id": pyarrow.array(can_id),
             "extended": pyarrow.array(extended),
             "length": pyarrow.array(numpy.concatenate([rows.block.length for rows in taken])),
@@ -208,6 +205,22 @@ def _account(account, frames, prefix):
         "cut": account.cut,
         "rejections": [(place.removeprefix(prefix), *rest) for place, *rest in account.rejections],
     }
+
+
+def _channels(taken, other):
+    """(number of each row's channel, int32 (n,); their names in the order of the alphabet). No frame, no channel."""
+    numbers = {"": 0}
+    bus = []
+    for rows in taken:
+        mine = [numbers.setdefault(name, len(numbers)) for name in rows.block.channels]
+        bus.append(numpy.array(mine or [0], "i4")[rows.block.channel])
+    bus = numpy.concatenate(bus)
+    bus[other] = 0
+    used, bus = numpy.unique(bus, return_inverse=True)
+    names = [*numbers]
+    names = [names[number] for number in used]
+    ranks = {name: rank for rank, name in enumerate(sorted(names))}
+    return numpy.array([ranks[name] for name in names], "i4")[bus], sorted(names)
 
 
 def _fixed(data):

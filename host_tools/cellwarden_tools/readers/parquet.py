@@ -237,15 +237,17 @@ def _blocks(file, told, path):
 
         some = [name for name in ("extended", "more") if counts.get(name) and counts[name] < n]
         t_us, channel, can_id, length, data, *some = read(["t_us", "channel", "can_id", "length", "data", *some])
-        mine = numpy.zeros(max(len(channel.dictionary), 1), "u2")
-        for at, name in enumerate(channel.dictionary.to_pylist()):
+        t_us, can_id, length = _numbers(t_us, "i8"), _numbers(can_id, "i4"), _numbers(length, "u1")
+        names, bus = channel.dictionary.to_pylist(), channel.indices.to_numpy()
+        mine = numpy.zeros(max(len(names), 1), "u2")
+        for at in numpy.unique(bus[can_id != NO_ID]) if counts.get("reason") else range(len(names)):
+            name = names[at]
             if name not in numbers:
                 if len(channels) > 0xFFFF:
                     raise InputError(path, "has more than 65536 channels", "a log of some buses")
                 numbers[name] = len(channels)
                 channels.append(name)
             mine[at] = numbers[name]
-        t_us, can_id, length = _numbers(t_us, "i8"), _numbers(can_id, "i4"), _numbers(length, "u1")
         data = _bytes(data, NARROW)
         if counts.get("extended"):
             can_id = can_id | (EXT if counts["extended"] == n else _truth(some.pop(0)) * numpy.int32(EXT))
@@ -254,7 +256,7 @@ def _blocks(file, told, path):
             data = numpy.hstack([data, _bytes(more.fill_null(bytes(WIDE - NARROW)), WIDE - NARROW)])
         if length.max() > data.shape[1] or can_id.min() < NO_ID or can_id.max() >= 2 * EXT:
             raise damaged(path, f"an identifier or a length that no bus carries in row group {group}")
-        yield Block(t_us, mine[channel.indices.to_numpy()], can_id, length, data, channels), column
+        yield Block(t_us, mine[bus], can_id, length, data, channels), column
 
 
 def _truth(bits):
