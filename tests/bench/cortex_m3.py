@@ -379,13 +379,13 @@ def growth(folder):
     for cells in (48, 96, 192, 384):
         compiled = with_cells(folder / f"cells{cells}", cells)
         guest = Guest(compiled.image)
-        for story in (driving_quietly, calm_cells_rising):
+        for story in (driving_quietly, parked_and_calm):
             drive = Drive(compiled)
             story(drive)
             guest.job(f"scans('{story.__name__}', {guest.place(drive.before[-1])}, 1)")
         counts = guest.run().counts
         out["cells"][cells] = {
-            story.__name__: counts[story.__name__][0][0] for story in (driving_quietly, calm_cells_rising)
+            story.__name__: counts[story.__name__][0][0] for story in (driving_quietly, parked_and_calm)
         }
     for signals in (1, 4):
         for messages in (8, 24, 60, 150):

@@ -190,11 +190,11 @@ def _checksum(plan, message, trust):
 
 
 def _counter(trust, index):
-    row = f"m + {index} * MESSAGE_SIZE"
+    mask = (1 << trust.counter.length) - 1
     return [
-        f"            int32_t *trusted = {row};",
+        f"            int32_t *trusted = m + {index} * MESSAGE_SIZE;",
         f"            k = {c_expression(raw_expression(trust.counter))};",
-        f"            if (!trusted[LAST_COUNTER] || k == (trusted[LAST_COUNTER] & {(1 << trust.counter.length) - 1})) {{",
+        f"            if (!trusted[LAST_COUNTER] || k == (trusted[LAST_COUNTER] & {mask})) {{",
         "                if (trusted[WRONG] > 0) trusted[WRONG]--;",
         "            } else {",
         "                count_one(c + COUNTER_ERRORS);",

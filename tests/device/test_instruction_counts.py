@@ -1,0 +1,85 @@
+"""What the core costs on a Cortex-M3, in instructions: counted on the emulated board, so exact and the same every time.
+
+A gate is what a board's time allows, or what the yardstick, the same work in C, allows. tests/bench/cortex_m3.py and
+tests/bench/twin.py print the numbers.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+from cellwarden_tools.engines.cortex_m3 import find_firmware, find_mpy_cross, find_qemu
+from cellwarden_tools.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+
+import cortex_m3 as bench
+import twin
+
+FRAME = 600  # on average on a full bus of 500 kbit/s, scans included
+STEP = 25_000  # the worst that one call of advance() over one scan takes
+TIMES_C = 4  # a frame on average, against the same in C
+DOUBLING = 20  # more for a frame when the vehicle has twice the messages
+
+
+@pytest.fixture(scope="module", autouse=True)
+def board():
+    try:
+        find_qemu(), find_firmware(), find_mpy_cross()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def counts(board):
+    return bench.measure()
+
+
+@pytest.fixture(scope="module")
+def in_c(board):
+    try:
+        return twin.measure()
+    except InputError as error:
+        if "on this machine" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def growth(board, tmp_path_factory):
+    return bench.growth(tmp_path_factory.mktemp("growth"))
+
+
+def test_counting_twice_gives_the_same_numbers(counts):
+    assert bench.measure() == counts
+
+
+@pytest.mark.parametrize("mix", ["own", "half_unknown", "as_sent"])
+@pytest.mark.parametrize("batch", [32, 1000])
+def test_a_frame_of_a_full_bus_costs_600_instructions_at_most(counts, mix, batch):
+    assert counts["frame"][f"{mix}_{batch}"] <= FRAME
+
+
+@pytest.mark.parametrize("story", [story.__name__ for story in bench.SCANS])
+def test_no_single_step_costs_more_than_25000_instructions(counts, story):
+    assert counts["step"][story] <= STEP
+
+
+@pytest.mark.parametrize("mix", ["own", "half_unknown", "as_sent"])
+def test_a_frame_costs_four_times_what_it_costs_in_c_at_most(counts, in_c, mix):
+    here, there = counts["frame"][f"{mix}_1000"], in_c["frame"][f"{mix}_1000"]
+    assert here <= TIMES_C * there, f"{here / there:.2f} times as many"
+
+
+@pytest.mark.parametrize("story", ["driving_quietly", "parked_and_calm"])
+def test_each_further_cell_costs_a_scan_the_same(growth, story):
+    cells = growth["cells"]
+    slopes = [(cells[2 * n][story] - cells[n][story]) / n for n in (48, 96, 192)]
+    assert max(slopes[1:]) <= 1.05 * min(slopes[1:]), f"instructions a cell: {slopes}"
+
+
+@pytest.mark.parametrize("signals", [1, 4])
+def test_a_frame_costs_hardly_more_where_the_vehicle_has_more_messages(growth, signals):
+    costs = [growth["messages"][f"{messages}x{signals}"] for messages in (8, 24, 60, 150)]
+    for few, many, doublings in zip(costs[:-1], costs[1:], (1.585, 1.322, 1.322), strict=True):
+        assert many - few <= DOUBLING * doublings, f"instructions a frame: {costs}"
