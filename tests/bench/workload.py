@@ -1,13 +1,10 @@
 """The logs the bench reads: one drive of the demonstration pack, made long, in every format.
 
-    python workload.py FOLDER FRAMES [--big GB]
-
 A simulated drive of twenty minutes is repeated with stamps that go on rising, from 2025 on. All formats hold the same
 frames. SHORT frames of each are beside them (start-up is measured on those), and heads of the candump log, by which
 growth is measured. Nothing is made again that is there already: index.json says of what it was made.
 """
 
-import argparse
 import hashlib
 import importlib.metadata
 import itertools
@@ -19,7 +16,8 @@ from pathlib import Path
 START_S = 1_750_000_000  # ten digits, as in every log of our days
 SHORT = 1000
 FORMATS = {"candump": "log", "savvycan": "csv", "asc": "asc", "blf": "blf", "mf4": "mf4", "parquet": "parquet"}
-HEADS = (0.1, 0.2, 0.4, 0.8)  # of the candump log
+HEADS = (0.1, 0.2, 0.4, 0.8)  # of the candump log: growth is measured on these
+SLOW = 100_000  # frames, for the slow engines
 BLF_CONTAINER = 128 * 1024  # as python-can fills them
 
 
@@ -202,12 +200,11 @@ def write_heads(path, frames, sizes):
     return made
 
 
-def make(folder, frames, big_bytes=0):
+def make(drive, folder, frames, big_bytes=0):
     """Make what is missing in `folder`. Returns the index: {"frames", "logs", "short", "heads", "big"}, paths as text."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "index.json"
-    drive = Drive()
     wanted = {"key": drive.key(), "frames": frames}
     index = json.loads(place.read_text()) if place.exists() else {}
     if any(index.get(key) != value for key, value in wanted.items()):
@@ -225,7 +222,7 @@ def make(folder, frames, big_bytes=0):
                     index[kind][format] = {"path": str(path), "bytes": path.stat().st_size}
                 place.write_text(json.dumps(index))
     if not index["heads"]:
-        sizes = [int(frames * part) for part in HEADS]
+        sizes = [SLOW, *(int(frames * part) for part in HEADS)]
         made = write_heads(Path(index["logs"]["candump"]["path"]), frames, sizes)
         index["heads"] = {str(lines): str(path) for lines, path in made.items()}
     if big_bytes and not index["big"]:
@@ -235,16 +232,3 @@ def make(folder, frames, big_bytes=0):
         index["big"] = {"path": str(path), "bytes": path.stat().st_size, "frames": written}
     place.write_text(json.dumps(index))
     return index
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("frames", type=int)
-    parser.add_argument("--big", type=float, default=0, metavar="GB")
-    told = parser.parse_args()
-    make(told.folder, told.frames, int(told.big * 1e9))
-
-
-if __name__ == "__main__":
-    main()

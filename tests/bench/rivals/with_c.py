@@ -77,7 +77,15 @@ def build(folder):
     folder.mkdir(parents=True, exist_ok=True)
     write_source(folder)
     program = folder / "limit"
-    words = [*compiler(), *FLAGS, f"-I{folder}", Path(__file__).with_name("limit.c"), folder / "vehicle.c", "-o", program]
+    words = [
+        *compiler(),
+        *FLAGS,
+        f"-I{folder}",
+        Path(__file__).with_name("limit.c"),
+        folder / "vehicle.c",
+        "-o",
+        program,
+    ]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"{words[0]} refused it: {(done.stderr.strip().splitlines() or ['no reason given'])[0]}")

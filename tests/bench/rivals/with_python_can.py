@@ -1,6 +1,6 @@
 """python-can reads a candump log, cantools decodes the messages in use. No rules, no counters, no checksums.
 
-    python with_python_can.py LOG FRAMES [--read-only]
+python with_python_can.py LOG FRAMES [--read-only]
 """
 
 import itertools

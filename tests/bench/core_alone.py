@@ -1,0 +1,108 @@
+"""The core on frames that are in its ring already: no reading, no packing.
+
+    python core_alone.py ENGINE SECONDS IMAGE RING RING_MS [IMAGE RING RING_MS ...]
+
+ENGINE is python or fast; or blocks, which is fast with columns put into its ring first, as a reader hands them over.
+Prints one JSON object: {"parts": {RING: frames and seconds of the passes timed}}.
+"""
+
+import json
+import sys
+import time
+from array import array
+
+import numpy
+from cellwarden.core import layout as L
+from cellwarden_tools.compiler.image import open_image
+from cellwarden_tools.engines import open_engine
+from rings import CHUNK
+
+
+def python_passes(engine, ring):
+    """A function that judges the whole ring once, in this interpreter."""
+    drain, box, stride = engine.image.drain, engine.core.box, engine.record.size
+    ring8, ring32 = memoryview(ring), memoryview(ring).cast("i")
+    parts = []
+    for at in range(0, len(ring), CHUNK * stride):
+        end = min(at + CHUNK * stride, len(ring))
+        parts.append((ring8[at:end], ring32[at // 4 : end // 4], (end - at) // stride))
+
+    def judge():
+        for part8, part32, count in parts:
+            drain(box, part8, part32, count)
+
+    return judge
+
+
+def fast_passes(engine, ring):
+    """The same in machine code."""
+    stride, chunk = engine.record.size, engine.records
+    ring8, ring32 = numpy.frombuffer(ring, "u1"), numpy.frombuffer(ring, "i4")
+    parts = []
+    for at in range(0, len(ring), chunk * stride):
+        end = min(at + chunk * stride, len(ring))
+        parts.append((ring8[at:end], ring32[at // 4 : end // 4], (end - at) // stride))
+    drain, box = engine._compiled, engine._box
+
+    def judge():
+        for part8, part32, count in parts:
+            drain(box, part8, part32, count)
+
+    return judge
+
+
+def block_passes(engine, ring):
+    """The same from columns."""
+    stride = engine.record.size
+    rows = numpy.frombuffer(ring, "u1").reshape(-1, stride)
+    stamps = numpy.frombuffer(ring, "i4")[:: stride // 4]
+    bus, length = rows[:, L.RECORD_CHANNEL].astype("i2"), rows[:, L.RECORD_LENGTH].copy()
+    can_id = numpy.frombuffer(ring, "i4")[1 :: stride // 4].copy()
+    data = rows[:, L.RECORD_DATA :].copy()
+
+    def judge():
+        engine.feed_block(stamps.astype("i8") * 1000, bus, can_id, length, data)
+
+    return judge
+
+
+PASSES = {"python": python_passes, "fast": fast_passes, "blocks": block_passes}
+
+
+def measure(name, image, ring, ring_ms, seconds):
+    """Judge the ring until that many seconds went into it. Returns what is to be told of it."""
+    stride = (L.RECORD_DATA + image.params[L.P_DATA_BYTES]) // 4
+    stamps = numpy.frombuffer(ring, "i4")[::stride]
+    with open_engine("fast" if name == "blocks" else name, image) as engine:
+        judge = PASSES[name](engine, ring)
+        event = array("i", bytes(4 * L.EVENT_SIZE))
+        turns, spent = -1, 0.0  # the first is for warming up
+        while turns < 1 or spent < seconds:
+            start = time.perf_counter()
+            judge()
+            stop = time.perf_counter()
+            turns += 1
+            spent += stop - start if turns else 0
+            while engine.core.take(event):
+                pass
+            engine.events.clear()
+            stamps += ring_ms
+            stamps &= L.MASK
+        assert not engine.core.events[L.E_LOST]
+        state = engine.core.state
+        return {"frames": turns * len(stamps), "seconds": spent, "scans": state[L.SCANS], "level": state[L.LEVEL]}
+
+
+def main(name, seconds, *given):
+    """Several of IMAGE RING RING_MS, one after the other."""
+    parts = {}
+    for image_path, ring_path, ring_ms in zip(given[::3], given[1::3], given[2::3], strict=True):
+        image, _ = open_image(image_path)
+        with open(ring_path, "rb") as file:
+            ring = bytearray(file.read())
+        parts[ring_path] = measure(name, image, ring, int(ring_ms), float(seconds))
+    print(json.dumps({"parts": parts}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
