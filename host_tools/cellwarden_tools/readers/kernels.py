@@ -22,10 +22,10 @@ CHANNELS = 64  # known to the kernels; frames of more come the careful way
 NAME = 16  # bytes of a channel's name in the kernels
 NAMES = 1 << 16  # channels in a log, which Block counts in uint16
 
-# What `state` holds, int64: place in the text, lines read, rows filled, unusual lines noted, channels in `keys`, channels
-# in all, transmitted lines left out (-1 before the first, which is settled so that the account keeps its order), whether
-# transmitted lines are left in; for savvycan whether rows have a direction; for asc whether numbers are hexadecimal,
-# whether stamps are relative, and what those add up to in ns.
+# What `state` holds, int64: place in the text, lines read, rows filled, unusual lines noted, channels in `keys`,
+# channels in all, transmitted lines left out (-1 before the first, which is settled so that the account keeps its
+# order), whether transmitted lines are left in; for savvycan whether rows have a direction; for asc whether numbers are
+# hexadecimal, whether stamps are relative, and what those add up to in ns.
 AT, LINES, ROW, ODDS, KEYS, NUMBERS, SENT, INCLUDE_TX, DIRECTED, HEX, RELATIVE, NOW = STATE = range(12)
 FAR = 4 * 10**18  # ns; a clock beyond it is left to the careful reader
 
@@ -511,10 +511,10 @@ def _block(columns, rows, others, names):
         places, frames = zip(*others, strict=True)
         (more,) = from_frames(frames)
         numbers = numpy.array([names.number(name) for name in more.channels], "u2")
-        more = more._replace(channel=numbers[more.channel])
-        if more.data.shape[1] > NARROW:
+        more = (more.t_us, numbers[more.channel], *more[2:5])
+        if more[-1].shape[1] > NARROW:
             columns[-1] = numpy.pad(columns[-1], ((0, 0), (0, WIDE - NARROW)))
-        columns = [numpy.insert(mine, places, new, axis=0) for mine, new in zip(columns, more, strict=False)]
+        columns = [numpy.insert(mine, places, new, axis=0) for mine, new in zip(columns, more, strict=True)]
     return Block(*columns, names.channels)
 
 

@@ -41,16 +41,14 @@ def frames(source, account, include_tx=False):
         lines = usual(text)
         for at, (stamp, std, ext, way, bus, length, data, line) in enumerate(lines, first):
             if stamp and (way != "") == directed and (include_tx or way != "Tx"):
-                data = unhex(data.replace(",", ""))
                 size = number(length)
-                if size <= len(data):
-                    yield number(stamp), bus, number(std, 16) if std else number(ext, 16) | EXT, data[:size]
+                if 3 * size <= len(data):
+                    content = unhex(data[: 3 * size].replace(",", ""))
+                    yield number(stamp), bus, number(std, 16) if std else number(ext, 16) | EXT, content
                     continue
-                data = data.hex(",") + ","
             if stamp:
-                line = ",".join(
-                    (stamp, std or ext, "false" if std else "true", *([way] if way else []), bus, length, data)
-                )
+                ident, extended = ("00000" + std, "false") if std else (ext, "true")
+                line = ",".join((stamp, ident, extended, *([way] if way else []), bus, length, data))
             frame = settle(parse, line, at, True, source, account)
             if frame:
                 yield frame
