@@ -116,12 +116,18 @@ class Conversion:
     def _to_candump(self, given, writer):
         plain, made, told = hashlib.sha256(), hashlib.sha256(), {}
         for some in self._counted(self._rows(given, plain, told)):
+            early = some.block.t_us < 0
+            if early.any():
+                self.left_out["before 1970, which candump cannot say"] += int(early.sum())
+                some = _plain(columnar.part(some.block, ~early), some.sent[~early])
             text = candump_rows.render(some, writer.name)
             made.update(text)
             writer.raw(text)
             self._called(some.block, writer)
         self.exact = self.format == "candump" or bool(told.get("lines"))
         if not self.exact:
+            if self.left_out.total() == self.frames:
+                raise InputError(self.path, "all its frames are stamped before 1970", "a format that can say so")
             self._count_others()
             return
         source = told.get("source") or {}

@@ -60,4 +60,4 @@ def told(run):
 
 
 def _listed(counts):
-    return ", ".join(f"{n} {reason}" for reason, n in counts.items())
+    return " and ".join(f"{n} {reason}" for reason, n in counts.items())

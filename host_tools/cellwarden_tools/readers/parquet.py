@@ -144,7 +144,7 @@ def opened(source):
     if not source.head.startswith(b"PAR1"):
         raise nothing(source, _nobody(), "no frame in it, for it is no Parquet file")
     try:
-        import pyarrow  # noqa: F401
+        import numpy  # noqa: F401
         import pyarrow.parquet as parquet
     except ImportError:
         raise InputError(source.path, "Parquet needs pyarrow", mend="pip install cellwarden[parquet]") from None
@@ -154,9 +154,12 @@ def opened(source):
             name = stack.enter_context(spooled(source)).name
             if source.cut:
                 raise damaged(source.path, source.cut)
-        file = _guarded(source.path, _open, parquet, name)
+        metadata = _guarded(source.path, parquet.read_metadata, name)
+        told = _told(metadata, source.path)
+        file = _guarded(source.path, _open, parquet, name, metadata)
         stack.callback(file.close)
-        told = _told(file, source.path)
+        if not _guarded(source.path, lambda: file.schema_arrow).equals(schema()):
+            raise damaged(source.path, "its columns are not those it was written with")
         yield file, told
 
 
@@ -166,9 +169,13 @@ def _nobody():
     return Account()
 
 
-def _open(parquet, name):
+def _open(parquet, name, metadata):
     return parquet.ParquetFile(
-        name, read_dictionary=["channel", "reason"], page_checksum_verification=True, pre_buffer=False
+        name,
+        metadata=metadata,
+        read_dictionary=["channel", "reason"],
+        page_checksum_verification=True,
+        pre_buffer=False,
     )
 
 
@@ -192,24 +199,22 @@ def damaged(path, what):
     )
 
 
-def _told(file, path):
+def _told(metadata, path):
     """What a file of ours says of its log. Raises InputError for any other."""
-    told = (file.metadata.metadata or {}).get(KEY)
+    told = (metadata.metadata or {}).get(KEY)
     if told is None:
-        names = ", ".join(_guarded(path, lambda: file.schema_arrow.names)[:6])
+        names = ", ".join(_guarded(path, lambda: metadata.schema.names)[:6])
         what = f"is a Parquet file of another kind (its columns: {names})"
         raise InputError(path, what, "a log that `cellwarden convert` wrote")
-    if hashlib.sha256(told).hexdigest().encode() != file.metadata.metadata.get(KEY_SUM):
+    if hashlib.sha256(told).hexdigest().encode() != metadata.metadata.get(KEY_SUM):
         raise damaged(path, "its account does not fit its checksum")
     told = json.loads(told)
     if told["version"] != VERSION:
         what = f"holds a log in version {told['version']} of our Parquet form, by {told['written_by']}"
         raise InputError(path, what, f"version {VERSION}", "update cellwarden")
-    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     if sizes != [counts["rows"] for counts in told["groups"]]:
         raise damaged(path, "its row groups are not those it was written with")
-    if not _guarded(path, lambda: file.schema_arrow).equals(schema()):
-        raise damaged(path, "its columns are not those it was written with")
     return told
 
 
