@@ -2,10 +2,12 @@
 
 import dataclasses
 import io
+import os
 import random
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import can
 import pytest
@@ -326,3 +328,271 @@ def test_a_damaged_blf_log_gives_the_same_in_blocks(tmp_path, seed):
     for _ in range(rng.randrange(1, 20)):
         data[rng.randrange(len(data))] = rng.randrange(256)
     both_ways(bytes(data))
+
+
+# --- MF4
+
+
+def records(count, width=8, seed=3, fields=(), start=0, channel=1):
+    """(stamps in s, a structured array of CAN_DataFrame) of `count` records, one in fifty odd in some way."""
+    rng = numpy.random.default_rng(seed)
+    kinds = {"BusChannel": "u1", "ID": "<u4", "IDE": "u1", "DLC": "u1", "DataLength": "u1"}
+    kinds |= {"DataBytes": f"({width},)u1", "Dir": "u1", **dict(fields)}
+    kinds = {name: kind for name, kind in kinds.items() if kind}
+    rows = numpy.zeros(count, [(f"CAN_DataFrame.{name}", kind) for name, kind in kinds.items()])
+
+    def put(name, values):
+        if name in kinds:
+            rows[f"CAN_DataFrame.{name}"] = values
+
+    extended = rng.random(count) < 0.3
+    length = rng.integers(0, width + 1, count)
+    put("BusChannel", channel)
+    put("ID", numpy.where(extended, rng.integers(0, 1 << 29, count), rng.integers(0, 1 << 11, count)))
+    put("IDE", extended)
+    put("DLC", length)
+    put("DataLength", length)
+    put("DataBytes", rng.integers(0, 256, (count, width), "u1"))
+    put("Dir", rng.random(count) < 0.1)
+    put("RTR", rng.random(count) < 0.02)
+    odd = rng.random(count) < 0.02
+    rows["CAN_DataFrame.ID"][odd] = rng.choice(
+        [0x7FF, 0x800, 0x1FFFFFFF, 0x20000000, 0x80000123, 0xFFFFFFFF], odd.sum()
+    )
+    odd = rng.random(count) < 0.02
+    for name in ("DLC", "DataLength"):
+        if name in kinds:
+            rows[f"CAN_DataFrame.{name}"][odd] = rng.choice([0, 9, 65, 255], odd.sum())
+    return start + numpy.arange(count) * 0.001003, rows
+
+
+def mf4_file(path, groups, compression=2, invalid=None):
+    asammdf = pytest.importorskip("asammdf")
+    mdf = asammdf.MDF(version="4.10")
+    for stamps, rows in groups:
+        mark = None if invalid is None else numpy.arange(len(rows)) % invalid == 0
+        mdf.append(asammdf.Signal(name="CAN_DataFrame", samples=rows, timestamps=stamps, invalidation_bits=mark))
+    mdf.save(path, compression=compression, overwrite=True)
+    mdf.close()
+    return path.read_bytes()
+
+
+def by_asammdf(monkeypatch):
+    """Let asammdf read every record."""
+    from cellwarden_tools.readers.mf4_records import Group
+
+    monkeypatch.setattr(Group, "_layout", lambda self: None)
+
+
+MF4 = {
+    "as python-can writes": {"width": 64, "fields": {"EDL": "u1", "BRS": "u1", "ESI": "u1"}},
+    "classic": {},
+    "4 bytes": {"width": 4},
+    "1 byte": {"width": 1},
+    "100 bytes": {"width": 100},
+    "remote in the data frames": {"fields": {"RTR": "u1"}},
+    "no IDE": {"fields": {"IDE": None}},
+    "no DataLength": {"fields": {"DataLength": None}},
+    "no DataLength, no DLC": {"fields": {"DataLength": None, "DLC": None}},
+    "no direction": {"fields": {"Dir": None}},
+    "no channel": {"fields": {"BusChannel": None}},
+    "direction in words": {"fields": {"Dir": "S2"}},
+    "signed": {"fields": {"ID": "<i4", "DataLength": "i1", "BusChannel": "i2"}},
+    "big endian": {"fields": {"ID": ">u4"}},
+    "identifiers that are no whole numbers": {"fields": {"ID": "f8"}},
+    "long numbers": {"fields": {"ID": "<u8", "BusChannel": "<u4", "DataLength": "<u2"}},
+}
+
+
+@pytest.mark.parametrize("options", MF4.values(), ids=MF4)
+@pytest.mark.parametrize("compression", [0, 1, 2])
+@pytest.mark.parametrize("include_tx", [False, True])
+def test_mf4_records_of_any_make_are_in_blocks_what_asammdf_reads(
+    tmp_path, monkeypatch, capfd, options, compression, include_tx
+):
+    monkeypatch.setattr("cellwarden_tools.readers.mf4_records.RECORDS", 500)
+    data = mf4_file(tmp_path / "x.mf4", [records(2000, **options)], compression)
+    ours = both_ways(data, "mf4", include_tx=include_tx)
+    by_asammdf(monkeypatch)
+    assert both_ways(data, "mf4", include_tx=include_tx) == ours
+    reasons = sum(ours[1]["skipped"].values()) + sum(ours[1]["rejected"].values())
+    assert ours[1]["total"] == ours[1]["frames"] + reasons == 2000
+    out = capfd.readouterr()
+    assert "Traceback" not in out.out + out.err
+
+
+def test_mf4_frames_in_blocks_are_what_was_put_in(tmp_path):
+    stamps, rows = records(50_000)
+    frames, account, _ = both_ways(mf4_file(tmp_path / "x.mf4", [(stamps, rows)]), "mf4")
+    good, first = [], None
+    for stamp, row in zip(stamps.tolist(), rows.tolist(), strict=True):
+        channel, can_id, extended, _, length, data, _ = row
+        if length <= 8 and can_id & 0x7FFFFFFF < (1 << 29 if extended else 0x800):
+            good.append((round(stamp * 1e6), str(channel), can_id & 0x7FFFFFFF | extended << 29, bytes(data[:length])))
+    first = frames[0][0] - good[0][0]
+    assert [(frame[0] - first, *frame[1:]) for frame in frames] == good and account["cut"] is None
+
+
+def test_usual_mf4_records_are_taken_in_columns_and_not_one_by_one(tmp_path, monkeypatch):
+    stamps, rows = records(50_000)
+    rows["CAN_DataFrame.ID"] &= 0x7FF
+    rows["CAN_DataFrame.DataLength"] &= 7
+    data = mf4_file(tmp_path / "x.mf4", [(stamps, rows)])
+    from cellwarden_tools.readers import mf4_blocks, mf4_records
+
+    judged, asked = [], []
+    honest, get = mf4_blocks._frame, mf4_records.Group._asked
+    monkeypatch.setattr(mf4_blocks, "_frame", lambda *given: judged.append(1) or honest(*given))
+    monkeypatch.setattr(mf4_records.Group, "_asked", lambda *given: asked.append(given[2]) or get(*given))
+    log = open_log("-", "mf4", stream=io.BytesIO(data), include_tx=True)
+    assert sum(map(len, log.blocks())) == 50_000
+    assert not judged, "usual records were read one by one"
+    assert asked == [64], "asammdf was asked for more than the first records, which prove the layout"
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("compression", [0, 2])
+def test_mf4_groups_are_merged_by_time_as_one_by_one(tmp_path, monkeypatch, seed, compression):
+    monkeypatch.setattr("cellwarden_tools.readers.mf4_records.RECORDS", 300)
+    rng = random.Random(seed)
+    groups = []
+    for at in range(rng.randrange(2, 6)):
+        stamps, rows = records(rng.choice([1, 100, 2000, 4000]), rng.choice([8, 64]), seed + at, channel=at)
+        if at % 2:
+            stamps = numpy.round(stamps * rng.choice([1, 10, 0.1]), 2)  # many the same
+        groups.append((stamps, rows))
+    groups.append((numpy.zeros(500), records(500)[1]))
+    both_ways(mf4_file(tmp_path / "x.mf4", groups, compression), "mf4", include_tx=bool(seed % 2))
+
+
+def test_mf4_records_that_the_recorder_marked_invalid_are_skipped_by_name(tmp_path):
+    stamps, rows = records(5000)
+    data = mf4_file(tmp_path / "x.mf4", [(stamps, rows)], invalid=10)
+    frames, account, _ = both_ways(data, "mf4")
+    assert account["skipped"]["marked invalid"] == 500 and account["total"] == 5000 and account["cut"] is None
+    assert len(frames) > 4000
+
+
+@pytest.mark.parametrize("stamp", [float("nan"), float("inf"), -1e300, 1e13, 1e12])
+def test_an_mf4_record_without_a_possible_time_is_rejected(tmp_path, capfd, stamp):
+    stamps, rows = records(5000)
+    rows["CAN_DataFrame.ID"] &= 0x7FF
+    rows["CAN_DataFrame.DataLength"] &= 7
+    data = bytearray(mf4_file(tmp_path / "x.mf4", [(stamps, rows)], 0))
+    data = bytes(data).replace(struct.pack("<d", stamps[2345]), struct.pack("<d", stamp))
+    frames, account, _ = both_ways(data, "mf4")
+    bad = 0 if stamp == 1e12 else 1
+    assert len(frames) == 5000 - bad and account["rejected"].total() == bad
+    assert not bad or account["rejections"][0][:2] == ("-:group 0 record 2346", "time stamp of impossible size")
+    assert not capfd.readouterr().err
+
+
+def test_python_can_reads_in_its_own_mf4_what_comes_in_blocks(tmp_path):
+    pytest.importorskip("asammdf")
+    path = tmp_path / "drive.mf4"
+    frames, account, _ = both_ways(made(path, 1000), "mf4")
+    theirs = [m for m in can.LogReader(path) if not m.is_error_frame and not m.is_remote_frame]
+    assert len(theirs) == 1000 and account["cut"] is None
+    assert [
+        (round(m.timestamp * 1e6), str(m.channel), m.arbitration_id | (EXT if m.is_extended_id else 0), bytes(m.data))
+        for m in theirs
+    ] == frames
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2])
+@pytest.mark.parametrize("percent", [*range(3, 100, 12), 99.9])
+def test_an_mf4_log_cut_anywhere_gives_the_same_in_blocks(tmp_path, monkeypatch, capfd, compression, percent):
+    data = mf4_file(tmp_path / "x.mf4", [records(5000), records(3000, start=0.5)], compression)
+    cut = data[: int(len(data) * percent / 100)]
+    ours = both_ways(cut, "mf4")
+    by_asammdf(monkeypatch)
+    assert both_ways(cut, "mf4") == ours
+    out = capfd.readouterr()
+    assert "Traceback" not in out.out + out.err
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2])
+@pytest.mark.parametrize("seed", range(25))
+def test_a_damaged_mf4_log_gives_the_same_in_blocks(tmp_path, monkeypatch, capfd, compression, seed):
+    data = bytearray(mf4_file(tmp_path / "x.mf4", [records(3000), records(2000, start=0.5)], compression))
+    rng = random.Random(seed)
+    for _ in range(rng.randrange(1, 20)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    ours = both_ways(bytes(data), "mf4")
+    by_asammdf(monkeypatch)
+    assert both_ways(bytes(data), "mf4") == ours
+    out = capfd.readouterr()
+    assert "Traceback" not in out.out + out.err
+
+
+class Given:
+    """A group whose parts are given."""
+
+    def __init__(self, name, parts):
+        self.name, self.list = name, parts
+
+    def parts(self):
+        yield from self.list
+
+    def place(self, number):
+        return f"{self.name}:{number}"
+
+
+RECORD = st.tuples(
+    st.integers(0, 6),  # time
+    st.sampled_from([1, 1, 1, 2, 70_000, -1]),  # channel
+    st.sampled_from([5, 5, 5, 0x800, 1 << 31]),  # identifier
+    st.sampled_from([0, 0, 1]),  # extended
+    st.sampled_from([0, 3, 8, 8, 12, 65, -1]),  # length
+    st.sampled_from([0, 0, 1]),  # sent
+    st.sampled_from([0, 0, 0, 1]),  # remote
+)
+PARTS = st.lists(st.lists(RECORD, min_size=1, max_size=5), max_size=4)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(groups=st.lists(PARTS, max_size=4), include_tx=st.booleans(), marks=st.booleans())
+def test_records_of_any_order_are_merged_and_accounted_for_as_one_by_one(groups, include_tx, marks):
+    import heapq
+
+    from cellwarden_tools.readers import Account, mf4, mf4_blocks
+    from cellwarden_tools.readers.mf4_records import Part
+
+    def streams():
+        for at, parts in enumerate(groups):
+            made, number = [], 0
+            for rows in parts:
+                times, *columns = (numpy.array(column, "i8") for column in zip(*rows, strict=True))
+                fields = dict(zip(("BusChannel", "ID", "IDE", "DataLength", "Dir", "RTR"), columns, strict=True))
+                data = (numpy.arange(len(rows) * 12, dtype="u1") + at).reshape(-1, 12)
+                made.append(Part(number, times, fields, data, times == 3 if marks else None))
+                number += len(rows)
+            yield Given(at, made)
+
+    one, other = Account(), Account()
+    frames = list(
+        heapq.merge(*(mf4._frames(group, one, include_tx) for group in streams()), key=lambda frame: frame[0])
+    )
+    blocks = list(mf4_blocks.merged(list(streams()), other, include_tx))
+    assert [frame for block in blocks for frame in block.rows()] == frames
+    assert other == one
+    assert list(other.skipped) == list(one.skipped) and list(other.rejected) == list(one.rejected)
+
+
+# --- recorded logs
+
+
+CORPUS = Path(os.environ.get("CELLWARDEN_CORPUS") or Path(__file__).parents[3] / "shared" / "data") / "css-mf4"
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus: set CELLWARDEN_CORPUS to its folder")
+@pytest.mark.parametrize("name", ["leaf_uds_2F6913DB", "hkmc_uds_17BD1DB7"])
+@pytest.mark.parametrize("percent", [100, 99, 70, 40, 15])
+@pytest.mark.parametrize("include_tx", [False, True])
+def test_a_recorded_mf4_log_is_the_same_in_blocks(name, percent, include_tx, capfd):
+    pytest.importorskip("asammdf")
+    data = (CORPUS / f"{name}.MF4").read_bytes()
+    frames, _, error = both_ways(data[: len(data) * percent // 100], "mf4", include_tx=include_tx)
+    assert frames or error
+    out = capfd.readouterr()
+    assert "Traceback" not in out.out + out.err

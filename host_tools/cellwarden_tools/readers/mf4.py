@@ -6,15 +6,13 @@ Time is the file's start plus the record's stamp, as python-can has it, rounded 
 import contextlib
 import gc
 import heapq
-import logging
-import sys
 
 from ..errors import InputError
 from .account import Reject, Skip, identifier
 from .source import nothing, spooled
 
-RECORDS = 1 << 14  # read at a time
 FRAME = "CAN_DataFrame"
+LATEST = 1 << 62  # microseconds: no time
 OTHER = {"CAN_ErrorFrame": "error frame", "CAN_RemoteFrame": "remote frame"}
 
 
@@ -23,10 +21,28 @@ def frames(source, account, include_tx=False):
 
     Raises InputError without asammdf and for a file it cannot open.
     """
+    with _groups_of(source, account) as groups:
+        streams = [_frames(group, account, include_tx) for group in groups]
+        yield from heapq.merge(*streams, key=lambda frame: frame[0])
+
+
+def columns(source, account, include_tx=False):
+    """The same frames as blocks.Block, and the same account."""
+    with _groups_of(source, account) as groups:
+        from .mf4_blocks import merged  # numpy is there when asammdf is
+
+        yield from merged(groups, account, include_tx)
+
+
+@contextlib.contextmanager
+def _groups_of(source, account):
+    """The groups of data frames in an MF4 log; the records of the others are skipped."""
     if not source.head.startswith((b"MDF ", b"UnFinMF ")):
         raise nothing(source, account, "no MDF file")
     try:
         import asammdf
+
+        from .mf4_records import HELD, READ, Group, quiet
     except ImportError:
         raise InputError(source.path, "MF4 logs need asammdf", mend="pip install cellwarden[mf4]") from None
     unfinished = source.head.startswith(b"UnFinMF")
@@ -36,12 +52,12 @@ def frames(source, account, include_tx=False):
             name = stack.enter_context(spooled(source)).name
             if source.cut:
                 account.end(source.cut)
-        with _quiet():
+        with quiet():
             fault = None
             try:
-                mdf = stack.enter_context(asammdf.MDF(name))
+                mdf = stack.enter_context(asammdf.MDF(name, process_bus_logging=False))  # it would read all first
                 start_us = round(mdf.header.start_time.timestamp() * 1e6)
-                groups = list(_groups(mdf, account))
+                numbers = list(_groups(mdf, account))
             except Exception as error:  # whatever a damaged file makes asammdf stumble over
                 fault = " ".join(str(error).split())[:80] or type(error).__name__
             if fault:
@@ -49,22 +65,11 @@ def frames(source, account, include_tx=False):
         if fault:
             what = f"cannot be opened as MF4 ({fault}): it is cut off, damaged or not MDF 4"
             raise InputError(source.path, what, "a whole MDF 4 file", "copy or finalise it again")
-        streams = [_frames(mdf, at, start_us, source, account, include_tx) for at in groups]
-        yield from heapq.merge(*streams, key=lambda frame: frame[0])
+        ahead = min(READ, HELD // max(len(numbers), 1))
+        file = None if unfinished else stack.enter_context(open(name, "rb"))
+        yield [Group(mdf, at, start_us, ahead, file, source.path, account) for at in numbers]
     if unfinished:
         account.end("the recorder did not finalise the file, so its last frames may be missing")
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keep asammdf's own tracebacks from the user: it prints them, logs them, and fails once more in its destructor."""
-    log, hook = logging.getLogger("asammdf"), sys.unraisablehook
-    before, log.disabled, sys.unraisablehook = log.disabled, True, lambda unraisable: None
-    try:
-        with contextlib.redirect_stdout(None):
-            yield
-    finally:
-        log.disabled, sys.unraisablehook = before, hook
 
 
 def _groups(mdf, account):
@@ -81,84 +86,58 @@ def _groups(mdf, account):
             account.skipped[next((reason for name, reason in OTHER.items() if name in names), "event")] += records
 
 
-def _frames(mdf, at, start_us, source, account, include_tx):
-    count, number = mdf.groups[at].channel_group.cycles_nr, 0
-    for records in _blocks(mdf, at, 0, count):
-        for frame in _rows(records, start_us):
-            number += 1
+def _frames(group, account, include_tx):
+    for part in group.parts():
+        for number, row in enumerate(_rows(part), part.number):
             try:
-                yield _frame(*frame, include_tx)
+                yield _frame(*row, include_tx)
                 account.frames += 1
             except Skip as reason:
                 account.skip(str(reason))
             except Reject as reason:
-                account.reject(f"{source.path}:group {at} record {number}", str(reason), str(frame))
-    if number < count:
-        account.rejected["cut off"] += count - number
-        account.end(f"group {at} counts {count} records, {number} could be read")
+                account.reject(group.place(number), str(reason), str(row))
 
 
-def _blocks(mdf, at, first, count):
-    """Records in blocks until one cannot be read; a block that fails is tried again by halves, down to one record."""
-    while count:
-        wanted = min(count, RECORDS)
-        while True:
-            try:
-                with _quiet():
-                    records = mdf.get(FRAME, group=at, record_offset=first, record_count=wanted, raw=True)
-                break
-            except Exception:  # the last block of a cut file: some of its records may still be whole
-                wanted //= 2
-                if not wanted:
-                    return
-        have = len(records.samples)
-        if not have:
-            return
-        yield records
-        first, count = first + have, count - have
-
-
-def _rows(records, start_us):
-    """(t_us, channel, id, extended, length, sent, data) of each record."""
-    samples, names = records.samples, records.samples.dtype.names
+def _rows(part):
+    """(t_us, channel, id, extended, length, sent, remote, data, invalid) of each record."""
 
     def column(name, otherwise):
-        name = f"{FRAME}.{name}"
-        return samples[name].tolist() if name in names else [otherwise] * len(samples)
+        return part.fields[name].tolist() if name in part.fields else [otherwise] * len(part)
 
-    times = (records.timestamps * 1e6).round().astype("int64").tolist()
-    data = samples[f"{FRAME}.DataBytes"]
-    width = data.shape[1] if data.ndim == 2 else 1
-    data = data.tobytes()
-    lengths = column("DataLength", None)
-    if lengths[0] is None:
-        lengths = column("DLC", 0)
+    width, data = part.data.shape[1], part.data.tobytes()
     columns = zip(
-        times,
+        part.t_us.tolist(),
         column("BusChannel", ""),
-        column("ID", 0),
+        column("ID", None),
         column("IDE", None),
-        lengths,
+        column("DataLength" if "DataLength" in part.fields else "DLC", 0),
         column("Dir", 0),
         column("RTR", 0),
-        range(0, width * len(samples), width),
+        [number * width for number in range(len(part))],
+        [False] * len(part) if part.invalid is None else part.invalid.tolist(),
         strict=True,
     )
-    for time, channel, can_id, extended, length, way, remote, start in columns:
-        row = data[start : start + min(length, width)]
-        yield start_us + time, str(channel), can_id, extended, length, way in (1, b"Tx", "Tx"), remote, row
+    for t_us, channel, can_id, extended, length, way, remote, start, invalid in columns:
+        row = data[start : start + max(min(length, width), 0)] if isinstance(length, int) else b""
+        yield t_us, str(channel), can_id, extended, length, way in (1, b"Tx", "Tx"), remote, row, invalid
 
 
-def _frame(t_us, channel, can_id, extended, length, sent, remote, data, include_tx):
+def _frame(t_us, channel, can_id, extended, length, sent, remote, data, invalid, include_tx):
     """The frame of one record. Raises Skip or Reject."""
+    if invalid:
+        raise Skip("marked invalid")
     if remote:
         raise Skip("remote frame")
+    if not isinstance(can_id, int) or not isinstance(length, int):
+        raise Reject("no identifier or no length")
     number = can_id & 0x7FFFFFFF
     if extended is None:
         extended = can_id >> 31 or number > 0x7FF
     if length > 64 or len(data) != length:
         raise Reject(f"length says {length} but {len(data)} bytes follow")
     can_id = identifier(number, bool(extended))
+    if t_us == LATEST:
+        raise Reject("time stamp of impossible size")
     if sent and not include_tx:
         raise Skip("transmitted")
     return t_us, channel, can_id, data
