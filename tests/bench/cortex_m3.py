@@ -270,9 +270,15 @@ def everything_at_once(drive):
         drive.scan()
 
 
+def found_by_search(drive):
+    from worst_step import story
+
+    story(drive)
+
+
 SCANS = (
     driving_quietly, parked_and_calm, calm_cells_rising, every_rule_begins, every_rule_asserted,
-    every_rule_starts_to_clear, every_rule_clears, everything_falls_silent, everything_at_once,
+    every_rule_starts_to_clear, every_rule_clears, everything_falls_silent, everything_at_once, found_by_search,
 )  # fmt: skip
 TAKEN_WHOLE = (
     every_rule_asserted,

@@ -4,10 +4,12 @@ A gate is what a board's time allows, or what the yardstick, the same work in C,
 tests/bench/twin.py print the numbers.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines.cortex_m3 import find_firmware, find_mpy_cross, find_qemu
 from cellwarden_tools.errors import InputError
 
@@ -69,6 +71,18 @@ def test_no_single_step_costs_more_than_25000_instructions(counts, story):
 def test_a_frame_costs_four_times_what_it_costs_in_c_at_most(counts, in_c, mix):
     here, there = counts["frame"][f"{mix}_1000"], in_c["frame"][f"{mix}_1000"]
     assert here <= TIMES_C * there, f"{here / there:.2f} times as many"
+
+
+def test_a_twin_that_does_other_work_is_not_counted(in_c, monkeypatch, tmp_path):
+    sources = tmp_path / "twin"
+    shutil.copytree(twin.SOURCES, sources)
+    core = (sources / "core.c").read_text()
+    mark = "*timer >= p[P_CLEAR_MS]"
+    assert mark in core
+    (sources / "core.c").write_text(core.replace(mark, "*timer > p[P_CLEAR_MS]"))
+    monkeypatch.setattr(twin, "SOURCES", sources)
+    with pytest.raises(AssertionError, match="the twin's state differs"):
+        twin.same_work(compile_profile(bench.CHECKOUT / "dbc" / "demo_pack.toml"), tmp_path)
 
 
 @pytest.mark.parametrize("story", ["driving_quietly", "parked_and_calm"])

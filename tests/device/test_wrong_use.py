@@ -260,6 +260,29 @@ def test_a_checkout_that_is_none_is_told_and_nothing_is_left(monkeypatch, tmp_pa
     assert not list((tmp_path / "made").iterdir())
 
 
+def test_a_mirror_that_does_not_answer_is_told_in_one_line(monkeypatch, tmp_path):
+    apt = firmware_of(
+        tmp_path / "apt-get",
+        "[ $1 = indextargets ] && echo http://mirror.example/debian/ Debian && exit 0\n"
+        "echo Hit:1; echo 'E: Failed to fetch'; exit 100",
+    )
+    monkeypatch.setattr(build_cortex_m3, "check_tools", lambda: None)
+    monkeypatch.delenv("MICROPY_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(Path(apt).parent), prepend=os.pathsep)
+    with pytest.raises(InputError, match=r"apt-get update failed \(E: Failed to fetch\)"):
+        build_cortex_m3.build(tmp_path / "made")
+    assert not list((tmp_path / "made").iterdir())
+
+
+def test_a_machine_without_a_debian_mirror_is_pointed_to_a_checkout(monkeypatch, tmp_path):
+    monkeypatch.setattr(build_cortex_m3, "_run", lambda *_: "")
+    with pytest.raises(InputError, match="set MICROPY_DIR to a checkout"):
+        build_cortex_m3._mirror()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="set MICROPY_DIR to a checkout"):
+        build_cortex_m3._mirror()
+
+
 def test_what_was_built_is_not_built_again(monkeypatch, tmp_path):
     (tmp_path / "firmware.elf").touch()
     told = hashlib.sha256(build_cortex_m3.BOOT.read_bytes()).hexdigest()
