@@ -19,6 +19,7 @@ from .readers.source import Source
 from .writers import open_writer
 
 BLOCK = 1 << 20
+EARLY = "frames from before 1970"
 
 
 class Conversion:
@@ -27,7 +28,8 @@ class Conversion:
     account:  of the log read, with the frames that the tester sent left out
     frames, sent: frames converted, and how many of them are marked as sent
     left_out: {reason: n}, records that the new log cannot hold
-    channels: {channel: what it is called in the new log}, where they differ
+    channels: {channel: what it is called in the new log}
+    zero_us:  the time that is zero in the new log
     exact:    whether the new log holds every byte of the old one's text: none is left out, and it can be made again
     """
 
@@ -35,7 +37,7 @@ class Conversion:
         self.path, self.output, self.format, self.tick = str(path), output, format, tick or (lambda: None)
         self.account = Account()
         self.frames = self.sent = 0
-        self.left_out, self.channels, self.exact = Counter(), {}, False
+        self.left_out, self.channels, self.zero_us, self.exact = Counter(), {}, 0, False
 
     def run(self):
         """Write the new log. Raises InputError; then there is none."""
@@ -103,6 +105,8 @@ class Conversion:
         for some in self._counted(self._rows(given, digest, told)):
             writer.put(some)
         self.exact = self.format == "candump"
+        if not (self.exact or told.get("lines")):
+            self._count_others()
         if self.format == "parquet":
             writer.finish(told["source"], self.account, told["lines"], f"{(told['source'] or {}).get('name')}:")
             self.exact = told["lines"]
@@ -118,7 +122,7 @@ class Conversion:
         for some in self._counted(self._rows(given, plain, told)):
             early = some.block.t_us < 0
             if early.any():
-                self.left_out["before 1970, which candump cannot say"] += int(early.sum())
+                self.left_out[EARLY] += int(early.sum())
                 some = _plain(columnar.part(some.block, ~early), some.sent[~early])
             text = candump_rows.render(some, writer.name)
             made.update(text)
@@ -127,7 +131,7 @@ class Conversion:
         self.exact = self.format == "candump" or bool(told.get("lines"))
         if not self.exact:
             if self.left_out.total() == self.frames:
-                raise InputError(self.path, "all its frames are stamped before 1970", "a format that can say so")
+                raise self._all_early()
             self._count_others()
             return
         source = told.get("source") or {}
@@ -144,15 +148,22 @@ class Conversion:
             for at, (t_us, channel, can_id, data) in enumerate(some.block.rows()):
                 if at in some.reason:
                     continue
+                if t_us < 0:
+                    self.left_out[EARLY] += 1
+                    continue
                 try:
                     writer.write(t_us, channel, can_id, data, len(data) > columnar.NARROW, sent[at])
                 except InputError as error:
                     fault = error
                     self.left_out[error.what] += 1
             self._called(some.block, writer)
-        if fault and self.left_out.total() == self.frames:
-            raise fault
+        if self.left_out.total() == self.frames:
+            raise fault or self._all_early()
+        self.zero_us = writer.zero_us
         self._count_others()
+
+    def _all_early(self):
+        return InputError(self.path, "all its frames are stamped before 1970", "stamps that the new format can hold")
 
     def _count_others(self):
         self.left_out += self.account.skipped + self.account.rejected

@@ -28,7 +28,7 @@ OPTIONS = {
 class ParquetLog:
     """A log being written: put() Rows or write() single frames, then finish()."""
 
-    format = "parquet"
+    format, zero_us = "parquet", 0
 
     def __init__(self, file):
         self.finished = False

@@ -4,8 +4,8 @@
         log.write(t_us, "can0", can_id, data)
 
 The same frames give the same bytes in candump, CSV and Parquet; the other formats put today's date or a path into their
-header.
-python-can's ASC, TRC and (before 1990) BLF writers count time from the first frame and never let it run backwards.
+header. python-can's ASC and TRC count time from the first frame, its BLF too where that is before 1990, and none of the
+three can hold a frame from before the first.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ BYTES = 1 << 16  # of text gathered before it is written
 TEXT = (".log", ".csv")
 FOREIGN = (".asc", ".blf", ".trc", ".mf4")
 COLUMNAR = ".parquet"
+YEAR_1990 = 631_152_000_000_000  # us; python-can takes what is before for no time of day
 
 
 @contextlib.contextmanager
@@ -31,7 +32,8 @@ def open_writer(path):
 
     `.write(t_us, channel, can_id, data, fd=False, sent=False)` takes microseconds >= 0, a channel's name, an identifier
     with EXT set for 29 bits, and 0..8 bytes, or 0..64 with `fd`; `sent` marks a frame that the tester sent.
-    `.name(channel)` is what will stand there for a channel. The file appears when the block ends well, or not at all.
+    `.name(channel)` is what will stand there for a channel, `.zero_us` the time that is zero there. The file appears
+    when the block ends well, or not at all.
     Raises InputError for another suffix, a folder that cannot be written, and a frame the format cannot hold.
     """
     suffixes = [suffix.lower() for suffix in PurePath(path).suffixes]
@@ -102,6 +104,8 @@ def _packer(path, file, packed):
 
 class _Text:
     """Lines gathered and written in blocks."""
+
+    zero_us = 0
 
     def __init__(self, path, out):
         self.path, self.out, self.lines = path, out, []
@@ -174,6 +178,7 @@ class _Foreign:
         if suffix == ".trc":
             self.log.filepath = PurePath(path).name  # its header would name the temporary file
         self.shift = 0 if suffix == ".mf4" else 1  # the others count channels from 1, python-can from 0
+        self.first_us, self.zero_us = None, 0
 
     def name(self, channel):
         """The number in its name; python-can calls channels without one 1, and the first of can0, can1, ... too."""
@@ -185,6 +190,16 @@ class _Foreign:
         _check(self.path, t_us, can_id, data, fd)
         if fd and self.suffix == ".trc":
             raise InputError(self.path, "CAN FD frames cannot be written to a PCAN trace", "another format")
+        if self.first_us is None:
+            self.first_us = t_us
+            if self.suffix in (".asc", ".trc"):
+                self.zero_us = t_us
+            elif self.suffix == ".blf" and t_us < YEAR_1990:
+                self.zero_us = t_us // 1000 * 1000
+        elif t_us < self.first_us and self.suffix != ".mf4":
+            raise InputError(
+                self.path, f"a frame from before the first cannot be written to {self.suffix}", "another format"
+            )
         self.log.on_message_received(
             self.message(
                 timestamp=t_us / 1e6,

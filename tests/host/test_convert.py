@@ -1,4 +1,4 @@
-"""A log in another format: candump text comes back byte for byte, an account stays what it was, and nothing is half done."""
+"""A log in another format: candump text comes back byte for byte, an account stays what it was, none is half done."""
 
 import csv
 import gzip
@@ -19,8 +19,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pyarrow = pytest.importorskip("pyarrow")
-numpy = pytest.importorskip("numpy")
-import pyarrow.parquet  # noqa: E402
+pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("numpy")
 from cellwarden_tools import candump_rows, parquet_writer  # noqa: E402
 from cellwarden_tools.cli import run  # noqa: E402
 from cellwarden_tools.convert import Conversion  # noqa: E402
@@ -352,8 +352,7 @@ def test_what_the_tester_sent_is_marked_in_every_format_that_can_be_written(tmp_
             assert [(t_us + shift, *rest) for t_us, _, *rest in got] == [(t, *rest) for t, _, *rest in wanted], name
         lost = sum(len(frame[3]) > 8 for frame in every) if ".trc" in name else 0
         fd = {"CAN FD frames cannot be written to a PCAN trace": lost} if lost else {}
-        others = {} if name == "x.parquet" else {"error frame": 20, "remote frame": 20}
-        assert made.left_out == fd | others and made.frames == len(every), name
+        assert made.left_out == fd | {"error frame": 20, "remote frame": 20} and made.frames == len(every), name
 
 
 def test_channels_keep_their_name_or_the_new_one_is_told(tmp_path):
@@ -370,6 +369,23 @@ def test_channels_keep_their_name_or_the_new_one_is_told(tmp_path):
         made = convert(source, tmp_path / f"y.{suffix}")
         assert made.channels == names
         assert [frame[1] for frame in read(tmp_path / f"y.{suffix}")[0]] == list(names.values()), suffix
+
+
+@pytest.mark.parametrize("suffix", ["asc", "trc", "blf", "mf4", "csv", "log"])
+@pytest.mark.parametrize("first", [5, 1_700_000_005])
+def test_time_that_runs_back_is_kept_or_left_out_and_told_and_never_changed(tmp_path, suffix, first):
+    stamps = [first + step for step in (0.25, 1.5, 1.0, -1, 0.2495, 4)]
+    text = "".join(f"({t:.6f}) can0 {at:03X}#\n" for at, t in enumerate(stamps))
+    (tmp_path / "x.log").write_text(text)
+    made = convert(tmp_path / "x.log", tmp_path / f"y.{suffix}")
+    frames, account = read(tmp_path / f"y.{suffix}")
+    found = [(t_us + made.zero_us, can_id) for t_us, _, can_id, _ in frames]
+    kept = [(round(t * 1e6), at) for at, t in enumerate(stamps)]
+    if suffix in ("asc", "trc", "blf"):
+        kept = [frame for frame in kept if frame[0] >= kept[0][0]]
+        assert made.left_out == {f"a frame from before the first cannot be written to .{suffix}": 2}
+    assert found == kept
+    assert not account[3] and bool(made.zero_us) == (suffix in ("asc", "trc") or (suffix == "blf" and first == 5))
 
 
 def test_candump_text_of_another_format_can_be_read_by_python_can(tmp_path):
@@ -394,7 +410,7 @@ def test_a_stamp_from_before_1970_is_left_out_of_candump_text_and_kept_in_parque
         for source in ("old.blf", "old.parquet"):
             if left:
                 made = convert(tmp_path / source, tmp_path / "old.log")
-                assert made.left_out == {"before 1970, which candump cannot say": left}
+                assert made.left_out == {"frames from before 1970": left}
                 assert (tmp_path / "old.log").read_text() == "(000000.500000) 2 123#616263\n"
             else:
                 with pytest.raises(InputError, match="all its frames are stamped before 1970"):
@@ -632,15 +648,16 @@ def test_what_became_of_the_log_is_told_in_a_line_or_as_one_object(say):
     )
     Path("x.csv").write_text("time,dir,bus,id,data\n1.0,rx,a b,1,AA\n2.0,tx,a b,1,AA\nbad\n")
     assert say("convert", "x.csv", "-o", "x.log")[2].splitlines() == [
-        "cellwarden: x.log: 2 frames of x.csv, 1 of them sent by the tester; 1 1 columns where the header has 5 and "
-        "1 header left out",
+        "cellwarden: x.log: 2 frames of x.csv, 1 of them sent by the tester; left out: 1 header, "
+        "1 1 columns where the header has 5",
         "cellwarden: x.log: channels are called otherwise: `a b` is `a_b`",
     ]
     told = json.loads(say("convert", "x.csv", "-o", "x.log", "--json")[1])
     assert told == {
         "log": "x.csv", "format": "csv", "output": "x.log", "frames": 2, "sent": 1, "total": 4,
         "skipped": {"header": 1, "transmitted": 1}, "rejected": {"1 columns where the header has 5": 1}, "cut": None,
-        "left_out": {"header": 1, "1 columns where the header has 5": 1}, "exact": False, "channels": {"a b": "a_b"},
+        "left_out": {"header": 1, "1 columns where the header has 5": 1}, "exact": False, "zero": 0.0,
+        "channels": {"a b": "a_b"},
     }  # fmt: skip
     Path("cut.log").write_text(GOOD + "(2.0")
     assert say("convert", "cut.log", "-o", "cut.log.gz")[2].endswith(

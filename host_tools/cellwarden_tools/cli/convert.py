@@ -36,14 +36,15 @@ def convert(
     show.message(
         f"{output}: {run.frames} frames of {log}"
         + (f", {run.sent} of them sent by the tester" if run.sent else "")
-        + (f"; {_listed(run.left_out)} left out" if run.left_out else "")
+        + (f"; left out: {_listed(run.left_out)}" if run.left_out else "")
         + ("; every byte of its text is kept" if run.exact else "")
     )
     other = {name: new for name, new in run.channels.items() if name != new}
     if other:
-        show.message(
-            f"{output}: channels are called otherwise there: {', '.join(f'{a} {b}' for a, b in other.items())}"
-        )
+        names = ", ".join(f"`{name}` is `{new}`" for name, new in other.items())
+        show.message(f"{output}: channels are called otherwise: {names}")
+    if run.zero_us:
+        show.message(f"{output}: time counts from the first frame, {run.zero_us / 1e6:.6f} s in {log}")
     if run.account.cut:
         show.message(f"{log}: the log is cut: {run.account.cut}")
 
@@ -55,9 +56,10 @@ def told(run):
         "log": run.path, "format": run.format, "output": str(run.output), "frames": run.frames, "sent": run.sent,
         "total": account.total, "skipped": dict(account.skipped), "rejected": dict(account.rejected),
         "cut": account.cut, "left_out": dict(run.left_out), "exact": run.exact,
+        "zero": run.zero_us / 1e6,
         "channels": {name: new for name, new in run.channels.items() if name != new},
     }  # fmt: skip
 
 
 def _listed(counts):
-    return " and ".join(f"{n} {reason}" for reason, n in counts.items())
+    return ", ".join(f"{n} {reason}" for reason, n in counts.items())
