@@ -451,7 +451,7 @@ class _Names:
         if number is None:
             number = self.numbers[name] = len(self.channels)
             if number == NAMES:
-                raise InputError(self.path, f"more than {NAMES} channels", "a log of fewer")
+                raise InputError(self.path, f"has more than {NAMES} channels", "a log of some buses")
             self.channels.append(name)
             if len(name) <= NAME and name.isascii() and self.known < CHANNELS:
                 key = int.from_bytes(name.encode(), "big")
@@ -518,50 +518,60 @@ def _block(columns, rows, others, names):
     return Block(*columns, names.channels)
 
 
-HEX_OF = numpy.frombuffer(b"0123456789ABCDEF", "u1")
+PAIR = numpy.frombuffer(b"".join(b"%02X" % byte for byte in range(256)), "u1").reshape(256, 2)
+PAIR_OF_TEN = numpy.frombuffer(b"".join(b"%02d" % value for value in range(100)), "u1").reshape(100, 2)
 
 
 @_compiled
 def _candump_text(columns, marks, names, ends, text):
     """Write a line a row into `text`; gives its length. The name of channel i is names[ends[i] : ends[i + 1]]."""
     t_us, channel, can_id, length, data = columns
-    at = 0
+    stamp = numpy.zeros(14, numpy.uint8)
+    at, second, digits = 0, numpy.int64(-1_000_000), 0  # us at which the second of the frame before began
     for row in range(len(t_us)):
-        seconds, us = divmod(t_us[row], 1_000_000)
+        us = t_us[row] - second
+        if us < 0 or us >= 1_000_000:
+            seconds = t_us[row] // 1_000_000
+            second = seconds * 1_000_000
+            us = t_us[row] - second
+            digits, bound = 6, 1_000_000
+            while digits < 13 and seconds >= bound:
+                digits, bound = digits + 1, bound * 10
+            for place in range(digits - 1, -1, -1):
+                stamp[place] = 48 + seconds % 10
+                seconds //= 10
         text[at] = 40  # (
         at += 1
-        digits, bound = 6, 1_000_000
-        while digits < 13 and seconds >= bound:
-            digits, bound = digits + 1, bound * 10
-        for place in range(at + digits - 1, at - 1, -1):
-            text[place] = 48 + seconds % 10
-            seconds //= 10
+        for place in range(digits):
+            text[at + place] = stamp[place]
         at += digits
         text[at] = 46  # .
-        for place in range(at + 6, at, -1):
-            text[place] = 48 + us % 10
-            us //= 10
+        for pair, value in enumerate((us // 10_000, us // 100 % 100, us % 100)):
+            text[at + 1 + 2 * pair] = PAIR_OF_TEN[value, 0]
+            text[at + 2 + 2 * pair] = PAIR_OF_TEN[value, 1]
         text[at + 7], text[at + 8] = 41, 32  # ) and blank
         at += 9
         for place in range(ends[channel[row]], ends[channel[row] + 1]):
             text[at] = names[place]
             at += 1
         text[at] = 32
-        at += 1
-        ident, digits = can_id[row], 3
+        ident = can_id[row]
         if ident & EXT:
-            ident, digits = ident - EXT, 8
-        for place in range(at + digits - 1, at - 1, -1):
-            text[place] = HEX_OF[ident & 15]
-            ident >>= 4
-        at += digits
+            ident -= EXT
+            for pair in range(4):
+                text[at + 1 + 2 * pair] = PAIR[ident >> 24 - 8 * pair & 255, 0]
+                text[at + 2 + 2 * pair] = PAIR[ident >> 24 - 8 * pair & 255, 1]
+            at += 9
+        else:
+            text[at + 1], text[at + 2], text[at + 3] = PAIR[ident >> 8, 1], PAIR[ident & 255, 0], PAIR[ident & 255, 1]
+            at += 4
         text[at] = 35  # #
         at += 1
-        if length[row] > 8:
+        if length[row] > NARROW:
             text[at], text[at + 1] = 35, 48  # CAN FD with no flag
             at += 2
         for byte in range(length[row]):
-            text[at], text[at + 1] = HEX_OF[data[row, byte] >> 4], HEX_OF[data[row, byte] & 15]
+            text[at], text[at + 1] = PAIR[data[row, byte], 0], PAIR[data[row, byte], 1]
             at += 2
         if marks[row]:
             text[at], text[at + 1] = 32, marks[row]
