@@ -1,8 +1,9 @@
 """Counts the instructions of the detection core on an emulated Cortex-M3, exactly and repeatably.
 
-    python tests/bench/cortex_m3.py [--parts] [--growth] [--worst] [--json FILE]
+    python tests/bench/cortex_m3.py [--parts] [--growth] [--story NAME] [--json FILE]
 
-Measured is what `cellwarden` and `cellwarden_tools` this Python imports. QEMU runs with -icount: an instruction takes
+Measured is the `cellwarden` and `cellwarden_tools` that this Python imports: PYTHONPATH=COPY/firmware:COPY/host_tools
+measures another copy. QEMU runs with -icount: an instruction takes
 64 ns of virtual time, and the board's timer ticks every 40 ns, so a count is exact to one or two instructions. The cost
 of reading the timer is taken off.
 """
