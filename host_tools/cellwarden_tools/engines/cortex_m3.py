@@ -147,10 +147,11 @@ def blob(files, data=b""):
     return struct.pack("<i", len(rom)) + rom + data
 
 
-def run(whole, counted=False, seconds=SECONDS, firmware=None):
+def run(whole, counted=False, seconds=SECONDS, firmware=None, options=()):
     """Run a blob; returns the lines the guest printed.
 
-    counted: an instruction takes 2^SHIFT ns of virtual time; firmware: another than find_firmware() finds
+    counted: an instruction takes 2^SHIFT ns of virtual time; firmware: another than find_firmware() finds;
+    options: more words for QEMU
 
     Raises InputError where QEMU or the firmware is missing, and where the guest crashes or does not end in time.
     """
@@ -165,6 +166,7 @@ def run(whole, counted=False, seconds=SECONDS, firmware=None):
             "-semihosting", "-serial", "stdio", "-kernel", str(firmware or find_firmware()),
             "-device", f"loader,file={file.name},addr={START:#x},force-raw=on",
             *(["-icount", f"shift={SHIFT}"] if counted else []),
+            *options,
         ]  # fmt: skip
         try:
             process = subprocess.Popen(
