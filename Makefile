@@ -6,7 +6,7 @@ WASM := build/npm/.ready
 CORTEX_M3 := build/cortex_m3/firmware.elf
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint picture clean
+.PHONY: help demo test test-quick lint bench picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ lint: .venv/.test ## Ruff, and the integer-only check of the detection core
 	$(BIN)/ruff format --check .
 	$(BIN)/python tests/core/integer_check.py firmware/cellwarden/core
 
+bench: .venv/.bench $(WASM) $(CORTEX_M3) ## Measure everything side by side and write docs/benchmarks.md; ARGS=--quick for a try
+	$(BIN)/python tests/bench/bench.py $(ARGS)
+
 picture: .venv/.test ## Draw docs/replay.svg, the README's picture, from a replay of the demonstration
 	$(BIN)/python docs/make_picture.py
 
@@ -63,6 +66,11 @@ clean: ## Remove the environment and everything built
 	@echo "installing into .venv (once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
 	@touch $@ .venv/.demo
+
+# A rival that cannot be installed is left out; the page says so.
+.venv/.bench: .venv/.test
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]' || echo "make: some rivals are missing" >&2
+	@touch $@
 
 # A 32-bit MicroPython for the device tests; without it they are skipped and say so.
 $(WASM): .venv/.test

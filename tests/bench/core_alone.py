@@ -3,7 +3,7 @@
     python core_alone.py ENGINE SECONDS IMAGE RING RING_MS [IMAGE RING RING_MS ...]
 
 ENGINE is python or fast; or blocks, which is fast with columns put into its ring first, as a reader hands them over.
-Prints one JSON object: {"parts": {RING: frames and seconds of the passes timed}}.
+Prints one JSON object: {"parts": {RING: frames and seconds of the passes timed}, "compiled": {IMAGE: seconds}}.
 """
 
 import json
@@ -69,39 +69,53 @@ def block_passes(engine, ring):
 PASSES = {"python": python_passes, "fast": fast_passes, "blocks": block_passes}
 
 
-def measure(name, image, ring, ring_ms, seconds):
+def measure(name, engine, ring, ring_ms, seconds):
     """Judge the ring until that many seconds went into it. Returns what is to be told of it."""
-    stride = (L.RECORD_DATA + image.params[L.P_DATA_BYTES]) // 4
-    stamps = numpy.frombuffer(ring, "i4")[::stride]
-    with open_engine("fast" if name == "blocks" else name, image) as engine:
-        judge = PASSES[name](engine, ring)
-        event = array("i", bytes(4 * L.EVENT_SIZE))
-        turns, spent = -1, 0.0  # the first is for warming up
-        while turns < 1 or spent < seconds:
-            start = time.perf_counter()
-            judge()
-            stop = time.perf_counter()
-            turns += 1
-            spent += stop - start if turns else 0
-            while engine.core.take(event):
-                pass
-            engine.events.clear()
-            stamps += ring_ms
-            stamps &= L.MASK
-        assert not engine.core.events[L.E_LOST]
-        state = engine.core.state
-        return {"frames": turns * len(stamps), "seconds": spent, "scans": state[L.SCANS], "level": state[L.LEVEL]}
+    stamps = numpy.frombuffer(ring, "i4")[:: engine.record.size // 4]
+    judge = PASSES[name](engine, ring)
+    event = array("i", bytes(4 * L.EVENT_SIZE))
+    state = engine.core.state
+    scans = state[L.SCANS]
+    turns, spent = -1, 0.0  # the first is for warming up
+    while turns < 1 or spent < seconds:
+        start = time.perf_counter()
+        judge()
+        stop = time.perf_counter()
+        turns += 1
+        spent += stop - start if turns else 0
+        while engine.core.take(event):
+            pass
+        engine.events.clear()
+        stamps += ring_ms
+        stamps &= L.MASK
+    assert not engine.core.events[L.E_LOST]
+    return {"frames": turns * len(stamps), "seconds": spent, "scans": state[L.SCANS] - scans, "level": state[L.LEVEL]}
+
+
+def open_core(name, path):
+    """(engine, seconds its compilation took, or None where its machine code was there already)."""
+    image, _ = open_image(path)
+    if name == "python":
+        return open_engine(name, image), None
+    from cellwarden_tools.engines.compiled import is_compiled
+
+    there = is_compiled(image)
+    start = time.perf_counter()
+    engine = open_engine("fast", image)
+    return engine, None if there else time.perf_counter() - start
 
 
 def main(name, seconds, *given):
-    """Several of IMAGE RING RING_MS, one after the other."""
-    parts = {}
+    """Several of IMAGE RING RING_MS, one after the other; rings of one image go on with the same engine."""
+    parts, compiled, before = {}, {}, None
     for image_path, ring_path, ring_ms in zip(given[::3], given[1::3], given[2::3], strict=True):
-        image, _ = open_image(image_path)
+        if image_path != before:
+            engine, compiled[image_path] = open_core(name, image_path)
+            before = image_path
         with open(ring_path, "rb") as file:
             ring = bytearray(file.read())
-        parts[ring_path] = measure(name, image, ring, int(ring_ms), float(seconds))
-    print(json.dumps({"parts": parts}))
+        parts[ring_path] = measure(name, engine, ring, int(ring_ms), float(seconds))
+    print(json.dumps({"parts": parts, "compiled": compiled}))
 
 
 if __name__ == "__main__":

@@ -70,13 +70,12 @@ class Program:
     def command(self):
         return self.shown or shlex.join(Path(str(word)).name for word in self.words)
 
-    def rate(self, inner=False, less=0.0, best=False):
-        """Frames a second by the median, or the best, of the runs; `less`: seconds taken off each. None if it failed."""
+    def rate(self, inner=False, best=False):
+        """Frames a second by the median, or the best, of the runs. None if it failed."""
         times = self.inner if inner else self.wall
         if self.fault or not times:
             return None
-        seconds = (min(times) if best else statistics.median(times)) - less
-        return self.frames / seconds if seconds > 0 else None
+        return self.frames / (min(times) if best else statistics.median(times))
 
     def seconds(self, best=False):
         """Of the whole process. None if it failed."""

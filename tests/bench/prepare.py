@@ -1,8 +1,9 @@
 """Make all that the bench reads: logs, images, rings, the C program. Prints nothing but what it makes.
 
-    python prepare.py FOLDER FRAMES BIG_BYTES
+    python prepare.py FOLDER FRAMES BIG_BYTES SIZES
 
-Writes FOLDER/index.json. It runs in a process of its own, so that the bench itself stays small (measure.py).
+SIZES is how many of growth.py's sizes of vehicle are wanted. Writes FOLDER/index.json. It runs in a process of its own,
+so that the bench itself stays small (measure.py).
 """
 
 import json
@@ -17,7 +18,7 @@ from cellwarden_tools.engines.device_files import write_device_files, write_imag
 from cellwarden_tools.simulator import DEMO_PROFILE
 
 sys.path.insert(0, str(Path(__file__).parent / "rivals"))
-import with_c  # noqa: E402
+import with_c
 
 
 def image_of(profile, path):
@@ -40,16 +41,16 @@ def demo(folder, drive):
     return {"image": str(folder / "demo.cwi"), "profile": str(DEMO_PROFILE), "rings": made}
 
 
-def grown(folder):
+def grown(folder, sizes):
     """[{of, count, image, rings}]: vehicles of growth.py, each with a ring on a full bus and one on a tenth of it."""
     made = []
     for of, counts, vehicle in (
         ("messages", growth.MESSAGES, growth.by_messages),
         ("cells", growth.CELLS, growth.by_cells),
     ):
-        for count in counts:
+        for count in counts[:sizes]:
             profile, frame = vehicle(folder, count)
-            image = image_of(profile, folder / f"{of}{count}.cwi")
+            image_of(profile, folder / f"{of}{count}.cwi")
             kinds = count if of == "messages" else count // growth.PER_PAGE
             some = growth.frames(frame, rings.RECORDS // 2, kinds)
             both = []
@@ -69,7 +70,7 @@ def limit(folder):
         return {"fault": str(error)}
 
 
-def main(folder, frames, big_bytes):
+def main(folder, frames, big_bytes, sizes):
     folder = Path(folder)
     vehicles = folder / "vehicles"
     vehicles.mkdir(parents=True, exist_ok=True)
@@ -78,11 +79,11 @@ def main(folder, frames, big_bytes):
         "workload": workload.make(drive, folder / f"logs{frames}", frames, big_bytes),
         "slow": workload.SLOW,
         "demo": demo(vehicles, drive),
-        "growth": grown(vehicles),
+        "growth": grown(vehicles, sizes),
         "limit": limit(folder / "limit"),
     }
     (folder / "index.json").write_text(json.dumps(index, indent=1))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

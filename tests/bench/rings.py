@@ -1,7 +1,7 @@
 """Frames already in the core's ring, for measuring the core alone.
 
-A ring is RECORDS records as the core reads them (layout, RECORD_…). It is judged again and again, its stamps moved on by
-the ring's own length each time, so time goes on as on a bus.
+A ring is RECORDS records as the core reads them (layout, RECORD_…). It is judged again and again, its stamps moved on
+by the ring's own length each time, so time goes on as on a bus.
 """
 
 from array import array

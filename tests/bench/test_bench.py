@@ -1,4 +1,4 @@
-"""What the figures rest on: the logs hold what they should, the rivals do the same work, the page says what was found."""
+"""What the figures rest on: the logs hold what they should, the rivals do the same work, the page tells it right."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from cellwarden_tools.readers import EXT, open_log
 
 sys.path.insert(0, str(Path(__file__).parent))
-import workload  # noqa: E402
+import workload
 
 FRAMES = 5000  # of rounds of 2112
 

@@ -10,14 +10,14 @@ import importlib.metadata
 import itertools
 import json
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 START_S = 1_750_000_000  # ten digits, as in every log of our days
 SHORT = 1000
 FORMATS = {"candump": "log", "savvycan": "csv", "asc": "asc", "blf": "blf", "mf4": "mf4", "parquet": "parquet"}
 HEADS = (0.1, 0.2, 0.4, 0.8)  # of the candump log: growth is measured on these
-SLOW = 100_000  # frames, for the slow engines
+SLOW = 50_000  # frames, for the slow engines
 BLF_CONTAINER = 128 * 1024  # as python-can fills them
 
 
@@ -145,7 +145,7 @@ def write_blf(drive, path, frames):
 
 
 def write_mf4(drive, path, frames):
-    """Bus logging as python-can lays it out and compresses it, with room for 8 bytes a frame as classic loggers have."""
+    """Bus logging as python-can lays it out and compresses it, with 8 bytes a frame as loggers of classic CAN have."""
     import asammdf
     import numpy
     from asammdf.blocks.v4_blocks import SourceInformation
@@ -162,7 +162,7 @@ def write_mf4(drive, path, frames):
     for field, _, values in fields:
         rows[f"{name}.{field}"] = values
     with asammdf.MDF(version="4.10") as mdf:
-        mdf.header.start_time = datetime.fromtimestamp(START_S, timezone.utc)
+        mdf.header.start_time = datetime.fromtimestamp(START_S, UTC)
         times = (t_us - START_S * 1_000_000) / 1e6
         source = SourceInformation(source_type=SOURCE_BUS, bus_type=BUS_TYPE_CAN)
         mdf.append(asammdf.Signal(name=name, samples=rows, timestamps=times, source=source))
@@ -201,7 +201,7 @@ def write_heads(path, frames, sizes):
 
 
 def make(drive, folder, frames, big_bytes=0):
-    """Make what is missing in `folder`. Returns the index: {"frames", "logs", "short", "heads", "big"}, paths as text."""
+    """Make what is missing in `folder`. Returns the index: {"frames", "logs", "short", "heads", "big"}."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "index.json"

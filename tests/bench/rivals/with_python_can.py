@@ -1,4 +1,4 @@
-"""python-can reads a candump log, cantools decodes the messages in use. No rules, no counters, no checksums.
+"""python-can reads a log, cantools decodes the messages in use. No rules, no counters, no checksums.
 
 python with_python_can.py LOG FRAMES [--read-only]
 """
@@ -19,7 +19,8 @@ def main(log, frames, read_only=False):
     read = signals = 0
     physical_sum = 0.0
     start = time.perf_counter()
-    with can.CanutilsLogReader(log) as reader:
+    # LogReader takes the reader that the suffix says: CanutilsLogReader, ASCReader, BLFReader or MF4Reader.
+    with can.LogReader(log) as reader:
         for frame in itertools.islice(reader, frames):
             read += 1
             if read_only:
