@@ -152,11 +152,14 @@ def test_a_line_means_its_frame_in_blocks_too(format, head, lines):
     assert log.account.frames == len(lines) and not log.account.rejected
 
 
+FD = "(1.000000) can0 123##1" + "AB" * 64 + "\n"
 USUAL = [
     ("candump", "", "(1778450281.117003) can0 18FF12AB#01FE3C5A7788990F"),
     ("candump", "", "(000012.345678) vcan1 7A5#0a1B T\r"),
     ("candump", "", "(9.000001) x 7FF# R"),
     ("candump", "", "(1.000001) longer_than_16_bytes 7FF##1AA"),
+    ("candump", FD, "(1.000001) can0 00000A1F##0" + "5a" * 12),
+    ("candump", FD, "(1.000001) can0 7FF##f" + "5A" * 64 + " T"),
     ("savvycan", SAVVY, "166064000,0000021A,false,0,8,FE,36,12,FE,69,05,07,AD,"),
     ("savvycan", SAVVY, "16,18FF12AB,true,12,2,FE,36,12,FE,69,05,07,AD,\r"),
     ("savvycan", SAVVY_DIR, "5,0000021A,false,Tx,0,1,1b,"),
@@ -183,7 +186,7 @@ def test_a_usual_line_with_any_one_byte_changed_lost_doubled_or_inserted_means_t
         lines.append(line[:at] + line[at : at + 1] + line[at:])
         lines += [line[:at] + bytes([byte]) + line[at + 1 :] for byte in range(256) if byte != 10]
         lines += [line[:at] + bytes([byte]) + line[at:] for byte in b"09afAFxRT.,#() \t\r=L\0\xff"]
-    frames, account = both(head.encode() + b"\n".join(lines) + b"\n", format, include_tx=include_tx)
+    frames, account = both(head.encode() + b"\n".join(lines) + b"\n", format, 1 << 13, include_tx=include_tx)
     assert account.total == len(lines) + head.count("\n") and account.rejected
     assert len(frames) > 200 or account.skipped["transmitted"] > 200, "the test must not run empty"
 
@@ -196,7 +199,7 @@ LINES = {
     + (ASC_HEAD + ASC_END + ASC_DEC + ASC_RELATIVE).splitlines() * 2
     + ANY["ASC"],
 }
-HEADS = {"candump": [GOOD], "savvycan": [SAVVY, SAVVY_DIR], "asc": [ASC_HEAD, ASC_DEC, ASC_RELATIVE]}
+HEADS = {"candump": [GOOD, FD], "savvycan": [SAVVY, SAVVY_DIR], "asc": [ASC_HEAD, ASC_DEC, ASC_RELATIVE]}
 BYTES = st.one_of(st.sampled_from(list(b"0123456789ABCDEFabcdefxRT#()., \t\r\n\0=")), st.integers(0, 255))
 CHANGES = st.lists(st.tuples(st.sampled_from("=+-"), st.integers(0, 1 << 16), BYTES), max_size=12)
 LOGS = st.sampled_from(sorted(LINES)).flatmap(
@@ -276,6 +279,23 @@ def test_a_log_in_a_file_plain_or_packed_or_cut_reads_the_same_both_ways(tmp_pat
         one, two = (open_log(path, format) for _ in range(2))
         assert list(one) == rows(two) and one.account == two.account
         assert one.account.frames > 10_000 and bool(one.account.cut) == (share != 1 or format == "asc")
+
+
+def test_a_log_with_can_fd_reads_the_same_both_ways_and_is_wide_only_where_it_must_be():
+    rng = random.Random(7)
+    sizes = [(0, 8), (0, 8, 12, 64), (0, 5, 8), (12, 64, 64, 65), (8,)]
+    lines = [
+        f"(1.{at:06}) can{at % 3} {at % 0x800:03X}##{at % 16:X}{rng.randbytes(rng.choice(sizes[at // 4000])).hex()}"
+        for at in range(20_000)
+    ]
+    data = "\n".join([*lines, ""]).encode()
+    for most in (1 << 14, 1 << 30):
+        frames, account = both(data, "candump", most)
+        assert len(frames) > 18_000 and set(account.rejected) == {"more than 64 bytes"}
+    log = open_log("-", "candump", stream=Pieces(data, 1 << 14))
+    widths = [block.data.shape[1] for block in log.blocks()]
+    turns = [here for here, before in zip(widths, [None, *widths], strict=False) if here != before]
+    assert turns == [8, 64, 8, 64, 8]
 
 
 def test_channels_may_come_at_any_time_and_in_any_number():

@@ -127,13 +127,18 @@ def _candump_line(text, at, row, columns, keys, state):
         return 0
     at += 1
 
-    size = 0
+    size, most = 0, NARROW
+    if text[at] == 35:  # CAN FD; a line that is too wide for the columns is left to the careful reader
+        if DIGIT[text[at + 1]] < 0:
+            return 0
+        at += 2
+        most = data.shape[1]
     while True:
         digit = DIGIT[text[at]]
         if digit < 0:
             break
         other = DIGIT[text[at + 1]]
-        if other < 0 or size == NARROW:
+        if other < 0 or size == most:
             return 0
         data[row, size] = digit << 4 | other
         size += 1
@@ -154,7 +159,7 @@ def _candump_line(text, at, row, columns, keys, state):
     number = _channel(high, low, keys, state)
     if number < 0:
         return 0
-    for rest in range(size, NARROW):
+    for rest in range(size, data.shape[1]):
         data[row, rest] = 0
     t_us[row] = seconds * 1_000_000 + us
     channel[row] = number
@@ -467,10 +472,8 @@ def read(format, source, account, parse, include_tx, directed=False, reader=None
     directed: whether rows of a SavvyCAN log say Rx or Tx
     reader:   of an ASC log, whose base (`hex`) and clock (`relative`, `now_ns`) both ways of reading share
     """
-    columns = tuple(
-        numpy.empty((ROWS, NARROW) if kind == "data" else ROWS, kind_of)
-        for kind, kind_of in zip(Block._fields, ("i8", "u2", "i4", "u1", "u1"), strict=False)
-    )
+    columns = [numpy.empty(ROWS, kind) for kind in ("i8", "u2", "i4", "u1")]
+    columns = (*columns, numpy.empty((ROWS, NARROW), "u1"))
     odd, state, names = numpy.empty((ODD, 4), "i8"), numpy.zeros(len(STATE), "i8"), _Names(source.path)
     state[SENT], state[INCLUDE_TX], state[DIRECTED] = -1, include_tx, directed
     for text, end, whole in pieces(source, account, PIECE):
@@ -500,21 +503,30 @@ def read(format, source, account, parse, include_tx, directed=False, reader=None
             if state[AT] == end or rows == ROWS or len(others) > FRAMES - ODD:
                 account.frames += rows + len(others)
                 if rows or others:
-                    yield _block(columns, rows, others, names)
+                    block = _block(columns, rows, others, names)
+                    if block.data.shape[1] > columns[-1].shape[1]:  # more of the kind will come
+                        columns = (*columns[:-1], numpy.empty((ROWS, WIDE), "u1"))
+                    yield block
                 state[ROW], others = 0, []
 
 
 def _block(columns, rows, others, names):
     """A Block of the first rows of `columns`, with the other frames between them: [(row behind it, frame)]."""
-    columns = [column[:rows].copy() for column in columns]
+    *columns, data = (column[:rows] for column in columns)
+    if not (columns[-1] > NARROW).any():
+        data = data[:, :NARROW]
+    columns = [*columns, data]
     if others:
         places, frames = zip(*others, strict=True)
         (more,) = from_frames(frames)
         numbers = numpy.array([names.number(name) for name in more.channels], "u2")
-        more = (more.t_us, numbers[more.channel], *more[2:5])
-        if more[-1].shape[1] > NARROW:
-            columns[-1] = numpy.pad(columns[-1], ((0, 0), (0, WIDE - NARROW)))
+        more = [more.t_us, numbers[more.channel], *more[2:5]]
+        width = max(data.shape[1], more[-1].shape[1])
+        for some in (columns, more):
+            some[-1] = numpy.pad(some[-1], ((0, 0), (0, width - some[-1].shape[1])))
         columns = [numpy.insert(mine, places, new, axis=0) for mine, new in zip(columns, more, strict=True)]
+    else:
+        columns = [column.copy() for column in columns]
     return Block(*columns, names.channels)
 
 
