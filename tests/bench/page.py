@@ -72,7 +72,8 @@ def megabytes(value):
 
 
 def yes(reached):
-    return {True: "yes", False: "**no**", None: "not measured"}[reached]
+    """Whether a figure is reached; None where it was not measured."""
+    return "not measured" if reached is None else "yes" if reached else "**no**"
 
 
 def safe(text):
