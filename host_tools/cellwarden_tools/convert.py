@@ -3,6 +3,9 @@
 import contextlib
 import hashlib
 import os
+import shutil
+import stat
+import sys
 import tempfile
 from collections import Counter
 from pathlib import PurePath
@@ -35,7 +38,7 @@ class Conversion:
 
     def __init__(self, path, output, format=None, tick=None):
         self.path, self.output, self.format, self.tick = str(path), output, format, tick or (lambda: None)
-        self.account = Account()
+        self.account, self.packed = Account(), None
         self.frames = self.sent = 0
         self.left_out, self.channels, self.zero_us, self.exact = Counter(), {}, 0, False
 
@@ -55,6 +58,7 @@ class Conversion:
         """Yield Rows of the log, whatever its format. Where it holds candump's lines, `digest` gets the plain bytes."""
         if self.format == "candump":
             with contextlib.closing(given.source()) as source:
+                self.packed = source.packed
                 reading = candump_rows.Reading(source)
                 self.account = reading.account
                 yield from reading.rows(digest)
@@ -101,7 +105,7 @@ class Conversion:
 
     def _to_parquet(self, given, writer):
         digest, told = hashlib.sha256(), {}
-        facts = given.facts()
+        given.watch()
         for some in self._counted(self._rows(given, digest, told)):
             writer.put(some)
         self.exact = self.format == "candump"
@@ -111,9 +115,13 @@ class Conversion:
             writer.finish(told["source"], self.account, told["lines"], f"{(told['source'] or {}).get('name')}:")
             self.exact = told["lines"]
             return
-        source = {"name": PurePath(self.path).name, "format": self.format} | facts
-        if self.exact and digest.hexdigest() != facts["sha256"]:
-            source["plain_sha256"] = digest.hexdigest()
+        source = {"name": PurePath(self.path).name, "format": self.format, "size": given.size}
+        if self.exact and not self.packed:
+            source["sha256"] = digest.hexdigest()
+        else:
+            source["sha256"] = given.sha256()
+            if self.exact:
+                source["plain_sha256"] = digest.hexdigest()
         given.unchanged()
         writer.finish(source, self.account, self.exact, f"{self.path}:")
 
@@ -182,17 +190,23 @@ def _plain(block, sent):
 
 @contextlib.contextmanager
 def _reopened(path):
-    """The log as something that can be read several times; standard input is kept in a temporary file meanwhile."""
-    if path != "-":
+    """The log as something that can be read several times; what comes through a pipe is kept in a temporary file."""
+    if path != "-" and not stat.S_ISFIFO(_mode(path)):
         yield _Given(path)
         return
-    import sys
-
-    with tempfile.NamedTemporaryFile(prefix="cellwarden-") as file:
-        while block := sys.stdin.buffer.read(BLOCK):
-            file.write(block)
+    with contextlib.ExitStack() as stack:
+        stream = sys.stdin.buffer if path == "-" else stack.enter_context(open(path, "rb"))
+        file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="cellwarden-"))
+        shutil.copyfileobj(stream, file, BLOCK)
         file.flush()
         yield _Given(path, file.name)
+
+
+def _mode(path):
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0
 
 
 class _Given:
@@ -208,20 +222,27 @@ class _Given:
     def log(self, format, include_tx=False):
         return open_log(self.path, format, include_tx, self._stream())
 
-    def facts(self):
-        """{size in bytes, sha256} of the log as it was given, compressed or not."""
-        try:
-            with open(self.beside or self.path, "rb") as file:
-                self.before = self._state()
-                return {"size": self.before[0], "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-        except OSError as error:
-            raise InputError(self.path, f"cannot be read ({error.strerror})", "a log file") from None
+    def sha256(self):
+        """Of the log as it was given, compressed or not."""
+        with open(self.beside or self.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _state(self):
-        state = os.stat(self.beside or self.path)
-        return state.st_size, state.st_mtime_ns
+    def watch(self):
+        self.before = self._state()
+
+    @property
+    def size(self):
+        """In bytes, compressed or not."""
+        return self.before[0]
 
     def unchanged(self):
-        """Raises InputError if the log was written to since facts()."""
+        """Raises InputError if the log was written to since watch()."""
         if self._state() != self.before:
             raise InputError(self.path, "changed while it was read", "a log that no one writes", "convert it again")
+
+    def _state(self):
+        try:
+            state = os.stat(self.beside or self.path)
+        except OSError as error:
+            raise InputError(self.path, f"cannot be read ({error.strerror})", "a log file") from None
+        return state.st_size, state.st_mtime_ns

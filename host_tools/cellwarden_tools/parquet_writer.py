@@ -14,7 +14,7 @@ from .readers.parquet import KEY, KEY_SUM, NARROW, NO_ID, VERSION, WIDE, Rows, c
 
 GROUP = 1 << 18  # rows in a row group
 TEXT = 1 << 24  # bytes of text that end a row group early, so that memory is bounded
-# Measured: docs/decisions.md.
+# Measured, see docs/parquet.md.
 OPTIONS = {
     "compression": "zstd",
     "compression_level": 6,

@@ -4,9 +4,11 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 import runpy
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -673,6 +675,15 @@ def test_standard_input_is_converted_too(here):
         out, err = process.communicate(data)
         assert process.returncode == 0 and out == b"" and b"900 frames of -" in err, err
     assert Path("y.log").read_bytes() == Path("low.log").read_bytes()
+
+
+def test_a_named_pipe_is_converted_too(here):
+    os.mkfifo("pipe.log")
+    feed = threading.Thread(target=lambda: Path("pipe.log").write_bytes(Path("low.log").read_bytes()))
+    feed.start()
+    convert("pipe.log", "x.csv")
+    feed.join()
+    assert [frame[2:] for frame in read("x.csv")[0]] == [frame[2:] for frame in read("low.log")[0]]
 
 
 def test_mistakes_are_one_line(refused):
