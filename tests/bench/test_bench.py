@@ -14,9 +14,8 @@ from cellwarden_tools.compiler.image import open_image
 from cellwarden_tools.readers import EXT, open_log
 from cellwarden_tools.simulator import DEMO_PROFILE
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE / "rivals"))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent / "rivals"))
+sys.path.insert(0, str(Path(__file__).parent))
 import measure
 import page as pages
 import rings
@@ -25,6 +24,7 @@ import vehicle
 import with_c
 import workload
 
+HERE = Path(__file__).parent
 FRAMES = 5000  # of rounds of 2112
 
 
