@@ -65,9 +65,13 @@ def open_writer(path):
 
 def _columnar(path, out):
     try:
+        from pyarrow.parquet import ParquetWriter
+
         from .parquet_writer import ParquetLog
     except ImportError:
         raise InputError(path, "Parquet needs pyarrow", mend="pip install cellwarden[parquet]") from None
+    if not hasattr(ParquetWriter, "add_key_value_metadata"):
+        raise InputError(path, "a log in Parquet needs pyarrow 17 or newer", mend="pip install -U pyarrow")
     writer = ParquetLog(out)
     try:
         yield writer

@@ -526,6 +526,13 @@ def test_a_missing_library_is_named_with_how_to_get_it(tmp_path, monkeypatch, ca
     assert "pip install cellwarden[parquet]" in capsys.readouterr().err
 
 
+def test_a_pyarrow_too_old_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.delattr(pyarrow.parquet.ParquetWriter, "add_key_value_metadata")
+    with pytest.raises(InputError, match="needs pyarrow 17 or newer"), open_writer(tmp_path / "x.parquet"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["x.parquet", "x.log.xz", "x.blf", "x.csv"])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, InputError("x", "y"), OSError(28, "No space left on device")])
 def test_a_conversion_that_fails_half_way_leaves_what_was_there(tmp_path, monkeypatch, name, fault):
