@@ -152,6 +152,51 @@ def test_a_line_means_its_frame_in_blocks_too(format, head, lines):
     assert log.account.frames == len(lines) and not log.account.rejected
 
 
+FIELDS = {
+    "candump": [
+        *(f"({'9' * size}.000001) can0 123#00" for size in range(20)),
+        *(f"(1.{'9' * size}) can0 123#00" for size in range(12)),
+        *(f"(1.000001) {'n' * size} 123#00" for size in range(40)),
+        *(f"(1.000001) can0 {digit * size}#00" for size in range(12) for digit in "017F"),
+        *(f"(1.000001) can0 {ident}#00" for ident in ("7FF", "800", "1FFFFFFF", "20000000", "3FFFFFFF", "40000000")),
+        *(f"(1.000001) can0 123#{flags}{'5' * size}" for size in range(135) for flags in ("", "#0")),
+    ],
+    "savvycan": [
+        *(f"{'9' * size},00000001,false,0,0," for size in range(22)),
+        *(f"1,{digit * size},{ext},0,0," for size in range(12) for digit in "017F" for ext in ("true", "false")),
+        *(f"1,{ident},{ext},0,0," for ident in ("000007FF", "00000800", "1FFFFFFF") for ext in ("true", "false")),
+        *(f"1,00000001,false,{'1' * size},0," for size in range(6)),
+        *(f"1,00000001,false,0,{length},{'A5,' * size}" for length in range(18) for size in range(18)),
+    ],
+    "asc": [
+        *(f" {'9' * size}.000001 1 1 Rx d 0" for size in range(15)),
+        *(f" 1.{'9' * size} 1 1 Rx d 0" for size in range(12)),
+        *(f" 1.0 {'1' * size} 1 Rx d 0" for size in range(6)),
+        *(f" 1.0 1 {digit * size}{ext} Rx d 0" for size in range(13) for digit in "0179F" for ext in ("", "x")),
+        *(f" 1.0 1 {ident} Rx d 0" for ident in ("7FF", "800", "1FFFFFFFx", "20000000x", "2047", "2048", "536870912x")),
+        *(f" 1.0 1 1 Rx d {length:X}{' 5A' * size}" for length in range(18) for size in range(18)),
+        *(f" 1.0 1 1 Rx d 1 {byte:0{size}d}" for byte in (0, 9, 10, 99, 100, 255, 256, 999) for size in range(1, 5)),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("format", "head"),
+    [("candump", ""), ("savvycan", SAVVY), ("asc", ASC_HEAD), ("asc", ASC_DEC), ("asc", ASC_RELATIVE)],
+)
+def test_a_field_of_any_length_means_the_same_in_blocks(format, head):
+    frames, account = both(head + "\n".join(FIELDS[format][::-1]) + "\n", format, 1 << 12)
+    assert len(frames) > 40 and account.rejected
+
+
+@pytest.mark.parametrize("other", ["", "\n", "(0.0) a 123#\n"])
+def test_short_lines_that_fill_more_than_a_block_lose_nothing(other):
+    short = "(0.000001) a 123#\n"
+    text = short * 60_000 + (short + other) * 60_000 + other * 15_000 + short * 60_000
+    frames, _ = both(text, "candump")
+    assert len(frames) == 180_000 + (75_000 if "a" in other else 0)
+
+
 FD = "(1.000000) can0 123##1" + "AB" * 64 + "\n"
 USUAL = [
     ("candump", "", "(1778450281.117003) can0 18FF12AB#01FE3C5A7788990F"),
@@ -213,7 +258,7 @@ LOGS = st.sampled_from(sorted(LINES)).flatmap(
 )
 
 
-@settings(derandomize=True, max_examples=1500, deadline=None)
+@settings(derandomize=True, max_examples=700, deadline=None)
 @given(LOGS, CHANGES, st.sampled_from([1, 3, 40, 1000, 1 << 16]), st.booleans())
 def test_a_mutated_log_reads_the_same_both_ways(log, changes, most, include_tx):
     format, head, lines = log
@@ -270,7 +315,7 @@ def test_a_log_of_megabytes_reads_the_same_both_ways(tmp_path, format, odd, most
 @pytest.mark.parametrize("format", sorted(LINES))
 @pytest.mark.parametrize("pack", ["", "gz", "xz", "zst"])
 def test_a_log_in_a_file_plain_or_packed_or_cut_reads_the_same_both_ways(tmp_path, format, pack):
-    data = some_log(format, 40_000, 2, 0.01)
+    data = some_log(format, 8_000 if pack else 40_000, 2, 0.01)
     if pack:
         data = HAND["compress"](pack, data)
     path = tmp_path / f"drive.{'csv' if format == 'savvycan' else 'log'}{pack and '.' + pack}"
@@ -278,7 +323,7 @@ def test_a_log_in_a_file_plain_or_packed_or_cut_reads_the_same_both_ways(tmp_pat
         path.write_bytes(data[: int(len(data) * share)])
         one, two = (open_log(path, format) for _ in range(2))
         assert list(one) == rows(two) and one.account == two.account
-        assert one.account.frames > 10_000 and bool(one.account.cut) == (share != 1 or format == "asc")
+        assert one.account.frames > 1_000 and bool(one.account.cut) == (share != 1 or format == "asc")
 
 
 def test_a_log_with_can_fd_reads_the_same_both_ways_and_is_wide_only_where_it_must_be():
@@ -446,9 +491,9 @@ def test_an_error_while_reading_comes_behind_all_that_was_read():
 @pytest.mark.parametrize("format", sorted(LINES))
 def test_blocks_of_a_long_pipe_stay_flat_in_memory(format):
     head = {"candump": "", "savvycan": SAVVY_DIR, "asc": ASC_HEAD}[format].encode()
-    data = some_log(format, 20_000, 5, 0.3)[len(head) :]
+    data = some_log(format, 8_000, 5, 0.3)[len(head) :]
     for block in (data[: 1 << 18], LINES[format][0].encode() + b"\n", b"\n"):
-        size = 1 << 16 if block == b"\n" else 1 << 21
+        size = 1 << 14 if block == b"\n" else 1 << 20
         stream = HAND["Endless"](head + data[:1000] + b"\n", block * (1 + size // 8 // len(block)), size)
         tracemalloc.start()
         count = 0
