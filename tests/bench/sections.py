@@ -4,6 +4,7 @@ A section is a function of the Bench (bench.py) and the Page: it measures, write
 `bench.found` what the table at the top needs.
 """
 
+import filecmp
 import json
 import os
 import statistics
@@ -149,6 +150,36 @@ def end_to_end(bench, page):
         + "."
     )
     faults(page, rivals.values())
+
+
+# --- conversion -------------------------------------------------------------------------------------------------------
+
+
+def convert(bench, page):
+    log = Path(bench.index["workload"]["logs"]["candump"]["path"])
+    there, back = bench.folder / "converted.parquet", bench.folder / "converted.log"
+    command = [BIN / "cellwarden", "convert"]
+    programs = [
+        Program("candump text to Parquet", [*command, log, "-o", there, "--json"]),
+        Program("Parquet to candump text", [*command, there, "-o", back, "--json"]),
+    ]
+    bench.turns(programs)
+    page.heading("Conversion")
+    page.say("`cellwarden convert LOG -o FILE`, start-up included.")
+    equal = None
+    if not any(program.fault for program in programs):
+        equal = "the very bytes" if filecmp.cmp(log, back, shallow=False) else "**other bytes**"
+    sizes = [megabytes(path.stat().st_size) if path.exists() else None for path in (there, back)]
+    page.table(
+        ("", ">frames/s", ">best run", ">becomes", ">peak memory", "comes back as"),
+        [
+            (p.name, rate(p.rate()), rate(p.rate(best=True)), size, megabytes(p.peak_bytes), what)
+            for p, size, what in zip(programs, sizes, (None, equal), strict=True)
+        ],
+    )
+    faults(page, programs)
+    for path in (there, back):
+        path.unlink(missing_ok=True)
 
 
 # --- engines ----------------------------------------------------------------------------------------------------------
@@ -477,6 +508,7 @@ def real_logs(bench, page):
 
 SECTIONS = {
     "formats": end_to_end,
+    "convert": convert,
     "engines": engines,
     "core": core_alone,
     "cortex": cortex_m3,
