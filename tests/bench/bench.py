@@ -37,7 +37,7 @@ class Bench:
 
     def __init__(self, folder, full):
         self.folder, self.full = folder, full
-        self.runs = RUNS if full else 2
+        self.runs = RUNS if full else 1
         self.frames = 5_000_000 if full else 300_000
         self.slow_frames = 100_000 if full else 20_000  # for rivals of under 0.3 M frames/s
         self.alone_s = 0.3 if full else 0.1
@@ -54,9 +54,10 @@ class Bench:
         logs = self.index["workload"]
         measure.warm_files(log["path"] for kind in ("logs", "short") for log in logs[kind].values())
 
-    def turns(self, programs, runs=None, warm=1):
-        """Run them in turns."""
+    def turns(self, programs, runs=None, warm=None):
+        """Run them in turns, after one that does not count."""
         programs = list(programs)
+        warm = int(self.full) if warm is None else warm
         print(f"  {len(programs)} programs, {runs or self.runs} times each", flush=True)
         self.programs += programs
         return in_turns(programs, runs or self.runs, warm)
