@@ -429,6 +429,60 @@ def test_a_log_without_frames_is_given_up_at_the_same_place(tmp_path, lead, pipe
     assert found[0] == found[1]
 
 
+PLAIN = {
+    "candump": [
+        "(1.000001) n 123#",
+        "(999999999999.999999) sixteen_letters_ 1FFFFFFF#0123456789ABCDEF R",
+        "(1778450281.117003) can0 7ff#01ab\r",
+        "(1778450281.117003) can0 123##0AB T",
+    ],
+    "savvycan": [
+        "1,00000123,false,Rx,0,0,",
+        "999999999999999999,1FFFFFFF,true,Tx,999,8,FF,FF,FF,FF,FF,FF,FF,FF,\r",
+        "5,000007FF,false,Rx,1,2,30,31,0D,8C,00,00,00,00,",
+    ],
+    "asc": [
+        "0.1 1 1 Rx d 0",
+        "999999999999.999999999 255 1FFFFFFFx Rx d 8 00 11 22 33 44 55 66 77",
+        "   0.153600 0  594\tTx   d 8 34 21 34 21 A0 61 04 20 \r",
+        "   1.000004 2  18EBFF00x       Rx   d 2 01 02  Length = 0 BitCount = 4 ID = 418119424x",
+    ],
+}
+
+
+@pytest.mark.parametrize("format", sorted(PLAIN))
+def test_lines_as_tools_write_them_never_go_the_careful_way(monkeypatch, format):
+    from cellwarden_tools.readers import kernels
+
+    careful = []
+
+    def settle(parse, line, number, whole, source, account):
+        careful.append(line)
+
+    monkeypatch.setattr(kernels, "settle", settle)
+    head = {"candump": "", "savvycan": SAVVY_DIR, "asc": "base hex  timestamps absolute\n"}[format]
+    text = head + "".join(line + "\n" for line in PLAIN[format]) * 3
+    log = open_log("-", format, stream=io.BytesIO(text.encode()), include_tx=True)
+    assert len(rows(log)) == 3 * len(PLAIN[format]) and careful == head.splitlines()
+    log = open_log("-", format, stream=io.BytesIO(text.encode()))
+    sent = [line for line in PLAIN[format] if "T" in line]
+    careful.clear()
+    rows(log)
+    assert careful == [*head.splitlines(), *sent[:1]], "of the transmitted, only the first does"
+
+
+def test_channels_beyond_those_that_compiled_code_knows_only_cost_time(monkeypatch):
+    from cellwarden_tools.readers import kernels
+
+    careful = []
+    settle = kernels.settle
+    monkeypatch.setattr(kernels, "settle", lambda *given: careful.append(given[1]) or settle(*given))
+    lines = [f"(1.000000) can{at} 123#11" for at in range(kernels.CHANNELS + 1)]
+    text = "\n".join([*lines, ""]) * 3
+    assert len(rows(open_log("-", "candump", stream=io.BytesIO(text.encode())))) == 3 * len(lines)
+    assert careful == lines[-1:] * 3
+
+
 @pytest.mark.parametrize("format", sorted(LINES))
 def test_without_numba_the_blocks_are_the_same(monkeypatch, format):
     data = some_log(format, 3000, 3, 0.1)
