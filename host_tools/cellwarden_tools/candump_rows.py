@@ -70,18 +70,34 @@ def render(rows, channel=str):
     kernels = _kernels() if len(block) >= RUN * 8 else None
     if kernels is None:
         return _render(rows)
-    odd = (rows.form != 0) & (rows.form != HEARD)
+    odd = rows.form & (0xFFFF ^ (HEARD | SMALL | RETURN)) != 0
     odd[[*rows.reason, *rows.text]] = True
-    marks = numpy.where(rows.sent, ord("T"), numpy.where(rows.form == HEARD, ord("R"), 0)).astype("u1")
-    step = RUN if odd.any() else len(block)
+    if any(re.search("[A-F]", name) for name in block.channels):
+        odd |= rows.form & SMALL != 0
+    step = RUN if odd.any() or (rows.form & RETURN).any() else len(block)
     made = []
     for first in range(0, len(block), step):
-        some = slice(first, first + step)
-        if odd[some].any():
-            made.append(_render(cut(rows, first, min(first + step, len(block)))))
-        else:
-            made.append(kernels.render(part(block, some), marks[some]))
+        end = min(first + step, len(block))
+        some, back = slice(first, end), rows.form[first:end] & RETURN != 0
+        if odd[some].any() or (back.any() and not back.all()):
+            made.append(_render(cut(rows, first, end)))
+            continue
+        text = _fast(kernels, part(block, some), rows.sent[some], rows.form[some])
+        made.append(text.replace(b"\n", b"\r\n") if back.any() else text)
     return b"".join(made)
+
+
+def _fast(kernels, block, sent, form):
+    """The text of frames whose form knows no more than HEARD and SMALL, by compiled code; line ends are line feeds."""
+    marks = numpy.where(sent, ord("T"), numpy.where(form & HEARD, ord("R"), 0)).astype("u1")
+    text = kernels.render(block, marks)
+    small = form & SMALL != 0
+    if not small.any():
+        return text
+    text = numpy.frombuffer(bytearray(text), "u1")
+    lengths = numpy.diff((text == 10).nonzero()[0], prepend=-1)
+    text[numpy.repeat(small, lengths) & (text >= ord("A")) & (text <= ord("F"))] += ord("a") - ord("A")
+    return text.tobytes()
 
 
 def _kernels():
@@ -136,6 +152,14 @@ class _Text:
 
     def __iter__(self):
         yield self.head
+
+
+def _slices(blocks):
+    """Each block with the slice of the rows it makes up."""
+    at = 0
+    for block in blocks:
+        yield block, slice(at, at + len(block))
+        at += len(block)
 
 
 class Reading:
@@ -217,28 +241,37 @@ class Reading:
 
     def _compiled(self, text, kernels):
         """Rows of lines that compiled code both reads and gives back, or an empty list."""
+        form = 0
+        if text.count(b"\r\n") == text.count(b"\n"):
+            text, form = text.replace(b"\r\n", b"\n"), RETURN
         bytes_of = numpy.frombuffer(text, "u1")
         ends = (bytes_of == 10).nonzero()[0]
         marks = bytes_of[ends - 1] * (bytes_of[ends - 2] == ord(" "))
         sent, heard = marks == ord("T"), marks == ord("R")
-        made, back, at = [], [], 0
+        blocks, forms = [], heard * numpy.uint16(HEARD)
         try:
             for block in kernels.read(kernels.CANDUMP, _Text(text), Account(), _odd, True):
-                some = slice(at, at + len(block))
-                back.append(kernels.render(block, marks[some]))
-                block = Block(*block[:5], list(block.channels))
-                made.append(Rows(block, sent[some], heard[some] * numpy.uint16(HEARD), {}, {}))
-                at += len(block)
+                blocks.append(Block(*block[:5], list(block.channels)))
+            back = self._again(kernels, blocks, sent, forms)
+            if back != text and len(back) == len(text):
+                unlike = numpy.frombuffer(back, "u1") != bytes_of
+                forms[numpy.searchsorted(ends, unlike.nonzero()[0])] |= SMALL
+                back = self._again(kernels, blocks, sent, forms)
         except (_Odd, InputError):
             return []
-        if b"".join(back) != text:
+        if back != text:
             return []
-        self.t_us = int(made[-1].block.t_us[-1])
+        forms += numpy.uint16(form)
         transmitted = int(sent.sum())
-        self.account.frames += at - transmitted
+        self.t_us = int(blocks[-1].t_us[-1])
+        self.account.frames += len(ends) - transmitted
         if transmitted:
             self.account.skipped["transmitted"] += transmitted
-        return made
+        return [Rows(block, sent[some], forms[some], {}, {}) for block, some in _slices(blocks)]
+
+    @staticmethod
+    def _again(kernels, blocks, sent, forms):
+        return b"".join(_fast(kernels, block, sent[some], forms[some]) for block, some in _slices(blocks))
 
     def _piece(self, text, reason):
         """A row of text that is no whole line."""

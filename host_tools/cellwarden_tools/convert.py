@@ -49,10 +49,7 @@ class Conversion:
             self.format = log.format
             log.close()
             into = {"parquet": self._to_parquet, "candump": self._to_candump}.get(writer.format, self._to_other)
-            try:
-                into(given, writer)
-            except OverflowError:
-                raise InputError(self.path, "holds a time stamp of over 2^63 us", "stamps of this age") from None
+            into(given, writer)
 
     def _rows(self, given, digest, told):
         """Yield Rows of the log, whatever its format. Where it holds candump's lines, `digest` gets the plain bytes."""
@@ -74,16 +71,16 @@ class Conversion:
         Of two frames alike in everything, time included, that may be the wrong one; both readings are still right.
         """
         heard = given.log(self.format)
-        count = sum(map(len, heard.blocks()))
+        count = sum(map(len, self._blocks(heard)))
         self.account, transmitted = heard.account, heard.account.skipped["transmitted"]
         if not transmitted:
             del self.account.skipped["transmitted"]
-            for block in given.log(self.format).blocks():
+            for block in self._blocks(given.log(self.format)):
                 yield _plain(block, numpy.zeros(len(block), bool))
             return
         every, heard = given.log(self.format, include_tx=True), iter(given.log(self.format))
         here = next(heard, None)
-        for block in every.blocks():
+        for block in self._blocks(every):
             sent = numpy.ones(len(block), bool)
             for at, frame in enumerate(block.rows()):
                 if frame == here:
@@ -95,6 +92,12 @@ class Conversion:
                 "the frames it marks as sent cannot be told from the others: its records are not in the order of time"
             )
             raise InputError(self.path, what, mend="sort it by time")
+
+    def _blocks(self, log):
+        try:
+            yield from log.blocks()
+        except OverflowError:
+            raise InputError(self.path, "holds a time stamp of over 2^63 us", "stamps of this age") from None
 
     def _counted(self, rows):
         for some in rows:

@@ -171,11 +171,18 @@ def many(count=30_000, seed=1):
     return "".join(lines).encode()
 
 
+@pytest.mark.parametrize("style", ["usual", "small letters", "CR LF"])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_long_log_comes_back_and_gives_the_same_file_with_and_without_compiled_code(tmp_path, monkeypatch, compiled):
+def test_a_long_log_comes_back_and_gives_the_same_file_with_and_without_compiled_code(
+    tmp_path, monkeypatch, compiled, style
+):
     if compiled:
         pytest.importorskip("numba")
     data = many()
+    if style == "small letters":
+        data = data.lower().replace(b" t\n", b" T\n").replace(b" r\n", b" R\n")
+    elif style == "CR LF":
+        data = data.replace(b"\n", b"\r\n")
     monkeypatch.setattr(parquet_writer, "GROUP", 1 << 13)
     convert_plain = tmp_path / "plain"
     convert_plain.mkdir()
@@ -187,7 +194,12 @@ def test_a_long_log_comes_back_and_gives_the_same_file_with_and_without_compiled
         monkeypatch.setattr(candump_rows, "RUN", 16)
     else:
         monkeypatch.setitem(sys.modules, "cellwarden_tools.readers.kernels", None)
+    slow, lines = [], candump_rows.Reading._lines
+    monkeypatch.setattr(
+        candump_rows.Reading, "_lines", lambda self, text, *rest: slow.append(len(text)) or lines(self, text, *rest)
+    )
     assert back_and_forth(tmp_path, data).read_bytes() == plain.read_bytes()
+    assert sum(slow) < len(data) // 10 if compiled else sum(slow) == len(data), "read by the other code"
 
 
 def test_ordinary_lines_of_candump_and_python_can_need_no_text(tmp_path):
