@@ -2,7 +2,7 @@
 
 A kernel reads lines exactly as a tool writes them and nothing else; what it does not know it notes in `odd`, and `read`
 settles that line with the reader's own `_parse`. So there is one definition of a format, and the kernels only shorten
-its common case. Needs numba, and is imported only where it is used.
+its common case. `render` is the way back to candump text. Needs numba, and is imported only where it is used.
 """
 
 import re
@@ -35,6 +35,9 @@ LENGTH = numpy.frombuffer(b"Length = ", "u1")  # how the tail of an ASC line beg
 DIGIT = numpy.full(256, -1, "i1")  # value of a hexadecimal digit
 for _digits in (b"0123456789ABCDEF", b"0123456789abcdef"):
     DIGIT[list(_digits)] = range(16)
+# two digits of each byte, and of each number below 100
+PAIR = numpy.frombuffer(b"".join(b"%02X" % byte for byte in range(256)), "u1").reshape(256, 2)
+PAIR_OF_TEN = numpy.frombuffer(b"".join(b"%02d" % value for value in range(100)), "u1").reshape(100, 2)
 
 
 def _compiled(function):
@@ -170,6 +173,7 @@ def _candump_line(text, at, row, columns, keys, state):
 
 @_compiled
 def _savvycan_line(text, at, row, columns, keys, state):
+    """As _candump_line."""
     t_us, channel, can_id, length, data = columns
     start, stamp = at, 0
     while True:
@@ -268,6 +272,7 @@ def _blanks(text, at):
 
 @_compiled
 def _asc_line(text, at, row, columns, keys, state):
+    """As _candump_line; a frame with a relative stamp moves state[NOW]."""
     t_us, channel, can_id, length, data = columns
     begin = at
     at = _blanks(text, at)
@@ -528,10 +533,6 @@ def _block(columns, rows, others, names):
     else:
         columns = [column.copy() for column in columns]
     return Block(*columns, names.channels)
-
-
-PAIR = numpy.frombuffer(b"".join(b"%02X" % byte for byte in range(256)), "u1").reshape(256, 2)
-PAIR_OF_TEN = numpy.frombuffer(b"".join(b"%02d" % value for value in range(100)), "u1").reshape(100, 2)
 
 
 @_compiled
