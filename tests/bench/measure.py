@@ -114,7 +114,7 @@ def pin():
 
 
 def share(programs):
-    """CPU time as a part of the time that passed: under 0.9 something else had the core meanwhile."""
+    """CPU time as a part of the time that passed: well under 1 something else had the core meanwhile."""
     wall = sum(sum(program.wall) for program in programs)
     return sum(sum(program.cpu) for program in programs) / wall if wall else None
 
