@@ -4,12 +4,14 @@ Time is the header's start, taken as UTC, plus the object's stamp, as python-can
 specification is public; what is known comes from python-can and Vector_BLF.
 """
 
+import contextlib
 import struct
 import zlib
 from datetime import UTC, datetime
 
 from ..errors import InputError
 from .account import Reject, Skip, identifier
+from .inflate import decompress
 from .source import _feed_zlib, nothing
 
 HEADER = struct.Struct(
@@ -210,10 +212,9 @@ def _unpacked(source, account, blocks):
 def _inflated(body, claimed):
     """A container's content in one go, which is faster than in parts; None for one that is large or damaged."""
     if len(body) <= SMALL:
-        try:
-            return zlib.decompress(body, bufsize=min(int.from_bytes(claimed, "little"), MOST))
-        except zlib.error:
-            pass
+        size = min(int.from_bytes(claimed, "little"), MOST)
+        with contextlib.suppress(Exception):  # zlib's or isal's own
+            return decompress(body, bufsize=size or 1)
     return None
 
 

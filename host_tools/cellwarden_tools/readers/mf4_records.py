@@ -12,11 +12,7 @@ from dataclasses import dataclass
 
 import numpy
 
-try:
-    from isal.isal_zlib import decompress  # comes with asammdf
-except ImportError:
-    from zlib import decompress
-
+from .inflate import decompress
 from .mf4 import FRAME, LATEST
 
 RECORDS = 1 << 14  # looked at together
