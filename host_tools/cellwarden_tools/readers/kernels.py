@@ -96,6 +96,9 @@ def _candump_line(text, at, row, columns, keys, state):
             return 0
         us = us * 10 + digit
     at += 7
+    for _ in range(3):  # digits below a microsecond, of `candump -N`
+        if text[at] >= 48 and text[at] <= 57:
+            at += 1
     if text[at] != 41 or text[at + 1] != 32:  # ) and blank
         return 0
     at += 2
