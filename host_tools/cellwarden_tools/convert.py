@@ -49,7 +49,9 @@ class Conversion:
             self.format = log.format
             log.close()
             into = {"parquet": self._to_parquet, "candump": self._to_candump}.get(writer.format, self._to_other)
+            given.watch()
             into(given, writer)
+            given.unchanged()
 
     def _rows(self, given, digest, told):
         """Yield Rows of the log, whatever its format. Where it holds candump's lines, `digest` gets the plain bytes."""
@@ -88,9 +90,7 @@ class Conversion:
             count -= int(len(block) - sent.sum())
             yield _plain(block, sent)
         if here is not None or count or every.account.frames - self.account.frames != transmitted:
-            what = (
-                "the frames it marks as sent cannot be told from the others: its records are not in the order of time"
-            )
+            what = "the frames it marks as sent cannot be told from the others, for its groups run back in time"
             raise InputError(self.path, what, mend="sort it by time")
 
     def _blocks(self, log):
@@ -108,7 +108,6 @@ class Conversion:
 
     def _to_parquet(self, given, writer):
         digest, told = hashlib.sha256(), {}
-        given.watch()
         for some in self._counted(self._rows(given, digest, told)):
             writer.put(some)
         self.exact = self.format == "candump"
@@ -125,7 +124,6 @@ class Conversion:
             source["sha256"] = given.sha256()
             if self.exact:
                 source["plain_sha256"] = digest.hexdigest()
-        given.unchanged()
         writer.finish(source, self.account, self.exact, f"{self.path}:")
 
     def _to_candump(self, given, writer):
@@ -155,15 +153,14 @@ class Conversion:
     def _to_other(self, given, writer):
         fault = None
         for some in self._counted(self._rows(given, hashlib.sha256(), {})):
-            sent = some.sent.tolist()
-            for at, (t_us, channel, can_id, data) in enumerate(some.block.rows()):
-                if at in some.reason:
-                    continue
+            frames = some.block.can_id != columnar.NO_ID
+            block, sent = columnar.part(some.block, frames), some.sent[frames].tolist()
+            for (t_us, channel, can_id, data), tx in zip(block.rows(), sent, strict=True):
                 if t_us < 0:
                     self.left_out[EARLY] += 1
                     continue
                 try:
-                    writer.write(t_us, channel, can_id, data, len(data) > columnar.NARROW, sent[at])
+                    writer.write(t_us, channel, can_id, data, len(data) > columnar.NARROW, tx)
                 except InputError as error:
                     fault = error
                     self.left_out[error.what] += 1

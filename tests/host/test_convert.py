@@ -588,6 +588,15 @@ def test_text_that_would_not_be_that_of_the_log_is_never_written(tmp_path, monke
     assert not (tmp_path / "x.log").exists()
 
 
+@pytest.mark.parametrize("suffix", ["log", "csv", "blf"])
+def test_many_comments_before_the_first_frame_are_no_frames(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(parquet_writer, "GROUP", 64)
+    made = back_and_forth(tmp_path, b"# " + b"x" * 500 + b"\n" + b"# no frame\n" * 20_000 + GOOD.encode())
+    for source in (made, tmp_path / "drive.log"):
+        done = convert(source, tmp_path / f"y.{suffix}")
+        assert done.frames == 1 and [frame[2:] for frame in read(tmp_path / f"y.{suffix}")[0]] == [(0x123, b"\x11")]
+
+
 def test_a_log_without_a_frame_is_refused(tmp_path):
     (tmp_path / "x.log").write_bytes(b"# nothing\n\n")
     with pytest.raises(InputError, match="no frame in it"):
