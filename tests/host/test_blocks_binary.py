@@ -525,6 +525,24 @@ def test_a_damaged_mf4_log_gives_the_same_in_blocks(tmp_path, monkeypatch, capfd
     assert "Traceback" not in out.out + out.err
 
 
+def test_what_asammdf_cannot_read_in_one_go_is_read_in_smaller_ones(tmp_path, monkeypatch):
+    asammdf = pytest.importorskip("asammdf")
+    data = mf4_file(tmp_path / "x.mf4", [records(3000)])
+    whole = both_ways(data, "mf4")
+    by_asammdf(monkeypatch)
+    honest, asked = asammdf.MDF.get, []
+
+    def get(self, *given, **options):
+        asked.append(options["record_count"])
+        if options["record_count"] > 100:
+            raise ValueError
+        return honest(self, *given, **options)
+
+    monkeypatch.setattr(asammdf.MDF, "get", get)
+    assert both_ways(data, "mf4") == whole
+    assert len(asked) < 2 * 150, "what failed once must not be tried from the top each time"
+
+
 class Given:
     """A group whose parts are given."""
 

@@ -18,6 +18,7 @@ from .mf4 import FRAME, LATEST
 RECORDS = 1 << 14  # looked at together
 READ = 1 << 22  # bytes of records that asammdf is asked for at a time, which is most recorders' data block
 HELD = 1 << 26  # bytes read ahead in all groups together
+ANY = 1 << 40
 LARGEST = 1 << 24  # bytes of a data block that is read in one go
 
 FIELDS = ("BusChannel", "ID", "IDE", "DataLength", "DLC", "Dir", "RTR")
@@ -73,6 +74,7 @@ class Group:
         size = self._group.channel_group.samples_byte_nr + self._group.channel_group.invalidation_bytes_nr
         self._size, self._most = max(size, 1), max(ahead // max(size, 1), 1)
         self._path, self._account = path, account
+        self._cap = ANY  # records asked for at a time; falls where asammdf fails and rises again
 
     def place(self, number):
         """Where record `number` stands, the first being 0."""
@@ -124,6 +126,7 @@ class Group:
 
     def _asked(self, first, wanted):
         """Records from asammdf, or None; what fails is tried again by halves, down to one record."""
+        wanted = min(wanted, self._cap)
         while wanted:
             try:
                 with quiet():
@@ -140,7 +143,9 @@ class Group:
                     raise ValueError
             except Exception:  # the last block of a cut file: some of its records may still be whole
                 wanted //= 2
+                self._cap = max(wanted, 1)
                 continue
+            self._cap = min(self._cap * 2, ANY)
             if not len(samples):
                 return None
             found = {name.removeprefix(f"{FRAME}."): samples[name] for name in samples.dtype.names or ()}
