@@ -14,6 +14,7 @@ class Engine:
     image:  has `params` (array of int32, layout.PARAMS_SECTIONS) and `drain` (the generated decoder's loop)
     state:  array of int32, layout.STATE_SECTIONS; `bytes(engine.state)` is the snapshot
     events: array of int32, the event ring (layout, "events"); read it with `take()`
+    box:    what the core gets: state, params, events, scratch
 
     Raises ValueError for an image made for another layout.
     """
@@ -26,55 +27,50 @@ class Engine:
         self.data_bytes = params[L.P_DATA_BYTES]
         self.record_bytes = L.RECORD_DATA + self.data_bytes
         self.params = params
-        sizes = L.state_sizes(params)
-        self.state = array("i", bytes(4 * sum(sizes)))
+        self.state = array("i", bytes(4 * L.state_sections(params)["rules"][1]))
+        for at in range(*L.state_sections(params)["signals"]):
+            self.state[at] = L.NA
         self.events = array("i", bytes(4 * (L.E_FIRST + event_capacity * L.EVENT_SIZE)))
         self.events[L.E_CAPACITY] = event_capacity
-        scratch = array("i", bytes(4 * L.SCRATCH_SIZE))
-        views = []
-        for memory, parts in ((self.state, sizes), (params, L.params_sizes(params, len(params)))):
-            at = 0
-            whole = memoryview(memory)
-            for size in parts:
-                views.append(whole[at : at + size])
-                at += size
-        views.append(memoryview(self.events))
-        views.append(memoryview(scratch))
-        self.box = tuple(views)
-        signals = self.box[3]
-        for i in range(len(signals)):
-            signals[i] = L.NA
-        self._record32 = array("i", bytes(self.record_bytes))
-        self._record8 = byte_view(self._record32)
-        self._clock = self.box[0]
+        self.box = (self.state, params, self.events, array("i", bytes(4 * L.SCRATCH_SIZE)))
+        self._record = self.ring(1)
+
+    def section(self, name):
+        """A section of the state or of params (layout) as a view: int32, written through."""
+        if name in L.STATE_SECTIONS:
+            first, end = L.state_sections(self.params)[name]
+            return memoryview(self.state)[first:end]
+        first, end = L.params_sections(self.params, len(self.params))[name]
+        return memoryview(self.params)[first:end]
 
     def frame(self, t_ms, can_id, data, channel=0):
         """Due scans, then decode one frame.
 
         t_ms: 30-bit ms; can_id: with layout.EXT set for 29 bits; data: bytes; channel: number of the bus
         """
-        r = self._record8
+        r, r32, _ = self._record
         n = min(len(data), self.data_bytes)
-        self._record32[0] = t_ms & L.MASK
-        self._record32[1] = can_id
+        r32[0] = t_ms & L.MASK
+        r32[1] = can_id
         r[L.RECORD_CHANNEL] = channel
         r[L.RECORD_LENGTH] = n
         for i in range(n):
             r[L.RECORD_DATA + i] = data[i]
-        self._drain(self.box, r, self._record32, 1)
+        self.drain(self._record, 1)
 
     def drain(self, ring, n):
         """Feed the first n records of a ring made by `ring()`. Returns how many of them the image knew."""
-        return self._drain(self.box, ring[0], ring[1], n)
+        return self._drain(0, self.state, ring[2], ring[1], self.box, n)
 
     def ring(self, records):
-        """A ring of frame records: its bytes and its int32, two views of one memory."""
+        """A ring of frame records: its bytes, its int32, and the views that the decoder reads; all of one memory."""
         memory = array("i", bytes(self.record_bytes * records))
-        return byte_view(memory), memory
+        ring = memoryview(byte_view(memory))
+        return ring, memory, record_views(ring)
 
     def advance(self, t_ms):
         """A silent bus: run the scans due up to t_ms (30-bit ms). Returns their number."""
-        return advance(self.box, ((t_ms & L.MASK) + L.NA + self._clock[L.OFFSET_MS]) & L.MASK)
+        return advance(self.box, ((t_ms & L.MASK) + L.WRAP + self.state[L.OFFSET_MS]) & L.MASK)
 
     def take(self, record):
         """Move the oldest unread event into `record` (layout.EVENT_SIZE int32). Returns False where there is none."""
@@ -85,8 +81,14 @@ class Engine:
         at = L.E_FIRST + tail % e[L.E_CAPACITY] * L.EVENT_SIZE
         for i in range(L.EVENT_SIZE):
             record[i] = e[at + i]
-        e[L.E_TAIL] = (tail + L.NA + 1) & L.MASK
+        e[L.E_TAIL] = (tail + L.WRAP + 1) & L.MASK
         return True
+
+
+def record_views(ring):
+    """What a decoder gets of a ring of bytes: from a record's length on, and from each of its first bytes of data on."""
+    views = [ring[L.RECORD_DATA + i :] for i in range(L.RECORD_VIEWS - 1)]
+    return tuple([ring[L.RECORD_LENGTH :]] + views)
 
 
 def most_events(params, records):

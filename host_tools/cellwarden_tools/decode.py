@@ -23,7 +23,7 @@ def message_decoder(message):
     Signals on other multiplexer pages, or past the end of a short frame, are left out. raw is an int, or a float for a
     float signal.
     """
-    lines = ["def decode(d, n, b=0):", "    out = []"]
+    lines = ["def decode(d, n):", "    out = []"]
     signals = []
     multiplexers = {}
     for signal in message.signals:
@@ -34,10 +34,10 @@ def message_decoder(message):
             if name not in multiplexers:
                 multiplexers[name] = f"m{len(multiplexers)}"
                 chosen = next(s for s in message.signals if s.name == name)
-                text = f"{raw_expression(chosen)} if n >= {last_byte(chosen)} else None"
+                text = f"{_raw(chosen)} if n >= {last_byte(chosen)} else None"
                 lines.append(f"    {multiplexers[name]} = {text}")
             tests.append(f"{multiplexers[name]} in ids{len(signals)}_{len(tests)}")
-        raw = raw_expression(signal)
+        raw = _raw(signal)
         if signal.is_float:
             raw = f"float{signal.length}({raw})"
         elif signal.signed:
@@ -53,6 +53,10 @@ def message_decoder(message):
             space[f"ids{number}_{depth}"] = ids
     exec("\n".join(lines), space)
     return space["decode"]
+
+
+def _raw(signal):
+    return raw_expression(signal, byte_text="d[{}]".format)
 
 
 def _float16(raw):
@@ -133,7 +137,7 @@ class ProfileRows:
         params = array("i", self.compiled.image.params)
         params[L.P_SCAN_MS] = 1 << 28
         engine = cellwarden.engine.Engine(_Parts(params, self.compiled.image.drain))
-        groups, signals = engine.box[L.BOX.index("groups")], engine.box[L.BOX.index("signals")]
+        groups, signals = engine.section("groups"), engine.section("signals")
         buses = {bus.channel: bus.number for bus in profile.buses}
         by_id = {}
         for number, group in enumerate(plan.groups):

@@ -149,17 +149,16 @@ class Replay:
             )
         account = self.log.account
         header = self.image.params
-        sizes = L.state_sizes(header)
-        groups = state[sum(sizes[:2]) : sum(sizes[:3])]
+        section = {name: state[first:end] for name, (first, end) in L.state_sections(header).items()}
         by_status = {L.NEVER: [], L.FRESH: [], L.STALE: []}
         for i, name in enumerate(self.image.names["groups"]):
-            by_status[groups[i * L.GROUP_SIZE + L.STATUS]].append(name)
-        features = state[sum(sizes[:5]) : sum(sizes[:6])][:: L.FEATURE_SIZE]
+            by_status[section["groups"][i * L.GROUP_SIZE + L.STATUS]].append(name)
+        features = section["features"]
         missing = {
             "cells": (header[L.P_CELLS] - features[L.F_CELLS_VALID], header[L.P_CELLS]),
             "probes": (header[L.P_PROBES] - features[L.F_PROBES_VALID], header[L.P_PROBES]),
         }
-        bms_level = state[sum(sizes[:6]) + catalogue.RULES.index(catalogue.BMS) * L.RULE_SIZE + L.LEVEL_NOW]
+        bms_level = section["rules"][catalogue.RULES.index(catalogue.BMS) * L.RULE_SIZE + L.LEVEL_NOW]
         skipped = dict(account.skipped)
         if self.other_channels:
             skipped["other channel"] = self.other_channels.total()

@@ -39,8 +39,8 @@ def changed(image, header=None, rule=None, **columns):
     for column, value in (header or {}).items():
         params[column] = value
     if rule:
-        sizes = L.params_sizes(params, len(params))
-        row = sum(sizes[:4]) + catalogue.RULES.index(rule) * L.RULE_TABLE_SIZE
+        first, _ = L.params_sections(params, len(params))["rule_table"]
+        row = first + catalogue.RULES.index(rule) * L.RULE_TABLE_SIZE
         for column, value in columns.items():
             params[row + getattr(L, column)] = value
     return SimpleNamespace(params=params, drain=image.drain)
@@ -51,9 +51,10 @@ class Rig:
 
     def __init__(self, image, start_ms=0, healthy=True):
         self.engine = Engine(image)
-        self.clock, self.messages, self.groups, self.signals, self.memory, self.features, self.rules = self.engine.box[
-            :7
-        ]
+        names = ("clock", "messages", "groups", "signals", "features", "rules")
+        self.clock, self.messages, self.groups, self.signals, self.features, self.rules = map(
+            self.engine.section, names
+        )
         self.cells, self.probes = image.params[L.P_CELLS], image.params[L.P_PROBES]
         self.first_probe = FIRST_CELL + self.cells
         self.engine.advance(start_ms)
@@ -106,7 +107,7 @@ class Rig:
         return self.rules[catalogue.RULES.index(rule) * L.RULE_SIZE + L.LEVEL_NOW]
 
     def feature(self, number, column=L.VALUE):
-        return self.features[number * L.FEATURE_SIZE + column]
+        return self.features[column + number]
 
     def of(self, rule):
         return [event for event in self.events if event.rule == rule]

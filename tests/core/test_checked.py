@@ -48,7 +48,7 @@ def engines(image):
     """The engine as it is, and one on the watched core."""
     watched, advance = checked.image(image)
     engine = Engine(watched)
-    engine.advance = lambda t_ms: advance(engine.box, (t_ms + engine.box[0][L.OFFSET_MS]) & L.MASK)
+    engine.advance = lambda t_ms: advance(engine.box, (t_ms + engine.section("clock")[L.OFFSET_MS]) & L.MASK)
     return Engine(image), engine
 
 
@@ -131,8 +131,11 @@ def test_random_bytes_at_hostile_times_stay_inside(name, demo, compile_text):
 
 def check_invariants(image, engine):
     """What holds after any input whatever."""
-    clock, messages, groups, signals, _, _, rules = engine.box[:7]
+    clock, messages, groups, signals, rules = map(
+        engine.section, ("clock", "messages", "groups", "signals", "rules")
+    )
     assert all(-(1 << 30) <= value < 1 << 30 for value in engine.state)
+    assert all(L.NA <= value < -L.NA for name in ("signals", "features") for value in engine.section(name))
     assert (clock[L.DUE_MS] - clock[L.NOW_MS]) & L.MASK <= image.params[L.P_SCAN_MS]
     assert 0 <= clock[L.LEVEL] <= clock[L.MAX_LEVEL] <= 3
     assert all(0 <= wrong <= L.WRONG_LIMIT for wrong in messages[L.WRONG :: L.MESSAGE_SIZE])
@@ -142,7 +145,7 @@ def check_invariants(image, engine):
     for row in range(0, len(rules), L.RULE_SIZE):
         asserted, asserting, clearing = rules[row + 1 : row + 4]
         assert not asserted & asserting and not clearing & ~asserted and asserted | asserting < 8
-        assert rules[row] == asserted.bit_length()
+        assert rules[row + L.LEVEL_NOW] == asserted.bit_length() and rules[row + L.BUSY] == asserted | asserting
 
 
 def test_every_counter_of_the_box_wraps_inside(demo):
@@ -160,9 +163,9 @@ def test_every_counter_of_the_box_wraps_inside(demo):
             L.TIME_BACKWARD,
             L.EVENTS,
         ):
-            engine.box[0][column] = L.MASK
-        engine.box[2][L.ARRIVALS :: L.GROUP_SIZE] = memoryview(
-            L.MASK.to_bytes(4, "little") * (len(engine.box[2]) // 3)
+            engine.section("clock")[column] = L.MASK
+        engine.section("groups")[L.ARRIVALS :: L.GROUP_SIZE] = memoryview(
+            L.MASK.to_bytes(4, "little") * (len(engine.section("groups")) // 3)
         ).cast("i")
         engine.events[L.E_HEAD] = engine.events[L.E_TAIL] = engine.events[L.E_LOST] = L.MASK
         engine.advance(L.MASK - 50)
@@ -174,12 +177,12 @@ def test_every_counter_of_the_box_wraps_inside(demo):
         engine.frame(L.MASK - 40, 0x7FF, b"")
         engine.advance(L.MASK - 41)
         engine.advance(L.MASK - 5000)
-        engine.box[3][L.HVIL_OK] = 0
+        engine.section("signals")[L.HVIL_OK] = 0
         for ms in range(100, 900, 100):
             engine.frame((ms - 5000) & L.MASK, 0x7FF, b"")
         engine.advance(L.HALF - 10_000)
     same(plain, watched)
-    clock = plain.box[0]
+    clock = plain.section("clock")
     for column in (L.SCANS, L.FRAMES, L.IGNORED, L.MALFORMED, L.CHECKSUM_ERRORS, L.COUNTER_ERRORS, L.TIME_BACKWARD):
         assert 0 <= clock[column] < L.HALF, f"counter {column} did not wrap"
 

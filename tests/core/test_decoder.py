@@ -21,7 +21,7 @@ def engine(compile_text):
 
 
 def cells(engine, n):
-    return list(engine.box[3][L.SCALARS : L.SCALARS + n])
+    return list(engine.section("signals")[L.SCALARS : L.SCALARS + n])
 
 
 def le(*words):
@@ -39,18 +39,18 @@ def test_nested_pages_and_ranges_reach_their_own_signals(engine):
         one.frame(0, 256, bytes([outer, inner]) + le(3000, 3100, 3200))
         assert cells(one, 6) == [slots.get(n, NA) for n in range(1, 7)], f"page {outer}.{inner}"
         assert one.state[L.FRAMES] == 1
-        fresh = sum(status == L.FRESH for status in one.box[2][L.STATUS :: L.GROUP_SIZE])
+        fresh = sum(status == L.FRESH for status in one.section("groups")[L.STATUS :: L.GROUP_SIZE])
         assert fresh == bool(slots), "a page without a signal in use refreshed another"
 
 
 def test_pages_of_other_lengths_ask_for_their_own_bytes(engine):
     one = engine("extended mux")
     one.frame(0, 256, bytes([2, 0, 65]))
-    assert one.box[3][L.SCALARS + 6] == 250
+    assert one.section("signals")[L.SCALARS + 6] == 250
     one.frame(0, 256, bytes([7, 0, 65]))
-    assert one.state[L.MALFORMED] == 1 and one.box[3][L.SOC_PERMILLE] == NA
+    assert one.state[L.MALFORMED] == 1 and one.section("signals")[L.SOC_PERMILLE] == NA
     one.frame(0, 256, bytes([7, 0, 65, 100]))
-    assert one.box[3][L.SOC_PERMILLE] == 500
+    assert one.section("signals")[L.SOC_PERMILLE] == 500
     one.frame(0, 256, b"\x01")
     one.frame(0, 256, b"")
     one.frame(0, 256, bytes([1]))
@@ -68,9 +68,9 @@ def test_every_page_of_a_long_message_reaches_its_own_cells(engine):
 def test_an_id_used_on_two_buses_is_two_messages(engine):
     one = engine("two buses")
     one.frame(0, 256, bytes([0xB8, 0x0B, 100]), channel=0)
-    assert (cells(one, 2), one.box[3][L.SOC_PERMILLE]) == ([3000, NA], NA)
+    assert (cells(one, 2), one.section("signals")[L.SOC_PERMILLE]) == ([3000, NA], NA)
     one.frame(0, 256, bytes([0x0C, 0x1C, 100]), channel=1)
-    assert (cells(one, 2), one.box[3][L.SOC_PERMILLE]) == ([3000, 3100], 500)
+    assert (cells(one, 2), one.section("signals")[L.SOC_PERMILLE]) == ([3000, 3100], 500)
     one.frame(0, 256, bytes([0, 0, 0]), channel=2)
     assert (one.state[L.FRAMES], one.state[L.IGNORED]) == (2, 1), "a frame of a bus nobody watches was decoded"
     assert cells(one, 2) == [3000, 3100]
@@ -94,7 +94,7 @@ def test_wide_signals_and_their_sentinels(engine):
     def read(u, i, r):
         data = u.to_bytes(4, "little") + (i & 0xFFFFFFFF).to_bytes(4, "big") + r.to_bytes(4, "little")
         one.frame(0, 3, data)
-        return [one.box[3][slot] for slot in (L.PACK_VOLTAGE_MV, L.PACK_CURRENT_MA, L.INSULATION_OHM)]
+        return [one.section("signals")[slot] for slot in (L.PACK_VOLTAGE_MV, L.PACK_CURRENT_MA, L.INSULATION_OHM)]
 
     assert read(355_200, -120_500, 4_000_000) == [355_200, -120_500, 1_000_000]
     assert read(2_000_000, 3_000_000, 400_000_000) == [2_000_000, 3_000_000, 100_000_000]
@@ -127,7 +127,7 @@ def test_every_checksum_kind_gives_its_published_value(compile_text, kind, check
     one = Engine(compiled.image)
     for value in range(256):
         one.frame(0, 1, bytes([value]) + CHECK if first else CHECK + bytes([value]))
-        assert (one.box[3][L.SOC_PERMILLE] != NA) == (value >= check), f"{kind}: sum {value:#x}"
+        assert (one.section("signals")[L.SOC_PERMILLE] != NA) == (value >= check), f"{kind}: sum {value:#x}"
     assert one.state[L.CHECKSUM_ERRORS] == 255
 
 
@@ -136,11 +136,11 @@ def test_states_and_levels_mean_what_the_profile_says(engine):
 
     for raw, hvil in enumerate((0, 1, 1, 0)):
         one.frame(0, 1, bytes([100 ^ raw, 100, raw]))
-        assert one.box[3][L.HVIL_OK] == hvil
+        assert one.section("signals")[L.HVIL_OK] == hvil
     for raw, level in enumerate((0, 1, 1, 2, NA, NA, NA, 0)):
         body = [raw, 0xA0, 0x0F]
         one.frame(0, 2, bytes([raw, sum(body) & 255, *body[1:]]))
-        assert one.box[3][L.BMS_LEVEL] == level, f"raw {raw}"
+        assert one.section("signals")[L.BMS_LEVEL] == level, f"raw {raw}"
 
 
 def test_a_counter_of_16_bits_counts_through_its_end(compile_text):
@@ -164,7 +164,7 @@ def test_a_state_without_its_other_value_is_0_and_a_sentinel_is_neither(compile_
     for raw, on in ((3, 1), (0, 0), (1, 0), (2, NA)):
         body = bytes([0, 10, raw])
         one.frame(0, 3, body + bytes([crc(body)]))
-        assert (one.box[3][L.VEHICLE_ON], one.box[3][L.PACK_CURRENT_MA]) == (on, 1000)
+        assert (one.section("signals")[L.VEHICLE_ON], one.section("signals")[L.PACK_CURRENT_MA]) == (on, 1000)
 
 
 @settings(max_examples=25)
@@ -193,11 +193,11 @@ def test_the_demo_decoder_reads_what_a_slow_reader_reads(demo, data):
     engine = Engine(demo.image)
     engine.frame(0, told.can_id, bytes(frame))
     number = demo.plan.groups.index(group)
-    members, table = engine.box[9], engine.box[8]
+    members, table = engine.section("members"), engine.section("group_table")
     first = table[number * L.GROUP_TABLE_SIZE + L.P_FIRST_MEMBER]
     for i, binding in enumerate(group.bindings):
         raw = get_bits(frame, binding.signal)
         if binding.quantity.kind == "number":
             value = round(binding.factor * raw + binding.offset)
             wrong = raw in binding.invalid or not binding.low <= value <= binding.high
-            assert engine.box[3][members[first + i]] == (NA if wrong else value), binding.signal.name
+            assert engine.section("signals")[members[first + i]] == (NA if wrong else value), binding.signal.name

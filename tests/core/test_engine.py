@@ -19,19 +19,18 @@ def test_an_image_of_another_layout_is_refused(demo):
 
 def test_the_state_is_the_sections_and_begins_unknown(demo):
     engine = Engine(demo.image)
-    assert len(engine.state) == sum(L.state_sizes(demo.image.params))
-    assert len(engine.box) == len(L.BOX)
-    assert set(engine.box[L.BOX.index("signals")]) == {L.NA}
-    assert not any(engine.box[i][j] for i in (0, 1, 2, 4, 5, 6) for j in range(len(engine.box[i])))
-    assert sum(len(part) for part in engine.box[7:13]) == len(demo.image.params)
+    assert sum(len(engine.section(name)) for name in L.STATE_SECTIONS) == len(engine.state)
+    assert set(engine.section("signals")) == {L.NA}
+    assert not any(any(engine.section(name)) for name in L.STATE_SECTIONS if name != "signals")
+    assert sum(len(engine.section(name)) for name in L.PARAMS_SECTIONS) == len(demo.image.params)
     assert bytes(engine.state) == bytes(Engine(demo.image).state)
 
 
 def test_an_overrun_of_the_event_ring_is_counted_and_drops_the_newest(demo):
     engine = Engine(demo.image, event_capacity=4)
     engine.advance(0)
-    clock, _, groups, signals = engine.box[:4]
-    sample = engine.box[L.BOX.index("owners")][L.HVIL_OK] * L.GROUP_SIZE + L.ARRIVALS
+    clock, groups, signals = map(engine.section, ("clock", "groups", "signals"))
+    sample = engine.section("owners")[L.HVIL_OK] * L.GROUP_SIZE + L.ARRIVALS
 
     def stand(hvil_ok):
         signals[L.HVIL_OK] = hvil_ok
@@ -55,7 +54,8 @@ def test_an_overrun_of_the_event_ring_is_counted_and_drops_the_newest(demo):
 def test_draining_a_ring_is_feeding_frame_by_frame(demo, block):
     frames = list(traffic(demo, 3, 500))
     one, many = Engine(demo.image), Engine(demo.image)
-    bytes8, int32 = many.ring(block)
+    ring = many.ring(block)
+    bytes8, int32, _ = ring
     known = 0
     for at in range(0, len(frames), block):
         part = frames[at : at + block]
@@ -65,7 +65,7 @@ def test_draining_a_ring_is_feeding_frame_by_frame(demo, block):
             int32[start // 4], int32[start // 4 + 1] = t, can_id
             bytes8[start + L.RECORD_CHANNEL], bytes8[start + L.RECORD_LENGTH] = 0, len(data)
             bytes8[start + L.RECORD_DATA : start + L.RECORD_DATA + len(data)] = data
-        known += many.drain((bytes8, int32), len(part))
+        known += many.drain(ring, len(part))
     assert judged(one) == judged(many) and known == one.state[L.FRAMES] == 500
 
 
@@ -99,7 +99,7 @@ def test_any_bytes_at_any_time_leave_the_state_whole(name, seed, demo, compile_t
     for _ in range(3000):
         can_id = rng.choice(ids) if rng.random() < 0.9 else rng.randrange(1 << 30)
         t = (
-            (engine.box[0][L.NOW_MS] + rng.choice((0, 1, 5, 50))) & L.MASK
+            (engine.section("clock")[L.NOW_MS] + rng.choice((0, 1, 5, 50))) & L.MASK
             if rng.random() < 0.98
             else rng.randrange(1 << 30)
         )

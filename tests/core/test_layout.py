@@ -6,16 +6,16 @@ import re
 import pytest
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
+from cellwarden_tools.compiler.quantities import QUANTITIES
 from cellwarden_tools.compiler.rule_table import rules_of
 from checked import CORE
 
 LAYOUT = {name: value for name, value in vars(L).items() if name.isupper() and isinstance(value, int)}
 # What a hot file declares for itself: (file, name).
 OWN = {
-    ("measure", "HIGH"), ("measure", "CLASS_B_MV"), ("measure", "MIDDLE"), ("scan", "REBASE_MS"),
-    ("scan", "WRAP"), ("judge", "WRAP"),
+    ("measure", "FAR"), ("measure", "CLASS_B_MV"), ("measure", "MIDDLE"), ("scan", "REBASE_MS"),
+    ("measure", "BINS"), ("scan", "BINS"), ("scan", "QUIET"),
 }  # fmt: skip
-ELSEWHERE = {"BINS": "SCRATCH_SIZE"}
 
 
 def constants(path):
@@ -31,42 +31,55 @@ def test_every_repeated_constant_is_the_layouts(name):
     assert len(told) > 10
     for constant, value in told.items():
         if (name, constant) not in OWN:
-            page = LAYOUT[ELSEWHERE.get(constant, constant)]
+            page = LAYOUT[constant]
             assert value == page, f"{name}.py: _{constant} is {value}, the layout says {page}: it reads another column"
 
 
 def test_a_constant_of_a_files_own_hides_no_name_of_the_layout():
     for name, constant in OWN:
         assert constant not in LAYOUT, f"{name}.py: _{constant}"
-    assert dict(constants(CORE / "scan.py"))["WRAP"] == dict(constants(CORE / "judge.py"))["WRAP"] == -(1 << 30)
-    assert dict(constants(CORE / "measure.py"))["MIDDLE"] * 2 == L.SCRATCH_SIZE
+    bins = dict(constants(CORE / "scan.py"))["BINS"]
+    measure = dict(constants(CORE / "measure.py"))
+    assert bins == measure["BINS"] == 2 * measure["MIDDLE"] == L.SCRATCH_SIZE - 1 == 1 << 6
 
 
-def test_a_scan_unpacks_the_box_in_the_order_of_the_layout():
-    tree = ast.parse((CORE / "scan.py").read_text("utf-8"))
-    unpacked = [
-        n.targets[0] for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Tuple)
-    ]
-    assert [tuple(name.id.lstrip("_") for name in target.elts) for target in unpacked] == [L.BOX]
-    numbers = [n for n in ast.walk(tree) if isinstance(n, ast.Subscript) and ast.unparse(n.value) == "box"]
-    assert {n.slice.value for n in numbers} == {L.BOX.index("clock"), L.BOX.index("header")}
+def test_the_fixed_part_of_the_state_and_of_params_is_where_the_hot_files_look(demo):
+    state = L.state_sections(demo.image.params)
+    assert list(state) == list(L.STATE_SECTIONS) and list(state)[:3] == ["clock", "features", "signals"]
+    assert [state[name][0] for name in ("clock", "features", "signals")] == [0, L.FEATURES_AT, L.SIGNALS_AT]
+    params = L.params_sections(demo.image.params, len(demo.image.params))
+    assert list(params) == list(L.PARAMS_SECTIONS) and params["rule_table"][0] == L.HEADER_SIZE
+    header = demo.image.params
+    told = {"memory": L.P_MEMORY_AT, "groups": L.P_GROUPS_AT, "messages": L.P_MESSAGES_AT, "rules": L.P_RULES_AT}
+    assert {name: header[column] for name, column in told.items()} == {name: state[name][0] for name in told}
+    told = {"group_table": L.P_GROUP_TABLE_AT, "members": L.P_MEMBERS_AT, "owners": L.P_OWNERS_AT}
+    assert {name: header[column] for name, column in told.items()} == {name: params[name][0] for name in told}
+    # What the core reads as the first column of a row.
+    assert L.BUSY == L.P_FEATURE == L.STATUS == L.P_DEADLINE_MS == L.VALUE == 0
+
+
+def test_differences_of_values_have_their_sign_in_bit_30():
+    assert L.NA == -(1 << 29) and L.WRAP == -(1 << 30) and L.MASK == (1 << 30) - 1
+    for quantity in QUANTITIES.values():
+        assert L.NA < quantity.low <= quantity.high < -L.NA
 
 
 def test_columns_of_one_section_are_a_row_without_gaps():
     text = (CORE / "layout.py").read_text("utf-8")
     for size, first in (
         ("CLOCK_SIZE", "NOW_MS"), ("SCALARS", "PACK_VOLTAGE_MV"), ("FEATURES", "F_CELL_MAX_MV"),
-        ("HEADER_SIZE", "P_FORMAT"), ("GROUP_SIZE", "STAMP_MS"), ("EVENT_SIZE", "EVENT_T_MS"),
-        ("GROUP_TABLE_SIZE", "P_DEADLINE_MS"), ("MESSAGE_SIZE", "LAST_COUNTER"), ("FEATURE_SIZE", "VALUE"),
-        ("MEMORY_SIZE", "SEEN"),
+        ("HEADER_SIZE", "P_FORMAT"), ("GROUP_SIZE", "STATUS"), ("EVENT_SIZE", "EVENT_T_MS"),
+        ("GROUP_TABLE_SIZE", "P_DEADLINE_MS"), ("MESSAGE_SIZE", "LAST_COUNTER"), 
     ):  # fmt: skip
         block = text[text.index(f"\n{first} = ") : text.index(f"\n{size} = ")]
         values = [int(n) for n in re.findall(r"^[A-Z_0-9]+ = (\d+)", block, re.M)]
         assert values == list(range(LAYOUT[size])), f"the columns under {first} overlap or leave a gap"
-    rule = [L.LEVEL_NOW, L.ASSERTED, L.ASSERTING, L.CLEARING]
+    assert [L.VALUE, L.WHERE, L.SLOT, L.COMPLETE, L.FEATURES_SIZE] == [L.FEATURES * i for i in range(5)]
+    rule = [L.BUSY, L.ASSERTED, L.ASSERTING, L.CLEARING]
     rule += [first + k for first in (L.ASSERT_MS, L.CLEAR_MS, L.FIRST_ARRIVAL, L.FIRST_SLOT) for k in range(3)]
+    rule += [L.LEVEL_NOW]
     assert rule == list(range(L.RULE_SIZE))
-    row = [L.P_ACTIVE, L.P_FEATURE, L.P_ABOVE, L.P_FIRST_LIMIT]
+    row = [L.P_FEATURE, L.P_FIRST_LIMIT, L.P_SIDE, L.P_ACTIVE]
     row += [first + k for first in (L.P_LIMIT, L.P_CLEAR_AT, L.P_ASSERT_MS) for k in range(3)]
     row += [L.P_CLEAR_MS, L.P_GATE, L.P_CALM_LEVELS, L.P_FLAG, L.P_LATCHED, L.P_SAMPLES, L.P_OWN]
     assert row == list(range(L.RULE_TABLE_SIZE))
@@ -74,21 +87,24 @@ def test_columns_of_one_section_are_a_row_without_gaps():
 
 def test_the_decoder_writes_where_the_layout_says(demo):
     text = demo.image.parts["decoder.py"].decode()
-    for variable, section in zip("cmgs", ("clock", "messages", "groups", "signals"), strict=True):
-        assert f"    {variable} = ptr32(box[{L.BOX.index(section)}])" in text
-    assert f"crc = ptr32(box[{L.BOX.index('crc')}])" in text
-    columns = {"MALFORMED", "CHECKSUM_ERRORS", "COUNTER_ERRORS", "FRAMES", "IGNORED"}
-    counted = {int(n) for n in re.findall(r"c\[(\d+)\] = \(c\[\1\] \+ NA \+", text)}
-    assert counted == {LAYOUT[name] for name in columns}
-    assert f"r[(b - {L.RECORD_DATA}) >> 2]" in text and f"r[(b - {L.RECORD_DATA - L.RECORD_ID}) >> 2]" in text
-    assert f"n = d[b - {L.RECORD_DATA - L.RECORD_LENGTH}]" in text
-    stamps = [int(n) for n in re.findall(r"g\[(\d+)\] = now", text)]
-    assert sorted(stamps) == [i * L.GROUP_SIZE + L.STAMP_MS for i in range(demo.image.params[L.P_GROUPS])]
-    assert len(re.findall(rf"g\[\d+\] = {L.FRESH}\b", text)) == len(stamps)
-    slots = [int(n) for n in re.findall(r"s\[(\d+)\] =", text)]
-    sent = set(range(L.SCALARS + 96 + 24)) - {L.CELL_MAX_MV, L.CELL_MIN_MV, L.PROBE_MAX_DDEGC, L.PROBE_MIN_DDEGC}
-    assert sorted(slots) == sorted(sent)
-    assert {int(n) for n in re.findall(r"< (\d+):\n +m\[\d+\] \+= 1", text)} == {L.WRONG_LIMIT}
+    state = L.state_sections(demo.image.params)
+    stored = [int(n) for n in re.findall(r"s\[(\d+)\] [-+]?=", text)]
+    clock = {n for n in stored if n < L.FEATURES_AT}
+    columns = {"MALFORMED", "CHECKSUM_ERRORS", "COUNTER_ERRORS", "FRAMES", "IGNORED", "NOW_MS", "DOUBT"}
+    assert clock == {LAYOUT[name] for name in columns}
+    assert "t = (r[w] + shift)" in text and f"i = r[w + {L.RECORD_ID // 4}]" in text and L.RECORD_T_MS == 0
+    groups, last = state["groups"]
+    stamps = sorted(n for n in stored if groups <= n < last)
+    assert stamps == list(range(groups, last)), "each group has a status, a stamp and arrivals"
+    assert set(re.findall(r"s\[(\d+)\] = now", text)) == {
+        str(n) for n in (L.NOW_MS, *range(groups + L.STAMP_MS, last, L.GROUP_SIZE))
+    }
+    first = L.SIGNALS_AT
+    slots = {n - first for n in stored if first <= n < state["signals"][1]}
+    assert slots == set(range(L.SCALARS + 96 + 24)) - {
+        L.CELL_MAX_MV, L.CELL_MIN_MV, L.PROBE_MAX_DDEGC, L.PROBE_MIN_DDEGC,
+    }  # fmt: skip
+    assert {int(n) for n in re.findall(r"\^ (\d+):\n +s\[\d+\] \+= 1", text)} == {L.WRONG_LIMIT}
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------
@@ -187,4 +203,4 @@ def test_limits_rise_or_fall_and_clear_lies_behind_them(rules):
         assert limits == sorted(limits), f"{rule.name}: a milder level has the harder limit"
         for limit, at in zip(rule.limits, rule.clear_at, strict=True):
             assert limit is None or sign * at < sign * limit, f"{rule.name} would flicker"
-            assert limit is None or -(1 << 30) < limit < 1 << 30
+            assert limit is None or L.NA < limit < -L.NA

@@ -82,7 +82,7 @@ def physical(rig):
     slots = dict(SCALARS)
     slots |= {("cell", n): (rig.cell(n), 1000) for n in range(1, CELLS + 1)}
     slots |= {("probe", n): (rig.probe(n), 10) for n in range(1, PROBES + 1)}
-    owners = rig.engine.box[L.BOX.index("owners")]
+    owners = rig.engine.section("owners")
     arrivals = {name: rig.groups[owners[slot] * L.GROUP_SIZE + L.ARRIVALS] for name, (slot, _) in slots.items()}
     return {name: value(*told) for name, told in slots.items()}, arrivals
 

@@ -22,10 +22,11 @@ FRAME = """
 import micropython
 from micropython import const
 
-NA = const(-0x3FFFFFFF - 1)
+NA = const(-0x20000000)
 
 @micropython.viper
-def decode(d, s, b: int) -> int:
+def decode(s, views, b: int) -> int:
+    d0, d1, d2, d3, d4, d5, d6, d7 = views
     {}
     return 0
 """
@@ -54,11 +55,18 @@ def bind(quantity, start, length, big_endian, signed, scale, offset, invalid=fro
     )
 
 
-def decode(line):
-    """The line as a function of (frame bytes, signals, where the frame begins), every integer watched."""
-    source = FRAME.format(line)
+def decode(lines):
+    """The lines as a function of (frame bytes, where the frame begins) that returns the signal, every integer watched."""
+    source = FRAME.format("\n    ".join(lines))
     assert integer_check.check(source) == []
-    return checked.functions(source, "line")["decode"]
+    function = checked.functions(source, "line")["decode"]
+
+    def run(data, before):
+        state = [0] * (L.SIGNALS_AT + 1)
+        function(state, [data[i:] for i in range(8)], before)
+        return state[L.SIGNALS_AT]
+
+    return run
 
 
 def exact(binding, raw):
@@ -71,8 +79,8 @@ def exact(binding, raw):
 
 def judge(binding, raws, tight=False):
     """Compare the generated line with the exact value for each raw value; the error stays under the one printed."""
-    line, scaling = decoder.signal_line(binding, 0)
-    run = decode(line)
+    lines, scaling = decoder.signal_lines(binding, 0)
+    run = decode(lines)
     before = 3
     for raw in raws:
         data = bytearray(before + 64)
@@ -80,9 +88,7 @@ def judge(binding, raws, tight=False):
         put_bits(frame, binding.signal, raw)
         data[before:] = frame
         raw = get_bits(frame, binding.signal)
-        signals = [0]
-        run(data, signals, before)
-        (got,) = signals
+        got = run(data, before)
         value, expected = exact(binding, raw)
         if got == expected:
             continue
@@ -137,7 +143,7 @@ def bindings(draw):
 def test_any_signal_is_decoded_as_the_exact_arithmetic_says(binding, data):
     low, high = binding.signal.raw_range
     try:
-        decoder.signal_line(binding, 0)
+        decoder.signal_lines(binding, 0)
     except InputError:
         assume(False)
     judge(binding, raws_of(binding, data.draw(st.lists(st.integers(low, high), max_size=8))))
@@ -213,11 +219,9 @@ def test_a_plan_is_off_by_no_more_than_it_says(factor, offset, top):
         scaling = plan(factor, offset, top)
     except OverflowError:
         return
-    run = decode(f"v = d[0]; s[0] = {scaling.text}")
+    run = decode(["v = d0[b]", f"s[{L.SIGNALS_AT}] = {scaling.text}"])
     for v in {0, 1, min(2, top), top // 3, top // 2, top - 1, top}:
-        signals = [0]
-        run([v], signals, 0)
-        off = abs(signals[0] - (factor * v + offset))
+        off = abs(run([v], 0) - (factor * v + offset))
         assert off <= scaling.error, f"{scaling.text} at {v} is off by {float(off)}, {float(scaling.error)} was printed"
 
 
@@ -231,7 +235,7 @@ def test_what_cannot_be_is_refused():
         wide(Fraction(1 << 20), Fraction(0), -(1 << 29), 1 << 29, 32, True)
     for quantity, length, scale, offset in (("cell_voltage", 8, "1", "1000"), ("pack_current", 32, "1", "10000000")):
         with pytest.raises(InputError, match=r"`M\.X`"):
-            decoder.signal_line(
+            decoder.signal_lines(
                 bind(QUANTITIES[quantity], 0, length, False, False, Fraction(scale), Fraction(offset)), 0
             )
 

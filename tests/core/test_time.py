@@ -56,8 +56,8 @@ def replay(image, frames, end_ms, extra=()):
 def test_scans_run_on_the_grid(demo, start_ms):
     engine = Engine(demo.image)
     assert engine.advance(start_ms) == 0, "the first stamp only starts the clock"
-    assert engine.box[0][L.DUE_MS] == (start_ms // SCAN_MS + 1) * SCAN_MS & L.MASK
-    before = (engine.box[0][L.DUE_MS] - 1) & L.MASK
+    assert engine.section("clock")[L.DUE_MS] == (start_ms // SCAN_MS + 1) * SCAN_MS & L.MASK
+    before = (engine.section("clock")[L.DUE_MS] - 1) & L.MASK
     assert engine.advance(before) == 0 and engine.advance(before + 1 & L.MASK) == 1
     assert engine.advance(before + 1 & L.MASK) == 0, "a repeated stamp ran a scan twice"
     assert engine.advance(before + 1001 & L.MASK) == 10
@@ -67,7 +67,7 @@ def test_scans_run_on_the_grid(demo, start_ms):
 def test_a_due_scan_runs_before_the_frame_is_decoded(demo):
     rig = FrameRig(demo)
     rig.wanted[L.HVIL_OK] = 0
-    can_id, data, _ = rig.sender.frame(rig.engine.box[10][L.HVIL_OK], rig.wanted)
+    can_id, data, _ = rig.sender.frame(rig.engine.section("owners")[L.HVIL_OK], rig.wanted)
     due = rig.clock[L.DUE_MS]
     rig.engine.frame(due, can_id, data)
     assert rig.clock[L.SCANS] == 2 and rig.feature(L.F_HVIL_OPEN) == 0, (
@@ -133,11 +133,11 @@ def test_a_large_step_back_goes_on_from_there_on_the_frames_own_clock(demo, back
 def test_a_frame_that_steps_back_is_still_decoded_now(demo):
     rig = FrameRig(demo, start_ms=100_000)
     rig.wanted[L.SOC_PERMILLE] = 400
-    can_id, data, _ = rig.sender.frame(rig.engine.box[10][L.SOC_PERMILLE], rig.wanted)
+    can_id, data, _ = rig.sender.frame(rig.engine.section("owners")[L.SOC_PERMILLE], rig.wanted)
     now = rig.clock[L.NOW_MS]
     rig.engine.frame(now - 60_000, can_id, data)
     assert rig[L.SOC_PERMILLE] == 400 and rig.clock[L.OFFSET_MS] == 60_000
-    assert rig.groups[rig.engine.box[10][L.SOC_PERMILLE] * L.GROUP_SIZE + L.STAMP_MS] == now
+    assert rig.groups[rig.engine.section("owners")[L.SOC_PERMILLE] * L.GROUP_SIZE + L.STAMP_MS] == now
 
 
 def test_the_clock_wraps_without_a_mark(demo):
@@ -149,10 +149,10 @@ def test_the_clock_wraps_without_a_mark(demo):
         events = list(engine.events)
         for at in range(L.E_FIRST, L.E_FIRST + engine.events[L.E_HEAD] * L.EVENT_SIZE, L.EVENT_SIZE):
             events[at] = (events[at] - start) & L.MASK
-        clock = list(engine.box[0])
+        clock = list(engine.section("clock"))
         clock[L.NOW_MS], clock[L.DUE_MS] = ((clock[i] - start) & L.MASK for i in (L.NOW_MS, L.DUE_MS))
-        signals = list(engine.box[3])
-        stories.append((events, clock, signals, list(engine.box[6])))
+        signals = list(engine.section("signals"))
+        stories.append((events, clock, signals, list(engine.section("rules"))))
     assert frames[0][0] > frames[-1][0], "the clock did not wrap"
     if stories[0][1][L.DUE_MS] == stories[1][1][L.DUE_MS]:
         assert stories[0] == stories[1], "the day the clock wraps is judged otherwise"
@@ -170,7 +170,7 @@ def test_skipping_idle_scans_leaves_what_running_them_leaves(small, seed, start_
     slow_image, slow_advance = without_skip(small.image)
     gaps = (1, 10, 100, 450, 900, 3000, 40_000)
     quick, slow = Engine(small.image), Engine(slow_image)
-    slow.advance = lambda t: slow_advance(slow.box, (t + slow.box[0][L.OFFSET_MS]) & L.MASK)
+    slow.advance = lambda t: slow_advance(slow.box, (t + slow.section("clock")[L.OFFSET_MS]) & L.MASK)
     for t, can_id, data in traffic(small, seed, 60, gaps, start_ms):
         for engine in (quick, slow):
             engine.frame(t, can_id, data)

@@ -15,12 +15,12 @@ def rig(demo):
 
 
 def group(rig, slot):
-    return rig.engine.box[L.BOX.index("owners")][slot]
+    return rig.engine.section("owners")[slot]
 
 
 def lines(rig):
     """Every group as (its slots, its deadline in ms)."""
-    table = rig.engine.box[L.BOX.index("group_table")]
+    table = rig.engine.section("group_table")
     for number in range(len(rig.sender.groups)):
         yield number, rig.sender.slots[number], table[number * L.GROUP_TABLE_SIZE + L.P_DEADLINE_MS]
 
@@ -225,23 +225,23 @@ def test_a_message_that_never_comes_keeps_the_verdict_unknown(demo):
 def test_a_vehicle_that_sends_extremes_only_is_judged_by_them(compile_text):
     compiled = compile_text(*DECODERS["sums"])
     engine = Engine(compiled.image)
-    signals, features = engine.box[3], engine.box[5]
+    signals, features = engine.section("signals"), engine.section("features")
     engine.advance(0)
 
     def read(high, low, hot, cold):
         for slot, value in zip(range(L.CELL_MAX_MV, L.PROBE_MIN_DDEGC + 1), (high, low, hot, cold), strict=True):
             signals[slot] = value
-        engine.advance(engine.box[0][L.DUE_MS])
-        return [features[number * L.FEATURE_SIZE] for number in range(L.F_CELL_MAX_MV, L.F_PROBE_SPREAD_DDEGC + 1)]
+        engine.advance(engine.section("clock")[L.DUE_MS])
+        return [features[number] for number in range(L.F_CELL_MAX_MV, L.F_PROBE_SPREAD_DDEGC + 1)]
 
     assert read(3700, 3650, 300, 250) == [3700, 3650, 50, 300, 250, 50]
     assert read(NA, 3650, 300, NA) == [NA, 3650, NA, 300, NA, NA]
     assert read(3700, NA, NA, -50) == [3700, NA, NA, NA, -50, NA]
-    assert features[L.F_CALM * L.FEATURE_SIZE] == 0
+    assert features[L.F_CALM] == 0
     signals[L.PACK_CURRENT_MA] = 0
     for _ in range(21):
         read(3700, 3650, 300, 250)
-    assert features[L.F_CALM * L.FEATURE_SIZE] == 1, "without cells the current alone says what is calm"
+    assert features[L.F_CALM] == 1, "without cells the current alone says what is calm"
 
 
 # --- calm ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 from cellwarden.core import layout as L
 from cellwarden_tools.compiler import image
 from cellwarden_tools.compiler.dbc import load
-from cellwarden_tools.compiler.decoder import signal_line, slot_of
+from cellwarden_tools.compiler.decoder import signal_lines, slot_of
 from cellwarden_tools.compiler.profile import Binding, Bus, Profile
 from cellwarden_tools.compiler.quantities import NUMBER, Quantity
 from cellwarden_tools.decode import DbcRows, message_decoder, physical
@@ -237,7 +237,7 @@ def test_random_frames_decode_as_cantools_does_for_every_dbc(dbcs):
 
 # --- the vehicle's own decoder ----------------------------------------------------------------------------------------
 
-RAW = Quantity("cell_voltage", None, NUMBER, "mV", -(1 << 29), 1 << 29)  # a range that nothing but 30 bits bounds
+RAW = Quantity("cell_voltage", None, NUMBER, "mV", 1 - (1 << 29), (1 << 29) - 1)  # a range that nothing but 30 bits bounds
 CURRENT = Quantity("cell_voltage", None, NUMBER, "mA", -3_000_000, 3_000_000)  # as wide as a pack's current
 MARK = 987_654_321  # is in no signal
 
@@ -264,7 +264,7 @@ def bindings_of(path, database, quantity):
                 scale = signal.scale * per
                 made = Binding(quantity, number, bus, message, signal, scale, offset, quantity.low, quantity.high)
                 try:
-                    signal_line(made, 0)
+                    signal_lines(made, 0)
                 except InputError:
                     continue
                 bindings.append((made, other, Fraction(per)))
@@ -292,7 +292,7 @@ def test_the_generated_vehicle_decoder_gives_cantools_values(dbcs, quantity, mon
             continue
         made, engine = vehicle(path, [binding for binding, _, _ in found], bus, monkeypatch)
         scalings = dict(made.scalings)
-        signals = engine.box[L.BOX.index("signals")]
+        signals = engine.section("signals")
         by_message = {}
         for binding, other, per in found:
             slot = slot_of(binding, len(found))

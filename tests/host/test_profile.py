@@ -110,7 +110,7 @@ def rule(made, name):
 def row_of(made, name):
     """The rule's row in the image's params."""
     params = made.image.params
-    first = sum(L.params_sizes(params, len(params))[:4])
+    first, _ = L.params_sections(params, len(params))["rule_table"]
     at = first + catalogue.RULES.index(name) * L.RULE_TABLE_SIZE
     return params[at : at + L.RULE_TABLE_SIZE]
 
@@ -512,7 +512,7 @@ def test_a_rule_that_the_profile_turns_off_is_inactive_and_says_why(write):
 
 def test_a_rule_with_two_values_or_states_accepts_its_own_levels(write):
     text = mapped('hvil = { signal = "Status.State", ok = [1] }\n[limits.hvil_open]\nlevels = [1]\nassert_s = 0.1\n')
-    assert list(row_of(compile_profile(write(text)), "hvil_open")[L.P_LIMIT : L.P_LIMIT + 3]) == [L.NA, L.NA, 1]
+    assert list(row_of(compile_profile(write(text)), "hvil_open")[L.P_LIMIT : L.P_LIMIT + 3]) == [-L.NA - 1, -L.NA - 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ hold, how far and how long beyond the limit it clears, the gate, and the general
 
 from cellwarden.core import layout as L
 
-ABOVE, BELOW = 1, 0
+ABOVE, BELOW = 1, -1
 NO = None  # the rule has no such level
 
 # How the clear limit follows from the level's limit.

@@ -1,17 +1,20 @@
 """The layout of `state` and `params`, the two int32 arrays the core works on.
 
-Each array is a row of sections; a section is a table of int32 columns. The Engine cuts the sections out as views and
-hands them to the core as one tuple, the box, in the order of BOX.
+Each array is a row of sections; a section is a table of int32 columns. What stands at the same place for every vehicle
+comes first, so that the hot files reach it by a constant index, which viper makes one instruction; where the other
+sections begin stands in the header of `params`.
 
 MicroPython inlines a constant only inside the file that declares it, so the hot files repeat the numbers they use as
 `_NAME = const(n)`; tests/core/test_layout.py holds each of them against this page.
 
-Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`), so differences are wrap-safe.
+Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`), so differences are wrap-safe. Values
+lie in (-2^29, 2^29): the difference of any two of them, NA included, has its sign in bit 30.
 """
 
-FORMAT = 1  # of this page; an image made for another one is refused
+FORMAT = 2  # of this page; an image made for another one is refused
 
-NA = -0x3FFFFFFF - 1  # -2^30: no value
+NA = -0x20000000  # -2^29: no value
+WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
 MASK = 0x3FFFFFFF  # the clock and every counter have 30 bits: they stay small integers on a 32-bit MicroPython
 HALF = 0x20000000  # a difference from here on is a step back
 EXT = 0x20000000  # set in an identifier of 29 bits
@@ -22,6 +25,7 @@ RECORD_ID = 4  # int32
 RECORD_CHANNEL = 8  # byte: number of the [[bus]] in the profile
 RECORD_LENGTH = 9  # byte
 RECORD_DATA = 12  # 8 bytes, or 64 where the profile uses a CAN FD message
+RECORD_VIEWS = 9  # of the ring as bytes: from the length on, and from each of the first 8 bytes of data on
 
 # --- state ---------------------------------------------------------------------------------------------------------
 
@@ -48,57 +52,18 @@ AGE_MS = 18  # time since the start, saturated
 QUIET_MS = 19  # how long the current has been small and steady
 QUIET_LOW_MA = 20  # the lowest and the highest current since that began; NA = not small
 QUIET_HIGH_MA = 21
-CLOCK_SIZE = 22
+CELLS_SEEN = 22  # cells, and probes, that were valid once since the start
+PROBES_SEEN = 23
+DOUBT = 24  # 1: a message has lost its trust since the last scan
+CLOCK_SIZE = 25
 
-# messages: a row a message in use
-LAST_COUNTER = 0  # the last counter + 1; 0 = none yet
-WRONG = 1  # leaky count of wrong counters, 0..5
-MESSAGE_SIZE = 2
-WRONG_LIMIT = 5  # at this count the message is not trusted
-
-# groups: a row for each set of signals that arrives together, a message or one page of a multiplexed message
-STAMP_MS = 0
-STATUS = 1
-ARRIVALS = 2
-GROUP_SIZE = 3
-NEVER, FRESH, STALE = 0, 1, 2
-
-# signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
-PACK_VOLTAGE_MV = 0
-PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
-SOC_PERMILLE = 2
-INSULATION_OHM = 3
-INSULATION_VALID = 4
-VEHICLE_ON = 5
-CHARGING = 6
-CONTACTORS = 7
-HVIL_OK = 8
-BMS_LEVEL = 9
-MAX_DISCHARGE_MA = 10
-MAX_CHARGE_MA = 11
-CELL_MAX_MV = 12  # for vehicles that send the extremes only
-CELL_MIN_MV = 13
-PROBE_MAX_DDEGC = 14
-PROBE_MIN_DDEGC = 15
-BMS_FLAG_9 = 16
-BMS_FLAG_12 = 17
-BMS_FLAG_13 = 18
-BMS_FLAG_14 = 19
-BMS_FLAG_15 = 20
-BMS_FLAG_17 = 21
-SCALARS = 22
-
-# memory: a row for each cell, then each probe
-SEEN = 0  # was valid once since the start
-PREVIOUS = 1  # value at the last scan; 0 = none (cells only)
-MEMORY_SIZE = 2
-
-# features: a row a feature
+# features: columns of FEATURES numbers each
+FEATURES_AT = 25
 VALUE = 0  # in the feature's unit, or NA
-WHERE = 1  # number of the cell or probe from 1; 0 = the pack
-SLOT = 2  # the signal it came from
-COMPLETE = 3  # 1 where nothing that was valid before is missing from it now
-FEATURE_SIZE = 4
+WHERE = 22  # number of the cell or probe from 1; 0 = the pack
+SLOT = 44  # the signal it came from
+COMPLETE = 66  # 1 where nothing that was valid before is missing from it now
+FEATURES_SIZE = 88
 
 F_CELL_MAX_MV = 0
 F_CELL_MIN_MV = 1
@@ -124,8 +89,50 @@ F_PROBES_VALID = 20
 F_PROBES_LOST = 21
 FEATURES = 22
 
+# signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
+SIGNALS_AT = 113
+PACK_VOLTAGE_MV = 0
+PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
+SOC_PERMILLE = 2
+INSULATION_OHM = 3
+INSULATION_VALID = 4
+VEHICLE_ON = 5
+CHARGING = 6
+CONTACTORS = 7
+HVIL_OK = 8
+BMS_LEVEL = 9
+MAX_DISCHARGE_MA = 10
+MAX_CHARGE_MA = 11
+CELL_MAX_MV = 12  # for vehicles that send the extremes only
+CELL_MIN_MV = 13
+PROBE_MAX_DDEGC = 14
+PROBE_MIN_DDEGC = 15
+BMS_FLAG_9 = 16
+BMS_FLAG_12 = 17
+BMS_FLAG_13 = 18
+BMS_FLAG_14 = 19
+BMS_FLAG_15 = 20
+BMS_FLAG_17 = 21
+SCALARS = 22
+
+# memory: one number for each cell and probe that says whether it was valid once since the start, then for each cell its
+# value at the last scan of a quiet current, 0 = none
+
+# groups: a row for each set of signals that arrives together, a message or one page of a multiplexed message
+STATUS = 0
+STAMP_MS = 1
+ARRIVALS = 2
+GROUP_SIZE = 3
+NEVER, FRESH, STALE = 0, 1, 2
+
+# messages: a row a message in use
+LAST_COUNTER = 0  # the next counter + its modulus; 0 = none yet
+WRONG = 1  # leaky count of wrong counters, 0..5
+MESSAGE_SIZE = 2
+WRONG_LIMIT = 5  # at this count the message is not trusted
+
 # rules: a row a rule of the catalogue
-LEVEL_NOW = 0
+BUSY = 0  # bit n-1: level n is asserted, or its assert timer runs
 ASSERTED = 1  # bit n-1: level n is asserted
 ASSERTING = 2  # bit n-1: the assert timer of level n runs
 CLEARING = 3  # bit n-1: the clear timer of level n runs
@@ -133,7 +140,8 @@ ASSERT_MS = 4  # 3 columns: how long it has run
 CLEAR_MS = 7  # 3 columns
 FIRST_ARRIVAL = 10  # 3 columns: arrivals of the signal when the assert timer started
 FIRST_SLOT = 13  # 3 columns: the signal that started it
-RULE_SIZE = 16
+LEVEL_NOW = 16
+RULE_SIZE = 17
 
 # --- params --------------------------------------------------------------------------------------------------------
 
@@ -160,28 +168,25 @@ P_SENT = 18  # bit n: the vehicle sends scalar n
 P_OVERCHARGE_MV = 19
 P_OVERCHARGE_PERMILLE = 20
 P_INFLOW_MA = 21  # charge flows in from this current on
-HEADER_SIZE = 22
-
-# group table: a row a group
-P_DEADLINE_MS = 0
-P_FIRST_MEMBER = 1
-P_MEMBER_COUNT = 2
-P_MESSAGE = 3
-GROUP_TABLE_SIZE = 4
-
-# members: for each group in turn the signals (slots) it carries.
-# owners: for each signal the group it arrives in, or NA.
+P_MEMORY_AT = 22  # where sections begin in the state
+P_GROUPS_AT = 23
+P_MESSAGES_AT = 24
+P_RULES_AT = 25
+P_GROUP_TABLE_AT = 26  # and in params
+P_MEMBERS_AT = 27
+P_OWNERS_AT = 28
+HEADER_SIZE = 29
 
 # rule table: a row a rule of the catalogue
-P_ACTIVE = 0
-P_FEATURE = 1
-P_ABOVE = 2  # 1: judged against being high, 0: low
-P_FIRST_LIMIT = 3  # the lowest level's limit
-P_LIMIT = 4  # 3 columns; NA where the rule has no such level
+P_FEATURE = 0  # index of the feature's value in the state
+P_FIRST_LIMIT = 1  # the lowest level's limit
+P_SIDE = 2  # 1: judged against being high, -1: low
+P_ACTIVE = 3
+P_LIMIT = 4  # 3 columns; out of reach where the rule has no such level
 P_CLEAR_AT = 7  # 3 columns
 P_ASSERT_MS = 10  # 3 columns
 P_CLEAR_MS = 13
-P_GATE = 14  # feature + 1 that must be 1; 0 = none
+P_GATE = 14  # index in the state of the feature that must be 1; 0 = none
 P_CALM_LEVELS = 15  # bit n-1: level n asserts in calm scans only
 P_FLAG = 16  # the general alarm flag as a mask, 0 = none
 P_LATCHED = 17
@@ -189,7 +194,17 @@ P_SAMPLES = 18  # distinct samples, 1 or 2, that must have come without a valid 
 P_OWN = 19  # 1: our own finding, counts in LEVEL and MAX_LEVEL; 0: the BMS's
 RULE_TABLE_SIZE = 20
 
-# crc: 256 values for each checksum table in use
+# group table: a row a group
+P_DEADLINE_MS = 0
+P_FIRST_MEMBER = 1  # index into the members
+P_MEMBER_COUNT = 2
+P_MESSAGE = 3
+GROUP_TABLE_SIZE = 4
+
+# members: for each group in turn the signals (slots) it carries.
+# owners: for each signal the group it arrives in, or NA.
+
+# crc: from the next multiple of 256 on, 256 values for each checksum table in use, each plus the place of its table
 
 # --- events: a ring of its own, not part of the state ---------------------------------------------------------------
 
@@ -206,35 +221,45 @@ EVENT_WHERE = 4
 EVENT_VALUE = 5
 EVENT_SIZE = 6
 
-SCRATCH_SIZE = 64  # bins of the histogram of cell steps
+SCRATCH_SIZE = 65  # bins of the histogram of cell steps, and the cells without a step
 
-# The box: what the hot functions get. State sections first, in the order they have in the state.
-STATE_SECTIONS = ("clock", "messages", "groups", "signals", "memory", "features", "rules")
-PARAMS_SECTIONS = ("header", "group_table", "members", "owners", "rule_table", "crc")
-BOX = STATE_SECTIONS + PARAMS_SECTIONS + ("events", "scratch")
+# In this order; the sections up to the signals, and in params up to the rule table, begin at the same place in every
+# vehicle.
+STATE_SECTIONS = ("clock", "features", "signals", "memory", "groups", "messages", "rules")
+PARAMS_SECTIONS = ("header", "rule_table", "group_table", "members", "owners", "crc")
 
 
-def state_sizes(header):
-    """Number of int32 in each of STATE_SECTIONS for the image whose params begin with `header`."""
-    elements = header[P_CELLS] + header[P_PROBES]
-    return (
+def state_sections(header):
+    """{name: (first, end)} of the STATE_SECTIONS, for the image whose params begin with `header`."""
+    cells, elements = header[P_CELLS], header[P_CELLS] + header[P_PROBES]
+    sizes = (
         CLOCK_SIZE,
-        header[P_MESSAGES] * MESSAGE_SIZE,
-        header[P_GROUPS] * GROUP_SIZE,
+        FEATURES_SIZE,
         SCALARS + elements,
-        elements * MEMORY_SIZE,
-        FEATURES * FEATURE_SIZE,
+        elements + cells,
+        header[P_GROUPS] * GROUP_SIZE,
+        header[P_MESSAGES] * MESSAGE_SIZE,
         header[P_RULES] * RULE_SIZE,
     )
+    return _laid_out(STATE_SECTIONS, sizes)
 
 
-def params_sizes(header, total):
-    """Number of int32 in each of PARAMS_SECTIONS; `total` is the length of params, the crc tables take what is left."""
+def params_sections(header, total):
+    """{name: (first, end)} of the PARAMS_SECTIONS; `total` is the length of params: crc takes what is left."""
     sizes = (
         HEADER_SIZE,
+        header[P_RULES] * RULE_TABLE_SIZE,
         header[P_GROUPS] * GROUP_TABLE_SIZE,
         header[P_MEMBERS],
         SCALARS + header[P_CELLS] + header[P_PROBES],
-        header[P_RULES] * RULE_TABLE_SIZE,
     )
-    return sizes + (total - sum(sizes),)
+    return _laid_out(PARAMS_SECTIONS, sizes + (total - sum(sizes),))
+
+
+def _laid_out(names, sizes):
+    sections = {}
+    first = 0
+    for i in range(len(names)):
+        sections[names[i]] = (first, first + sizes[i])
+        first += sizes[i]
+    return sections

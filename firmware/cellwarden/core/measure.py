@@ -1,16 +1,24 @@
-"""Features: what a scan computes from the valid signals. An invalid value leaves a calculation only counted."""
+"""Features: what a scan computes from the valid signals. An invalid value leaves a calculation only counted.
+
+Every number is two's complement on every engine, but a load in viper code on a 64-bit machine is not sign-extended. So
+where one may be negative, "a < b" is written  (a - b) >> 30 & 1 , which reads the sign of a difference whatever stands
+above it, and a number that is computed with is read as  (v & _MASK) + (v >> 30 & 1) * _WRAP.
+"""
 
 import micropython
 from micropython import const
 
 _MASK = const(0x3FFFFFFF)
-_NA = const(-0x3FFFFFFF - 1)
-_HIGH = const(0x10000)  # above every cell voltage in mV
+_NA = const(-0x20000000)
+_WRAP = const(-0x3FFFFFFF - 1)
+_FAR = const(0x10000000)  # no two values of one kind are so far apart
 
 _QUIET_MS = const(19)
 _QUIET_LOW_MA = const(20)
 _QUIET_HIGH_MA = const(21)
+_CELLS_SEEN = const(22)
 
+_SIGNALS_AT = const(113)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _SOC_PERMILLE = const(2)
@@ -23,25 +31,14 @@ _HVIL_OK = const(8)
 _BMS_LEVEL = const(9)
 _MAX_DISCHARGE_MA = const(10)
 _CELL_MAX_MV = const(12)
-_PROBE_MAX_DDEGC = const(14)
 _BMS_FLAG_9 = const(16)
 _SCALARS = const(22)
 
-_SEEN = const(0)
-_PREVIOUS = const(1)
-_MEMORY_SIZE = const(2)
-
-_VALUE = const(0)
-_WHERE = const(1)
-_SLOT = const(2)
-_COMPLETE = const(3)
-_FEATURE_SIZE = const(4)
+_FEATURES_AT = const(25)
+_WHERE = const(22)
+_SLOT = const(44)
+_COMPLETE = const(66)
 _F_CELL_MAX_MV = const(0)
-_F_CELL_MIN_MV = const(1)
-_F_CELL_SPREAD_MV = const(2)
-_F_PROBE_MAX_DDEGC = const(3)
-_F_PROBE_MIN_DDEGC = const(4)
-_F_PROBE_SPREAD_DDEGC = const(5)
 _F_PACK_VOLTAGE_MV = const(6)
 _F_DISCHARGE_PERMILLE = const(7)
 _F_INSULATION_OHM_PER_V = const(9)
@@ -54,13 +51,9 @@ _F_CONTACTORS = const(15)
 _F_VEHICLE_ON = const(16)
 _F_CALM = const(17)
 _F_CELLS_VALID = const(18)
-_F_CELLS_LOST = const(19)
-_F_PROBES_VALID = const(20)
-_F_PROBES_LOST = const(21)
 
 _P_SCAN_MS = const(1)
 _P_CELLS = const(4)
-_P_PROBES = const(5)
 _P_NOMINAL_MV = const(10)
 _P_CALM_MA = const(11)
 _P_CALM_STEP_MA = const(12)
@@ -72,365 +65,299 @@ _P_SENT = const(18)
 _P_OVERCHARGE_MV = const(19)
 _P_OVERCHARGE_PERMILLE = const(20)
 _P_INFLOW_MA = const(21)
+_P_MEMORY_AT = const(22)
 
 _CLASS_B_MV = const(60000)  # GB 18384: under 60 V DC a circuit is not class B, and a quotient by it says nothing
 _BINS = const(64)
 _MIDDLE = const(32)
 
-# Two's complement on every engine: a ptr32 load in viper code on a 64-bit machine is not sign-extended, so a value that
-# may be negative is read as  (v & _MASK) + (v >> 30 & 1) * _NA.
-
 
 @micropython.viper
-def measure_cells(header, signals, memory, features, scratch, quiet: int) -> int:
-    """Extremes and spread of the cells (mV). Returns the number of cells that were never valid.
-
-    Where `quiet` is set it also says whether the cells' own steps since the last scan agree: F_CALM becomes 1 when the
-    median absolute deviation of the steps is under P_CALM_MAD_MV.
-    """
-    p = ptr32(header)
-    s = ptr32(signals)
-    m = ptr32(memory)
-    f = ptr32(features)
-    bins = ptr32(scratch)
-    n = p[_P_CELLS]
-    high = 0
-    high_at = 0
-    low = _HIGH
-    low_at = 0
-    total = 0
-    valid = 0
-    lost = 0
-    steps = 0
-    if quiet:
-        for i in range(_BINS):
-            bins[i] = 0
-    row = 0
-    for i in range(n):
-        v = s[_SCALARS + i]
-        if 0 < v < _HIGH:
-            valid += 1
-            total += v
-            if v > high:
-                high = v
-                high_at = i
-            if v < low:
-                low = v
-                low_at = i
-            if quiet:
-                before = m[row + _PREVIOUS]
-                if before:
-                    step = v - before + _MIDDLE
-                    if step < 0:
-                        step = 0
-                    if step >= _BINS:
-                        step = _BINS - 1
-                    bins[step] += 1
-                    steps += 1
-            m[row + _SEEN] = 1
-            m[row + _PREVIOUS] = v
-        else:
-            m[row + _PREVIOUS] = 0
-            if m[row + _SEEN]:
-                lost += 1
-        row += _MEMORY_SIZE
-
-    complete = 0 if lost else 1
-    spread_at = low_at
-    if valid * high - total > total - valid * low:
-        spread_at = high_at
-    if valid == 0:
-        high = _NA
-        low = _NA
-    at = _F_CELL_MAX_MV * _FEATURE_SIZE
-    f[at + _VALUE] = high
-    f[at + _WHERE] = high_at + 1
-    f[at + _SLOT] = _SCALARS + high_at
-    f[at + _COMPLETE] = complete
-    at = _F_CELL_MIN_MV * _FEATURE_SIZE
-    f[at + _VALUE] = low
-    f[at + _WHERE] = low_at + 1
-    f[at + _SLOT] = _SCALARS + low_at
-    f[at + _COMPLETE] = complete
-    at = _F_CELL_SPREAD_MV * _FEATURE_SIZE
-    f[at + _VALUE] = high - low if valid > 1 else _NA
-    f[at + _WHERE] = spread_at + 1
-    f[at + _SLOT] = _SCALARS + spread_at
-    f[at + _COMPLETE] = complete
-    f[_F_CELLS_VALID * _FEATURE_SIZE] = valid
-    f[_F_CELLS_LOST * _FEATURE_SIZE] = lost
-
-    calm = quiet
-    if quiet and n:
-        # Lower median of the steps, then the count of steps nearer to it than the limit: the median absolute deviation
-        # is under the limit exactly when these are more than half.
-        half = (steps + 1) // 2
-        median = 0
-        count = bins[0]
-        while count < half:
-            median += 1
-            count += bins[median]
-        first = median - p[_P_CALM_MAD_MV] + 1
-        last = median + p[_P_CALM_MAD_MV] - 1
-        if first < 0:
-            first = 0
-        if last >= _BINS:
-            last = _BINS - 1
-        count = 0
-        for i in range(first, last + 1):
-            count += bins[i]
-        # A median in the outermost bin is a step too large to be told from others: not calm.
-        calm = 1 if count * 2 > steps and 0 < median < _BINS - 1 else 0
-    f[_F_CALM * _FEATURE_SIZE] = calm
-    return n - valid - lost
-
-
-@micropython.viper
-def measure_probes(header, signals, memory, features) -> int:
-    """Extremes and spread of the probes (0.1 degC). Returns the number of probes that were never valid."""
-    p = ptr32(header)
-    s = ptr32(signals)
-    m = ptr32(memory)
-    f = ptr32(features)
-    n = p[_P_PROBES]
-    base = _SCALARS + p[_P_CELLS]
-    high = _NA
-    high_at = 0
-    low = _MASK
-    low_at = 0
-    total = 0
-    valid = 0
-    lost = 0
-    row = p[_P_CELLS] * _MEMORY_SIZE
-    for i in range(n):
-        v = s[base + i]
-        v = (v & _MASK) + (v >> 30 & 1) * _NA
-        if v != _NA:
-            valid += 1
-            total += v
-            if v > high:
-                high = v
-                high_at = i
-            if v < low:
-                low = v
-                low_at = i
-            m[row + _SEEN] = 1
-        elif m[row + _SEEN]:
-            lost += 1
-        row += _MEMORY_SIZE
-
-    complete = 0 if lost else 1
-    spread = _NA
-    spread_at = low_at
-    if valid > 1:
-        spread = high - low
-        if valid * high - total > total - valid * low:
-            spread_at = high_at
-    if valid == 0:
-        low = _NA
-    at = _F_PROBE_MAX_DDEGC * _FEATURE_SIZE
-    f[at + _VALUE] = high
-    f[at + _WHERE] = high_at + 1
-    f[at + _SLOT] = base + high_at
-    f[at + _COMPLETE] = complete
-    at = _F_PROBE_MIN_DDEGC * _FEATURE_SIZE
-    f[at + _VALUE] = low
-    f[at + _WHERE] = low_at + 1
-    f[at + _SLOT] = base + low_at
-    f[at + _COMPLETE] = complete
-    at = _F_PROBE_SPREAD_DDEGC * _FEATURE_SIZE
-    f[at + _VALUE] = spread
-    f[at + _WHERE] = spread_at + 1
-    f[at + _SLOT] = base + spread_at
-    f[at + _COMPLETE] = complete
-    f[_F_PROBES_VALID * _FEATURE_SIZE] = valid
-    f[_F_PROBES_LOST * _FEATURE_SIZE] = lost
-    return n - valid - lost
-
-
-@micropython.viper
-def measure_extremes(signals, features, first: int, slot: int) -> int:
-    """For a vehicle that sends only the highest and the lowest: features `first`, +1, +2 from signals `slot`, +1."""
-    s = ptr32(signals)
-    f = ptr32(features)
-    high = s[slot]
-    high = (high & _MASK) + (high >> 30 & 1) * _NA
-    low = s[slot + 1]
-    low = (low & _MASK) + (low >> 30 & 1) * _NA
-    at = first * _FEATURE_SIZE
-    f[at + _VALUE] = high
-    f[at + _SLOT] = slot
-    f[at + _COMPLETE] = 1
-    at += _FEATURE_SIZE
-    f[at + _VALUE] = low
-    f[at + _SLOT] = slot + 1
-    f[at + _COMPLETE] = 1
-    at += _FEATURE_SIZE
-    f[at + _VALUE] = high - low if high != _NA and low != _NA else _NA
-    f[at + _SLOT] = slot
-    f[at + _COMPLETE] = 1
-    return 0
-
-
-@micropython.viper
-def measure_pack(header, signals, features) -> int:
-    """Everything that is one value for the whole pack. Reads the cells' extremes, so it comes after them."""
-    p = ptr32(header)
-    s = ptr32(signals)
-    f = ptr32(features)
-    voltage = s[_PACK_VOLTAGE_MV]
-    voltage = (voltage & _MASK) + (voltage >> 30 & 1) * _NA
-    current = s[_PACK_CURRENT_MA]
-    current = (current & _MASK) + (current >> 30 & 1) * _NA
-    soc = s[_SOC_PERMILLE]
-    soc = (soc & _MASK) + (soc >> 30 & 1) * _NA
-    sent = p[_P_SENT]
-
-    at = _F_PACK_VOLTAGE_MV * _FEATURE_SIZE
-    f[at + _VALUE] = voltage
-    f[at + _SLOT] = _PACK_VOLTAGE_MV
-    f[at + _COMPLETE] = 1
-
-    # The limit in force is the lower of the profile's and the BMS's own. While the BMS's is missing only that is known
-    # which holds for every limit it may have: a current over the profile's, or one that flows the other way.
-    for side in range(2):
-        limit = p[_P_MAX_DISCHARGE_MA + side]
-        certain = limit > 0
-        missing = False
-        if sent >> _MAX_DISCHARGE_MA + side & 1:
-            own = s[_MAX_DISCHARGE_MA + side]
-            own = (own & _MASK) + (own >> 30 & 1) * _NA
-            if own == _NA:
-                missing = True
-            elif limit == 0 or own < limit:
-                limit = own
-        if limit < p[_P_LIMIT_FLOOR_MA]:
-            limit = p[_P_LIMIT_FLOOR_MA]
-        at = (_F_DISCHARGE_PERMILLE + side) * _FEATURE_SIZE
-        f[at + _VALUE] = _NA
-        if current != _NA:
-            flow = current if side == 0 else -current
-            if flow <= 0:
-                f[at + _VALUE] = 0
-            elif not missing or (certain and flow > limit):
-                f[at + _VALUE] = flow * 100 // (limit // 10)
-        f[at + _SLOT] = _PACK_CURRENT_MA
-        f[at + _COMPLETE] = 1
-
-    at = _F_INSULATION_OHM_PER_V * _FEATURE_SIZE
-    ohm = s[_INSULATION_OHM]
-    ohm = (ohm & _MASK) + (ohm >> 30 & 1) * _NA
-    f[at + _VALUE] = _NA
-    if ohm != _NA and (sent >> _INSULATION_VALID & 1 == 0 or s[_INSULATION_VALID] == 1):
-        by = voltage
-        if by < _CLASS_B_MV:
-            by = p[_P_NOMINAL_MV]
-        f[at + _VALUE] = ohm * 10 // (by // 100)
-    f[at + _SLOT] = _INSULATION_OHM
-    f[at + _COMPLETE] = 1
-
-    at = _F_SOC_PERMILLE * _FEATURE_SIZE
-    f[at + _VALUE] = soc
-    f[at + _SLOT] = _SOC_PERMILLE
-    f[at + _COMPLETE] = 1
-
-    at = _F_OVERCHARGE * _FEATURE_SIZE
-    top = f[_F_CELL_MAX_MV * _FEATURE_SIZE + _VALUE]
-    top = (top & _MASK) + (top >> 30 & 1) * _NA
-    full = top >= p[_P_OVERCHARGE_MV] or soc > p[_P_OVERCHARGE_PERMILLE]
-    f[at + _VALUE] = _NA
-    if current != _NA:
-        if current > -p[_P_INFLOW_MA]:
-            f[at + _VALUE] = 0
-        elif full:
-            f[at + _VALUE] = 1
-        elif f[_F_CELL_MAX_MV * _FEATURE_SIZE + _COMPLETE]:
-            # Not full, as far as all that is sent is there to say so.
-            cells_said = top != _NA or (p[_P_CELLS] == 0 and sent >> _CELL_MAX_MV & 1 == 0)
-            soc_said = soc != _NA or sent >> _SOC_PERMILLE & 1 == 0
-            if cells_said and soc_said:
-                f[at + _VALUE] = 0
-    f[at + _SLOT] = _PACK_CURRENT_MA
-    f[at + _COMPLETE] = 1
-
-    at = _F_HVIL_OPEN * _FEATURE_SIZE
-    closed = s[_HVIL_OK]
-    f[at + _VALUE] = 1 - closed if 0 <= closed <= 1 else _NA
-    f[at + _SLOT] = _HVIL_OK
-    f[at + _COMPLETE] = 1
-
-    # The BMS's own finding: the level it sends, at least 1 while one of its mapped flags is set.
-    at = _F_BMS_LEVEL * _FEATURE_SIZE
-    level = s[_BMS_LEVEL]
-    level = (level & _MASK) + (level >> 30 & 1) * _NA
-    slot = _BMS_LEVEL
-    level_sent = sent >> _BMS_LEVEL & 1
-    complete = 0 if level_sent and level == _NA else 1
-    for i in range(_BMS_FLAG_9, _SCALARS):
-        flag = s[i]
-        if flag == 1 and level < 1:
-            level = 1
-            slot = i
-        elif flag == 0 and level == _NA and not level_sent:
-            level = 0
-            slot = i
-        if sent >> i & 1 and flag != 0 and flag != 1:
-            complete = 0
-    f[at + _VALUE] = level
-    f[at + _SLOT] = slot
-    f[at + _COMPLETE] = complete
-
-    f[_F_CHARGING * _FEATURE_SIZE] = s[_CHARGING]
-    f[_F_CONTACTORS * _FEATURE_SIZE] = s[_CONTACTORS]
-    f[_F_VEHICLE_ON * _FEATURE_SIZE] = s[_VEHICLE_ON]
-    return 0
-
-
-@micropython.viper
-def quiet_current(clock, header, signals) -> int:
-    """1 where the current has been small and steady for P_CALM_MS."""
-    c = ptr32(clock)
-    p = ptr32(header)
-    v = ptr32(signals)[_PACK_CURRENT_MA]
-    v = (v & _MASK) + (v >> 30 & 1) * _NA
+def quiet_current(q: ptr32, p: ptr32) -> int:
+    """2 where the current has been small and steady for P_CALM_MS, 1 where it is but not yet for so long, else 0."""
+    v = q[_SIGNALS_AT + _PACK_CURRENT_MA]
+    v = (v & _MASK) + (v >> 30 & 1) * _WRAP
     if v == _NA or v > p[_P_CALM_MA] or v < -p[_P_CALM_MA]:
-        c[_QUIET_MS] = 0
-        c[_QUIET_LOW_MA] = _NA
+        q[_QUIET_MS] = 0
+        q[_QUIET_LOW_MA] = _NA
         return 0
-    low = c[_QUIET_LOW_MA]
-    low = (low & _MASK) + (low >> 30 & 1) * _NA
-    high = c[_QUIET_HIGH_MA]
-    high = (high & _MASK) + (high >> 30 & 1) * _NA
+    low = q[_QUIET_LOW_MA]
+    low = (low & _MASK) + (low >> 30 & 1) * _WRAP
+    high = q[_QUIET_HIGH_MA]
+    high = (high & _MASK) + (high >> 30 & 1) * _WRAP
     known = low != _NA
     if v < low:
         low = v
     if v > high:
         high = v
     if not known or high - low >= p[_P_CALM_STEP_MA]:
-        c[_QUIET_MS] = 0
-        c[_QUIET_LOW_MA] = v
-        c[_QUIET_HIGH_MA] = v
-        return 0
-    c[_QUIET_LOW_MA] = low
-    c[_QUIET_HIGH_MA] = high
-    quiet_ms = c[_QUIET_MS] + p[_P_SCAN_MS]
-    if quiet_ms >= p[_P_CALM_MS]:
-        c[_QUIET_MS] = p[_P_CALM_MS]
+        q[_QUIET_MS] = 0
+        q[_QUIET_LOW_MA] = v
+        q[_QUIET_HIGH_MA] = v
         return 1
-    c[_QUIET_MS] = quiet_ms
-    return 0
+    q[_QUIET_LOW_MA] = low
+    q[_QUIET_HIGH_MA] = high
+    quiet_ms = q[_QUIET_MS] + p[_P_SCAN_MS]
+    if quiet_ms >= p[_P_CALM_MS]:
+        q[_QUIET_MS] = p[_P_CALM_MS]
+        return 2
+    q[_QUIET_MS] = quiet_ms
+    return 1
 
 
 @micropython.viper
-def measure(clock, header, signals, memory, features, scratch) -> int:
-    """All features of one scan. Returns the number of cells and probes that have never been valid."""
-    p = ptr32(header)
-    quiet = int(quiet_current(clock, header, signals))
-    absent = int(measure_cells(header, signals, memory, features, scratch, quiet))
-    absent += int(measure_probes(header, signals, memory, features))
-    if p[_P_CELLS] == 0:
-        measure_extremes(signals, features, _F_CELL_MAX_MV, _CELL_MAX_MV)
-    if p[_P_PROBES] == 0:
-        measure_extremes(signals, features, _F_PROBE_MAX_DDEGC, _PROBE_MAX_DDEGC)
-    measure_pack(header, signals, features)
+def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
+    """Extremes, spread and counts of the cells (mV), then of the probes (0.1 degC), or of what is sent in their place.
+
+    Where `quiet` it also remembers the cells' voltages and counts their own steps since the last scan in the bins of
+    `scratch`. Returns the number that has never been valid. i, v: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    bins = ptr32(scratch)
+    absent = 0
+    start = _SIGNALS_AT + _SCALARS
+    memory = p[_P_MEMORY_AT]
+    gap = memory + p[_P_CELLS] + p[_P_CELLS + 1] - start  # from a cell's value to the one before it
+    for side in range(2):
+        n = p[_P_CELLS + side]
+        end = start + n
+        i = start
+        while i < end and (q[i] - _NA) & _MASK == 0:
+            i += 1
+        low = q[i] if i < end else 0
+        low_at = i
+        high_at = i
+        span = 0  # highest - lowest
+        total = 0
+        gone = 0
+        i = start
+        while i < end:
+            v = q[i]
+            over = (v - low) & _MASK
+            if over > span:  # higher than the highest, lower than the lowest, or NA
+                if over < _FAR:
+                    span = over
+                    high_at = i
+                elif (v - _NA) & _MASK:
+                    span = (span + low - v) & _MASK
+                    low = v
+                    low_at = i
+                else:
+                    gone += 1
+                    if quiet:
+                        q[i + gap] = 0
+                    i += 1
+                    continue
+            total += v
+            if quiet:
+                before = i + gap
+                was = q[before]
+                q[before] = v
+                v = v - was + _MIDDLE
+                if v >> 6:  # not one of the bins
+                    if was:
+                        v = 0 if v < 0 else _BINS - 1
+                    else:
+                        v = _BINS  # no step at all
+                bins[v] = bins[v] + 1
+            i += 1
+
+        lost = 0
+        seen = q[_CELLS_SEEN + side]
+        if gone or seen < n:
+            i = start
+            v = memory
+            while i < end:
+                if (q[i] - _NA) & _MASK:
+                    if not q[v]:
+                        q[v] = 1
+                        seen += 1
+                elif q[v]:
+                    lost += 1
+                i += 1
+                v += 1
+            q[_CELLS_SEEN + side] = seen
+
+        gone = n - gone
+        high = low + span
+        spread = span
+        # The spread is at the one that is farther from the mean of all.
+        spread_at = high_at if (total + total - gone * (high + low)) >> 30 & 1 else low_at
+        if gone < 2:
+            spread = _NA
+            if gone == 0:
+                low = _NA
+                high = _NA
+                low_at = start
+                high_at = start
+                spread_at = start
+        if n == 0:  # a vehicle that sends only the highest and the lowest
+            high_at = _SIGNALS_AT + _CELL_MAX_MV + 2 * side
+            low_at = high_at + 1
+            spread_at = high_at
+            high = q[high_at]
+            low = q[low_at]
+            if (high - _NA) & _MASK and (low - _NA) & _MASK:
+                spread = high - low
+        i = _FEATURES_AT + _F_CELL_MAX_MV + 3 * side
+        q[i] = high
+        q[i + 1] = low
+        q[i + 2] = spread
+        v = 0 if lost else 1
+        q[i + _COMPLETE] = v
+        q[i + _COMPLETE + 1] = v
+        q[i + _COMPLETE + 2] = v
+        q[i + _SLOT] = high_at - _SIGNALS_AT
+        q[i + _SLOT + 1] = low_at - _SIGNALS_AT
+        q[i + _SLOT + 2] = spread_at - _SIGNALS_AT
+        if n:
+            q[i + _WHERE] = high_at - start + 1
+            q[i + _WHERE + 1] = low_at - start + 1
+            q[i + _WHERE + 2] = spread_at - start + 1
+        i = _FEATURES_AT + _F_CELLS_VALID + 2 * side
+        q[i] = gone
+        q[i + 1] = lost
+        absent += n - seen
+        memory += n
+        start = end
+        quiet = 0  # the rest is for the cells alone
     return absent
+
+
+@micropython.viper
+def agree(median: int, count: int, scratch, steps: int, limit_mv: int) -> int:
+    """1 where the cells' steps have a median absolute deviation under `limit_mv`: they moved together, or not at all.
+
+    median, count: 0; viper keeps the first two parameters in registers.
+    """
+    bins = ptr32(scratch)
+    # Lower median of the steps, then the count of steps nearer to it than the limit: the median absolute deviation is
+    # under the limit exactly when these are more than half.
+    half = (steps + 1) >> 1
+    count = bins[0]
+    while count < half:
+        median += 1
+        count += bins[median]
+    # A median in the outermost bin is a step too large to be told from others: not calm.
+    if median == 0 or median == _BINS - 1:
+        return 0
+    last = median + limit_mv
+    if last > _BINS:
+        last = _BINS
+    median += 1 - limit_mv
+    if median < 0:
+        median = 0
+    count = 0
+    while median < last:
+        count += bins[median]
+        median += 1
+    return 1 if count * 2 > steps else 0
+
+
+@micropython.viper
+def measure_pack(q: ptr32, p: ptr32) -> int:
+    """Everything that is one value for the whole pack. Reads the cells' extremes, so it comes after them."""
+    voltage = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
+    current = q[_SIGNALS_AT + _PACK_CURRENT_MA]
+    current = (current & _MASK) + (current >> 30 & 1) * _WRAP
+    soc = q[_SIGNALS_AT + _SOC_PERMILLE]
+    sent = p[_P_SENT]
+
+    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV] = voltage
+    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV + _SLOT] = _PACK_VOLTAGE_MV
+    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV + _COMPLETE] = 1
+
+    # The limit in force is the lower of the profile's and the BMS's own. While the BMS's is missing only that is known
+    # which holds for every limit it may have: a current over the profile's, or one that flows the other way.
+    flow = current
+    for side in range(2):
+        limit = p[_P_MAX_DISCHARGE_MA + side]
+        certain = limit
+        missing = 0
+        if sent >> _MAX_DISCHARGE_MA + side & 1:
+            own = q[_SIGNALS_AT + _MAX_DISCHARGE_MA + side]
+            if own >> 30 & 1:
+                missing = 1
+            elif limit == 0 or own < limit:
+                limit = own
+        if limit < p[_P_LIMIT_FLOOR_MA]:
+            limit = p[_P_LIMIT_FLOOR_MA]
+        at = _FEATURES_AT + _F_DISCHARGE_PERMILLE + side
+        q[at] = _NA
+        if current != _NA:
+            if flow <= 0:
+                q[at] = 0
+            elif missing == 0 or (certain and flow > limit):
+                q[at] = flow * 100 // (limit // 10)
+        q[at + _SLOT] = _PACK_CURRENT_MA
+        q[at + _COMPLETE] = 1
+        flow = -current
+
+    ohm = q[_SIGNALS_AT + _INSULATION_OHM]
+    quotient = _NA
+    if not ohm >> 30 & 1 and (sent >> _INSULATION_VALID & 1 == 0 or q[_SIGNALS_AT + _INSULATION_VALID] == 1):
+        by = voltage
+        if by >> 30 & 1 or by < _CLASS_B_MV:
+            by = p[_P_NOMINAL_MV]
+        quotient = ohm * 10 // (by // 100)
+    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V] = quotient
+    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V + _SLOT] = _INSULATION_OHM
+    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V + _COMPLETE] = 1
+
+    q[_FEATURES_AT + _F_SOC_PERMILLE] = soc
+    q[_FEATURES_AT + _F_SOC_PERMILLE + _SLOT] = _SOC_PERMILLE
+    q[_FEATURES_AT + _F_SOC_PERMILLE + _COMPLETE] = 1
+
+    top = q[_FEATURES_AT + _F_CELL_MAX_MV]
+    over = _NA
+    if current != _NA:
+        if current > -p[_P_INFLOW_MA]:
+            over = 0
+        elif not (top - p[_P_OVERCHARGE_MV]) >> 30 & 1 or (p[_P_OVERCHARGE_PERMILLE] - soc) >> 30 & 1:
+            over = 1
+        elif q[_FEATURES_AT + _F_CELL_MAX_MV + _COMPLETE]:
+            # Not full, as far as all that is sent is there to say so.
+            cells_said = top >> 30 & 1 == 0 or (p[_P_CELLS] == 0 and sent >> _CELL_MAX_MV & 1 == 0)
+            soc_said = soc >> 30 & 1 == 0 or sent >> _SOC_PERMILLE & 1 == 0
+            if cells_said and soc_said:
+                over = 0
+    q[_FEATURES_AT + _F_OVERCHARGE] = over
+    q[_FEATURES_AT + _F_OVERCHARGE + _SLOT] = _PACK_CURRENT_MA
+    q[_FEATURES_AT + _F_OVERCHARGE + _COMPLETE] = 1
+
+    closed = q[_SIGNALS_AT + _HVIL_OK]
+    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 1 else 1 - closed
+    q[_FEATURES_AT + _F_HVIL_OPEN + _SLOT] = _HVIL_OK
+    q[_FEATURES_AT + _F_HVIL_OPEN + _COMPLETE] = 1
+
+    # The BMS's own finding: the level it sends, at least 1 while one of its mapped flags is set.
+    level = q[_SIGNALS_AT + _BMS_LEVEL]
+    slot = _BMS_LEVEL
+    level_sent = sent >> _BMS_LEVEL & 1
+    if level >> 30 & 1:
+        level = _NA
+    complete = 0 if level_sent and level == _NA else 1
+    if sent >> _BMS_FLAG_9:
+        i = _BMS_FLAG_9
+        while i < _SCALARS:
+            flag = q[_SIGNALS_AT + i]
+            if flag == 1:
+                if level < 1:
+                    level = 1
+                    slot = i
+            elif flag == 0:
+                if level == _NA and not level_sent:
+                    level = 0
+                    slot = i
+            elif sent >> i & 1:
+                complete = 0
+            i += 1
+    q[_FEATURES_AT + _F_BMS_LEVEL] = level
+    q[_FEATURES_AT + _F_BMS_LEVEL + _SLOT] = slot
+    q[_FEATURES_AT + _F_BMS_LEVEL + _COMPLETE] = complete
+
+    q[_FEATURES_AT + _F_CHARGING] = q[_SIGNALS_AT + _CHARGING]
+    q[_FEATURES_AT + _F_CONTACTORS] = q[_SIGNALS_AT + _CONTACTORS]
+    q[_FEATURES_AT + _F_VEHICLE_ON] = q[_SIGNALS_AT + _VEHICLE_ON]
+    return 0

@@ -4,11 +4,11 @@ import micropython
 from micropython import const
 
 from cellwarden.core.judge import judge
-from cellwarden.core.measure import measure
+from cellwarden.core.measure import agree, measure_arrays, measure_pack, quiet_current
 
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)
-_NA = const(-0x3FFFFFFF - 1)
+_NA = const(-0x20000000)
 _WRAP = const(-0x3FFFFFFF - 1)  # (a + _WRAP + b) & _MASK adds two numbers of 30 bits and never leaves them
 _NOW_MS = const(0)
 _DUE_MS = const(1)
@@ -20,84 +20,118 @@ _KNOWN = const(14)
 _WAITING = const(16)
 _LOST = const(17)
 _AGE_MS = const(18)
+_DOUBT = const(24)
+_FEATURES_AT = const(25)
+_F_CALM = const(17)
+_F_CELLS_VALID = const(18)
+_SIGNALS_AT = const(113)
 _WRONG = const(1)
 _MESSAGE_SIZE = const(2)
 _WRONG_LIMIT = const(5)
-_STAMP_MS = const(0)
-_STATUS = const(1)
+_STAMP_MS = const(1)
 _GROUP_SIZE = const(3)
 _NEVER = const(0)
 _FRESH = const(1)
 _STALE = const(2)
 _P_SCAN_MS = const(1)
 _P_GROUPS = const(3)
+_P_CELLS = const(4)
 _P_START_MS = const(9)
-_P_DEADLINE_MS = const(0)
+_P_CALM_MAD_MV = const(14)
+_P_GROUPS_AT = const(23)
+_P_MESSAGES_AT = const(24)
+_P_GROUP_TABLE_AT = const(26)
+_P_MEMBERS_AT = const(27)
 _P_FIRST_MEMBER = const(1)
 _P_MEMBER_COUNT = const(2)
 _P_MESSAGE = const(3)
 _GROUP_TABLE_SIZE = const(4)
 
+_BINS = const(64)
+_QUIET = const(2)  # what quiet_current returns when it has been quiet for long enough
+
 _REBASE_MS = const(1000)  # a step back of this much or more is a clock that was set: go on from there
 
 
 @micropython.viper
-def expire(clock, messages, groups, signals, header, group_table, members) -> int:
-    """Turn what is overdue or no longer trusted into NA. Returns the number of groups that are fresh."""
-    now = ptr32(clock)[_NOW_MS]
-    wrong = ptr32(messages)
-    g = ptr32(groups)
-    s = ptr32(signals)
-    p = ptr32(group_table)
-    m = ptr32(members)
-    fresh = 0
+def expire(row: int, at: int, state, params) -> int:
+    """Turn what is overdue or no longer trusted into NA. Returns the number of groups that are fresh.
+
+    row, at: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    now = q[_NOW_MS]
+    doubt = q[_DOUBT]
     waiting = 0
     lost = 0
-    row = 0
-    at = 0
-    for _ in range(ptr32(header)[_P_GROUPS]):
-        status = g[row + _STATUS]
-        if status == _FRESH:
-            late = (now - g[row + _STAMP_MS]) & _MASK > p[at + _P_DEADLINE_MS]
-            if late or wrong[p[at + _P_MESSAGE] * _MESSAGE_SIZE + _WRONG] >= _WRONG_LIMIT:
-                g[row + _STATUS] = _STALE
-                first = p[at + _P_FIRST_MEMBER]
-                for i in range(first, first + p[at + _P_MEMBER_COUNT]):
-                    s[m[i]] = _NA
+    row = p[_P_GROUPS_AT]  # of its columns, STATUS is the first
+    at = p[_P_GROUP_TABLE_AT]  # and DEADLINE_MS here
+    end = row + p[_P_GROUPS] * _GROUP_SIZE
+    while row < end:
+        status = q[row]
+        if status ^ _FRESH:
+            if status:
                 lost += 1
             else:
-                fresh += 1
-        elif status == _NEVER:
-            waiting += 1
+                waiting += 1
         else:
-            lost += 1
+            gone = (now - q[row + _STAMP_MS]) & _MASK > p[at]
+            if doubt:
+                message = p[_P_MESSAGES_AT] + p[at + _P_MESSAGE] * _MESSAGE_SIZE
+                gone = gone or q[message + _WRONG] >= _WRONG_LIMIT
+            if gone:
+                q[row] = _STALE
+                member = p[_P_MEMBERS_AT] + p[at + _P_FIRST_MEMBER]
+                last = member + p[at + _P_MEMBER_COUNT]
+                while member < last:
+                    q[_SIGNALS_AT + p[member]] = _NA
+                    member += 1
+                lost += 1
         row += _GROUP_SIZE
         at += _GROUP_TABLE_SIZE
-    ptr32(clock)[_WAITING] = waiting
-    ptr32(clock)[_LOST] = lost
-    return fresh
+    q[_DOUBT] = 0  # a message without trust is not decoded, so nothing of it grows fresh
+    q[_WAITING] = waiting
+    q[_LOST] = lost
+    return p[_P_GROUPS] - waiting - lost
 
 
 @micropython.viper
 def scan(box) -> int:
     """One scan: age, measure, judge. Returns 0 where another without a frame would change nothing but the clock."""
-    (
-        clock, messages, groups, signals, memory, features, rules,
-        header, group_table, members, owners, rule_table, _crc, events, scratch,
-    ) = box  # fmt: skip
-    c = ptr32(clock)
-    p = ptr32(header)
-    c[_SCANS] = (c[_SCANS] + _WRAP + 1) & _MASK
-    busy = int(expire(clock, messages, groups, signals, header, group_table, members))
-    absent = int(measure(clock, header, signals, memory, features, scratch))
-    if not c[_KNOWN]:
-        waited = c[_AGE_MS] + p[_P_SCAN_MS]
-        if c[_WAITING] == 0 and (absent == 0 or waited >= p[_P_START_MS]):
-            c[_KNOWN] = 1
+    state, params, events, scratch = box
+    q = ptr32(state)
+    p = ptr32(params)
+    q[_SCANS] = (q[_SCANS] + _WRAP + 1) & _MASK
+    busy = int(expire(0, 0, state, params))
+    quiet = int(quiet_current(state, params))
+    bins = ptr32(scratch)
+    if quiet:
+        bins[_BINS] = 0
+        at = 0
+        while at < _BINS:
+            bins[at] = 0
+            bins[at + 1] = 0
+            bins[at + 2] = 0
+            bins[at + 3] = 0
+            at += 4
+    absent = int(measure_arrays(0, 0, state, params, scratch, quiet))
+    calm = 0
+    if quiet == _QUIET:
+        calm = 1
+        if p[_P_CELLS]:
+            steps = q[_FEATURES_AT + _F_CELLS_VALID] - bins[_BINS]
+            calm = int(agree(0, 0, scratch, steps, p[_P_CALM_MAD_MV]))
+    q[_FEATURES_AT + _F_CALM] = calm
+    measure_pack(state, params)
+    if not q[_KNOWN]:
+        waited = q[_AGE_MS] + p[_P_SCAN_MS]
+        if q[_WAITING] == 0 and (absent == 0 or waited >= p[_P_START_MS]):
+            q[_KNOWN] = 1
         if waited <= p[_P_START_MS]:
-            c[_AGE_MS] = waited
+            q[_AGE_MS] = waited
             busy += 1
-    busy += int(judge(clock, header, groups, signals, features, rules, owners, rule_table, events))
+    busy += int(judge(0, 0, state, params, events))
     return busy
 
 
@@ -107,28 +141,27 @@ def advance(box, t_ms: int) -> int:
 
     A time before the clock's is counted and does not move it. Returns the number of scans run.
     """
-    clock = box[0]
-    c = ptr32(clock)
-    scan_ms = ptr32(box[7])[_P_SCAN_MS]
-    if not c[_STARTED]:
-        c[_STARTED] = 1
-        c[_NOW_MS] = t_ms
-        c[_DUE_MS] = (t_ms // scan_ms * scan_ms + _WRAP + scan_ms) & _MASK
+    q = ptr32(box[0])
+    scan_ms = ptr32(box[1])[_P_SCAN_MS]
+    if not q[_STARTED]:
+        q[_STARTED] = 1
+        q[_NOW_MS] = t_ms
+        q[_DUE_MS] = (t_ms // scan_ms * scan_ms + _WRAP + scan_ms) & _MASK
         return 0
-    ahead = (t_ms - c[_NOW_MS]) & _MASK
+    ahead = (t_ms - q[_NOW_MS]) & _MASK
     if ahead >= _HALF:
-        c[_TIME_BACKWARD] = (c[_TIME_BACKWARD] + _WRAP + 1) & _MASK
-        back = (c[_NOW_MS] - t_ms) & _MASK
+        q[_TIME_BACKWARD] = (q[_TIME_BACKWARD] + _WRAP + 1) & _MASK
+        back = (q[_NOW_MS] - t_ms) & _MASK
         if back >= _REBASE_MS:
-            c[_OFFSET_MS] = (c[_OFFSET_MS] + _WRAP + back) & _MASK
+            q[_OFFSET_MS] = (q[_OFFSET_MS] + _WRAP + back) & _MASK
         return 0
     done = 0
-    left = (c[_DUE_MS] - c[_NOW_MS]) & _MASK
+    left = (q[_DUE_MS] - q[_NOW_MS]) & _MASK
     while left <= ahead:
-        due = c[_DUE_MS]
+        due = q[_DUE_MS]
         ahead -= left
-        c[_NOW_MS] = due
-        c[_DUE_MS] = (due + _WRAP + scan_ms) & _MASK
+        q[_NOW_MS] = due
+        q[_DUE_MS] = (due + _WRAP + scan_ms) & _MASK
         left = scan_ms
         done += 1
         if not int(scan(box)):
@@ -136,8 +169,8 @@ def advance(box, t_ms: int) -> int:
             skip = ahead // scan_ms
             ahead -= skip * scan_ms
             done += skip
-            c[_SCANS] = (c[_SCANS] + _WRAP + skip) & _MASK
-            c[_NOW_MS] = (c[_NOW_MS] + _WRAP + skip * scan_ms) & _MASK
-            c[_DUE_MS] = (c[_DUE_MS] + _WRAP + skip * scan_ms) & _MASK
-    c[_NOW_MS] = t_ms
+            q[_SCANS] = (q[_SCANS] + _WRAP + skip) & _MASK
+            q[_NOW_MS] = (q[_NOW_MS] + _WRAP + skip * scan_ms) & _MASK
+            q[_DUE_MS] = (q[_DUE_MS] + _WRAP + skip * scan_ms) & _MASK
+    q[_NOW_MS] = t_ms
     return done

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
+from cellwarden.core import catalogue
 from cellwarden.core import layout as L
 
 from ..errors import InputError
@@ -42,6 +43,11 @@ class Plan:
     groups: tuple[Group, ...]
     data_bytes: int
     crc_kinds: tuple[str, ...]
+
+    @property
+    def signals(self):
+        """Number of signals decoded."""
+        return sum(len(group.bindings) for group in self.groups)
 
 
 def slot_of(binding, cells):
@@ -117,8 +123,13 @@ def last_byte(signal):
     return max(byte for byte, *_ in _chunks(signal)) + 1
 
 
-def raw_expression(signal, low=0, high=None):
-    """Python text of the signal's raw bits low..high-1, unsigned, from the bytes d[b], d[b + 1], …"""
+def _byte(number):
+    """Text of a byte of the frame's data. The first ones have pointers of their own: with viper an index costs less."""
+    return f"d{number}[b]" if number < L.RECORD_VIEWS - 1 else f"d0[b + {number}]"
+
+
+def raw_expression(signal, low=0, high=None, byte_text=_byte):
+    """Python text of the signal's raw bits low..high-1, unsigned. byte_text: the text of a byte of the frame."""
     high = signal.length if high is None else high
     terms = []
     for byte, bit, width, shift in _chunks(signal):
@@ -127,7 +138,7 @@ def raw_expression(signal, low=0, high=None):
         cut = max(low - shift, 0)
         bit, width, shift = bit + cut, width - cut, shift + cut
         width -= max(shift + width - high, 0)
-        text = f"d[b + {byte}]" if byte else "d[b]"
+        text = byte_text(byte)
         if bit:
             text += f" >> {bit}"
         if bit + width < 8:
@@ -141,33 +152,38 @@ def raw_expression(signal, low=0, high=None):
 # --- one signal -------------------------------------------------------------------------------------------------------
 
 
-def signal_line(binding, slot):
-    """(line of the decoder, Scaling) for one binding. Raises InputError where it cannot be computed in 30 bits."""
+def signal_lines(binding, slot):
+    """(lines of the decoder, Scaling) for one binding. Raises InputError where it cannot be computed in 30 bits."""
     signal = binding.signal
-    target = f"s[{slot}]"
+    target = f"s[{L.SIGNALS_AT + slot}]"
+    raw = raw_expression(signal)
     if binding.quantity.kind != NUMBER:
-        return f"v = {raw_expression(signal)}; {target} = {_meaning(binding)}", Scaling("", Fraction(0))
+        return _meaning(binding, raw, target), Scaling("", Fraction(0))
     shift = 1 << signal.length - 1 if signal.signed else 0
     top = (1 << signal.length) - 1
     offset = binding.offset - binding.factor * shift
-    if signal.length <= 30:
-        try:
-            first, last = _valid_range(binding.factor, offset, binding.low, binding.high, top)
-            conditions = _conditions(first, last, top, {raw + shift for raw in binding.invalid})
-            # Out of range never reaches the arithmetic: it is planned for the values that count.
-            scaling = plan(binding.factor, offset, last, "v")
-        except OverflowError:
-            return _wide_line(binding, target)
-        raw = raw_expression(signal)
-        if shift:
-            raw = f"({raw}) ^ {shift}" if "|" in raw else f"{raw} ^ {shift}"
-        if not conditions and scaling.text.count("v") == 1:
-            text = scaling.text.replace("v", f"({raw})" if scaling.text != "v" else raw)
-            return f"{target} = {text}", scaling
-        if conditions:
-            return f"v = {raw}; {target} = {scaling.text} if {conditions} else NA", scaling
-        return f"v = {raw}; {target} = {scaling.text}", scaling
-    return _wide_line(binding, target)
+    if signal.length > 30:
+        return _wide_lines(binding, target)
+    try:
+        first, last = _valid_range(binding.factor, offset, binding.low, binding.high, top)
+        # Out of range never reaches the arithmetic, where that would not bear it.
+        scaling = plan(binding.factor, offset, last, "v")
+    except OverflowError:
+        return _wide_lines(binding, target)
+    try:
+        bears_all = signal.length <= 29 and plan(binding.factor, offset, top, "v").text == scaling.text
+    except OverflowError:
+        bears_all = False
+    good, bad = _conditions(first, last, top, {raw + shift for raw in binding.invalid})
+    if shift:
+        raw = f"({raw}) ^ {shift}" if "|" in raw else f"{raw} ^ {shift}"
+    if not bad and scaling.text.count("v") == 1:
+        return [f"{target} = {scaling.text.replace('v', f'({raw})' if scaling.text != 'v' else raw)}"], scaling
+    if not bad:
+        return [f"v = {raw}", f"{target} = {scaling.text}"], scaling
+    if bears_all:
+        return [f"v = {raw}", f"{target} = {scaling.text}", f"if {bad}:", f"    {target} = NA"], scaling
+    return [f"v = {raw}", f"{target} = {scaling.text} if {good} else NA"], scaling
 
 
 def _valid_range(factor, offset, low, high, top):
@@ -183,21 +199,26 @@ def _valid_range(factor, offset, low, high, top):
     return first, last
 
 
-def _conditions(first, last, top, invalid, v="v"):
-    """Text of the test that v is a measurement, or ''."""
+def _conditions(first, last, top, invalid):
+    """Texts of the tests that v is a measurement and that it is none, or two empty ones."""
     while last in invalid:
         invalid, last = invalid - {last}, last - 1
     while first in invalid:
         invalid, first = invalid - {first}, first + 1
+    good, bad = [], []
     if first > 0 and last < top:
-        tests = [f"{first} <= {v} <= {last}"]
-    else:
-        tests = [f"{v} >= {first}"] if first > 0 else [f"{v} <= {last}"] if last < top else []
-    tests += [f"{v} != {raw}" for raw in sorted(invalid) if first <= raw <= last]
-    return " and ".join(tests)
+        good, bad = [f"{first} <= v <= {last}"], [f"(v - {first}) & {top} > {last - first}"]
+    elif first > 0:
+        good, bad = [f"v >= {first}"], [f"v < {first}"]
+    elif last < top:
+        good, bad = [f"v <= {last}"], [f"v > {last}"]
+    between = sorted(raw for raw in invalid if first <= raw <= last)
+    good += [f"v != {raw}" for raw in between]
+    bad += [f"v == {raw}" for raw in between]
+    return " and ".join(good), " or ".join(bad)
 
 
-def _wide_line(binding, target):
+def _wide_lines(binding, target):
     signal = binding.signal
     full = f"{binding.message.name}.{signal.name}"
     if signal.length <= 16:
@@ -216,13 +237,13 @@ def _wide_line(binding, target):
     if half:
         high = f"({high}) ^ {half}" if "|" in high else f"{high} ^ {half}"
     high = f"({high}) - {first + half}" if first + half else high
-    text = f"h = {high}; l = {raw_expression(signal, 0, 16)}"
-    text += f"; v = {scaling.text} if 0 <= h <= {last - first} else NA"
+    lines = [f"h = {high}", f"l = {raw_expression(signal, 0, 16)}"]
+    lines.append(f"v = {scaling.text} if 0 <= h <= {last - first} else NA")
     tests = [f"{binding.low} <= v <= {binding.high}"]
     for raw in sorted(binding.invalid):
         h, low = (raw >> 16) - first, raw & 65535
         tests.append(f"(h != {h} or l != {low})")
-    return f"{text}; {target} = v if {' and '.join(tests)} else NA", scaling
+    return [*lines, f"{target} = v if {' and '.join(tests)} else NA"], scaling
 
 
 def _unfit(binding, full):
@@ -239,10 +260,17 @@ def _unfit(binding, full):
     )
 
 
-def _meaning(binding):
-    """Text for a state or a level: the canonical code of the raw value v."""
+def _meaning(binding, raw, target):
+    """Lines for a state or a level: the canonical code of the raw value."""
     signal = binding.signal
     mask = (1 << signal.length) - 1
+    codes = binding.codes
+    if binding.quantity.kind != LEVEL:
+        codes = (codes[1] if len(codes) == 2 else set(range(mask + 1)) - codes[0] if mask < 2 else None, codes[0])
+    # The raw values are the codes themselves: nothing to look up.
+    if None not in codes and not binding.invalid and mask < len(codes):
+        if all({raw & mask for raw in codes[i]} == {i} for i in range(mask + 1)):
+            return [f"{target} = {raw}"]
 
     def test(codes):
         return " or ".join(f"v == {code & mask}" for code in sorted(codes))
@@ -257,7 +285,7 @@ def _meaning(binding):
         text = f"1 if {test(binding.codes[0])} else 0 if {test(binding.codes[1])} else NA"
     else:
         text = f"1 if {test(binding.codes[0])} else 0"
-    return f"NA if {invalid} else {text}" if invalid else text
+    return [f"v = {raw}", f"{target} = NA if {invalid} else {text}" if invalid else f"{target} = {text}"]
 
 
 # --- the loop ---------------------------------------------------------------------------------------------------------
@@ -272,99 +300,99 @@ from micropython import const
 
 from cellwarden.core.scan import advance
 
-NA = const(-0x3FFFFFFF - 1)
+NA = const({na})
+WRAP = const(-0x3FFFFFFF - 1)
+STEP = const(-0x3FFFFFFF)  # (a + STEP) & mask is one more than a and never leaves 30 bits
 
 {functions}
 @micropython.viper
-def drain(box, ring8, ring32, count: int) -> int:
-    """Feed `count` frame records to the core. Returns how many carried an identifier known here."""
-{pointers}
+def drain(b: int, s: ptr32, views, ring32, box, count: int) -> int:
+    """Feed `count` frame records to the core. Returns how many carried an identifier known here.
+
+    b: where the first record begins in the ring, in bytes; s: the state; views: the ring as bytes, from the length on
+    and from each of the first bytes of data on; ring32: the ring as int32. Viper keeps b and s in registers.
+    """
     r = ptr32(ring32)
-    now = c[{now}]
-    left = (c[{due}] - now) & {mask}
-    offset = c[{offset}]
+{pointers}
+    now = s[{now}]
+    left = (s[{due}] - now) & {mask}
+    shift = s[{offset}] + WRAP
     known = count
-    b = {data}
-    for _ in range(count):
-        t = (r[(b - {data}) >> 2] + NA + offset) & {mask}  # + NA: the sum never leaves 30 bits
+    ignored = 0
+    w = b >> 2
+    while count:
+        t = (r[w] + shift) & {mask}
         ahead = (t - now) & {mask}
         if ahead < left:
             now = t
             left -= ahead
         else:
-            c[{now}] = now
+            s[{now}] = now
             advance(box, t)
-            now = c[{now}]
-            left = (c[{due}] - now) & {mask}
-            offset = c[{offset}]
-        i = r[(b - {to_id}) >> 2]
-        n = d[b - {to_length}]
+            now = s[{now}]
+            left = (s[{due}] - now) & {mask}
+            shift = s[{offset}] + WRAP
+        i = r[w + 1]
 '''
 
-_POINTERS = """\
-    c = ptr32(box[{clock}])
-    m = ptr32(box[{messages}])
-    g = ptr32(box[{groups}])
-    s = ptr32(box[{signals}])
-    crc = ptr32(box[{crc}])
-    d = ptr8(ring8)"""
-
-# A part of a decoder that is too long for one function: MicroPython's bytecode has room for about 340 signals in one.
+# A part of a decoder that is too long for one function.
 _PART = """
 @micropython.viper
-def {name}(box, ring8, b: int, n: int, now: int):
+def {name}(b: int, s: ptr32, views, box, now: int):
     \"\"\"{caption}\"\"\"
 {pointers}
 {body}
 """
-_MOST_SIGNALS = 240
+# MicroPython's bytecode has room for about this many signals in a function; native code has no such limit.
+BYTECODE_SIGNALS = 200
 
 _TAIL = """\
         b += {stride}
-    c[{now}] = now
-    c[{frames}] = (c[{frames}] + NA + known) & {mask}
-    c[{ignored}] = (c[{ignored}] + NA + count - known) & {mask}
+        w += {words}
+        count -= 1
+    s[{now}] = now
+    known -= ignored
+    s[{frames}] = (s[{frames}] + WRAP + known) & {mask}
+    s[{ignored}] = (s[{ignored}] + WRAP + ignored) & {mask}
     return known
 """
 
 
-def write_decoder(plan_):
-    """The decoder's source text, and {binding: Scaling}."""
+def write_decoder(plan_, most_signals=None):
+    """The decoder's source text, and {binding: Scaling}. most_signals: in one function; None = no limit."""
     profile = plan_.profile
+    stride = L.RECORD_DATA + plan_.data_bytes
     values = {
         "title": f"Decoder of {profile.name}.",
         "sources": ", ".join(dict.fromkeys([profile.path.name, *(b.database.path.name for b in profile.buses)])),
-        "mask": hex(L.MASK), "now": L.NOW_MS, "due": L.DUE_MS, "offset": L.OFFSET_MS,
-        "frames": L.FRAMES, "ignored": L.IGNORED, "data": L.RECORD_DATA,
-        "to_id": L.RECORD_DATA - L.RECORD_ID, "to_length": L.RECORD_DATA - L.RECORD_LENGTH,
-        "stride": L.RECORD_DATA + plan_.data_bytes,
-        **{name: L.BOX.index(name) for name in ("clock", "messages", "groups", "signals", "crc")},
+        "na": hex(L.NA), "mask": hex(L.MASK), "now": L.NOW_MS, "due": L.DUE_MS, "offset": L.OFFSET_MS,
+        "frames": L.FRAMES, "ignored": L.IGNORED, "stride": stride, "words": stride >> 2,
+        "pointers": _pointers(plan_),
     }  # fmt: skip
-    values["pointers"] = _POINTERS.format(**values)
-    writer = _Writer(plan_, values["pointers"])
+    writer = _Writer(plan_, values["pointers"], most_signals)
     out = []
     buses = defaultdict(dict)
     for index, (bus, message, _) in enumerate(plan_.messages):
         buses[bus.number][message.can_id] = index
     if len(buses) > 1 or len(profile.buses) > 1:
-        out.append(f"        bus = d[b - {L.RECORD_DATA - L.RECORD_CHANNEL}]")
+        out.append(f"        bus = r[w + {L.RECORD_CHANNEL >> 2}] & 255")
         word = "if"
         for number, ids in sorted(buses.items()):
             channel = profile.buses[number].channel or "every other channel"
             out.append(f"        {word} bus == {number}:  # {channel}")
             word = "elif"
-            _tree(out, 3, "i", ids, writer.message, "known -= 1", hex)
+            _tree(out, 3, "i", ids, writer.message, "ignored += 1", hex)
         out.append("        else:")
-        out.append("            known -= 1")
+        out.append("            ignored += 1")
     else:
         (ids,) = buses.values()
-        _tree(out, 2, "i", ids, writer.message, "known -= 1", hex)
+        _tree(out, 2, "i", ids, writer.message, "ignored += 1", hex)
     head = _HEAD.format(functions="".join(writer.parts), **values).rstrip("\n")
     return "\n".join([head, *out, _TAIL.format(**values)]), writer.scalings
 
 
 def _count(column):
-    return f"c[{column}] = (c[{column}] + NA + 1) & {hex(L.MASK)}"
+    return f"s[{column}] = (s[{column}] + STEP) & {hex(L.MASK)}"
 
 
 def _tree(out, pad, variable, leaves, write, otherwise, text=str):
@@ -388,13 +416,60 @@ def _tree(out, pad, variable, leaves, write, otherwise, text=str):
         out.append(f"{tab}    {otherwise}")
 
 
+def _pointers(plan_):
+    """Lines that make pointers of what the decoder is given."""
+    names = ["n", *(f"d{i}" for i in range(L.RECORD_VIEWS - 1))]
+    lines = ["    " + ", ".join(f"v{name}" for name in names) + " = views"]
+    lines += [f"    {name} = ptr8(v{name})" for name in names]
+    if plan_.crc_kinds:
+        lines.append("    p = ptr32(box[1])")
+    return "\n".join(lines)
+
+
+def _places(plan_):
+    """Sections of the vehicle's state, and where its checksum tables begin in params."""
+    header = {
+        L.P_CELLS: plan_.profile.cells, L.P_PROBES: plan_.profile.probes, L.P_RULES: len(catalogue.RULES),
+        L.P_GROUPS: len(plan_.groups), L.P_MESSAGES: len(plan_.messages),
+        L.P_MEMBERS: plan_.signals,
+    }  # fmt: skip
+    return L.state_sections(header), crc_tables_at(L.params_sections(header, 0)["crc"][0])
+
+
+def crc_tables_at(first):
+    """Where in params the checksum tables begin, whose section begins at `first`."""
+    return -(-first // 256) * 256
+
+
+def _page_tree(out, pad, variable, leaves, write, end, start=0):
+    """A tree over `leaves` {number: thing} that tests a bit a level; the variable lies in start..end-1 (a power of 2)."""
+    tab = "    " * pad
+    keys = sorted(leaves)
+    if len(keys) == 1:
+        if end - start > 1:
+            out.append(f"{tab}if {variable} == {keys[0]}:")
+            pad += 1
+        write(out, pad, leaves[keys[0]])
+        return
+    half = (end - start) >> 1
+    low, high = ({k: leaves[k] for k in keys if (k < start + half) == side} for side in (True, False))
+    if high:
+        out.append(f"{tab}if {variable} & {half}:")
+        _page_tree(out, pad + 1, variable, high, write, end, start + half)
+    if low:
+        out.append(f"{tab}else:" if high else f"{tab}if not {variable} & {half}:")
+        _page_tree(out, pad + 1, variable, low, write, start + half, start)
+
+
 class _Writer:
     """Writes the branches of a decoder. scalings: {binding: Scaling}; parts: functions beside the loop."""
 
-    def __init__(self, plan_, pointers):
+    def __init__(self, plan_, pointers, most_signals):
         self.plan, self.pointers = plan_, pointers
+        self.most = most_signals or plan_.signals
+        self.state, self.crc_at = _places(plan_)
         self.scalings, self.parts = {}, []
-        self.inline = sum(len(group.bindings) for group in plan_.groups) <= _MOST_SIGNALS
+        self.inline = plan_.signals <= self.most
 
     def message(self, out, pad, index):
         """The branch of one message, in the loop or as a function that the loop calls."""
@@ -413,7 +488,7 @@ class _Writer:
         """Put `body` into a function of its own and call it."""
         text = "\n".join(body)
         self.parts.append(_PART.format(name=name, caption=f"{caption}.", pointers=self.pointers, body=text))
-        out.append("    " * pad + f"{name}(box, ring8, b, n, now)")
+        out.append("    " * pad + f"{name}(b, s, views, box, now)")
 
     def judge(self, out, pad, index):
         """Length, checksum and counter of a message, then its groups."""
@@ -424,23 +499,24 @@ class _Writer:
         always += [b.signal for _, g in groups if not g.pages for b in g.bindings]
         always += [_named(message, name) for _, g in groups for name, _ in g.pages[:1]]
         need = max([last_byte(s) for s in always] + ([message.length] if trust.checksum else []) + [0])
-        if need == 0:
-            need = min(last_byte(b.signal) for _, g in groups for b in g.bindings)
+        # What every page needs is asked for once.
+        need = max(need, min(max(last_byte(b.signal) for b in g.bindings) for _, g in groups))
         # A record keeps 8 or 64 bytes whatever the frame's length, so the sum may run before the length is judged.
-        right = _checksum(out, tab, self.plan, message, trust) if trust.checksum else None
-        out.append(f"{tab}if n < {need}:")
+        right = _checksum(out, tab, self.plan, message, trust, self.crc_at) if trust.checksum else None
+        out.append(f"{tab}if {self.shorter(need)}:")
         out.append(f"{tab}    {_count(L.MALFORMED)}")
         if right:
-            out.append(f"{tab}elif not ({right}):")
+            out.append(f"{tab}elif {right}:")
             out.append(f"{tab}    {_count(L.CHECKSUM_ERRORS)}")
         out.append(f"{tab}else:")
         pad += 1
         tab = "    " * pad
         if trust.counter:
-            _counter(out, tab, trust, index)
-            out.append(f"{tab}if m[{index * L.MESSAGE_SIZE + L.WRONG}] < {L.WRONG_LIMIT}:")
+            row = self.state["messages"][0] + index * L.MESSAGE_SIZE
+            _counter(out, tab, trust, row)
+            out.append(f"{tab}if s[{row + L.WRONG}] ^ {L.WRONG_LIMIT}:")
             pad += 1
-        chunks = _chunks_of(groups)
+        chunks = _chunks_of(groups, self.most)
         if len(chunks) == 1:
             self.pages(out, pad, message, groups, 0, need)
             return
@@ -448,6 +524,10 @@ class _Writer:
             body = []
             self.pages(body, 1, message, chunk, 0, need)
             self.call(out, pad, f"message_{index}_{number}", f"{message.name}, part {number + 1}", body)
+
+    def shorter(self, need):
+        """Text of the test that a frame has fewer bytes; no record keeps more than `data_bytes`."""
+        return f"n[b] ^ {need}" if need == self.plan.data_bytes else f"n[b] < {need}"
 
     def pages(self, out, pad, message, groups, depth, have):
         """Groups whose multiplexers up to `depth` are decided: write those that end here, branch for the others."""
@@ -470,7 +550,8 @@ class _Writer:
                 self.pages(out, pad, message, members, depth + 1, need)
 
             if all(len(ids) == 1 for ids in sets):
-                _tree(out, pad, variable, {next(iter(ids)): members for ids, members in sets.items()}, write, None)
+                pages = {next(iter(ids)): members for ids, members in sets.items()}
+                _page_tree(out, pad, variable, pages, write, 1 << multiplexer.length)
             else:
                 for ids, members in sorted(sets.items(), key=lambda item: sorted(item[0])):
                     out.append(f"{tab}if {_in_ranges(variable, ids)}:")
@@ -481,66 +562,68 @@ class _Writer:
         tab = "    " * pad
         need = max(last_byte(binding.signal) for binding in group.bindings)
         if need > have:
-            out.append(f"{tab}if n < {need}:")
+            out.append(f"{tab}if {self.shorter(need)}:")
             out.append(f"{tab}    {_count(L.MALFORMED)}")
             out.append(f"{tab}else:")
             tab += "    "
-        row = number * L.GROUP_SIZE
-        out.append(f"{tab}g[{row + L.STAMP_MS}] = now")
-        out.append(f"{tab}g[{row + L.STATUS}] = {L.FRESH}")
-        out.append(f"{tab}g[{row + L.ARRIVALS}] = (g[{row + L.ARRIVALS}] + NA + 1) & {hex(L.MASK)}")
+        row = self.state["groups"][0] + number * L.GROUP_SIZE
+        out.append(f"{tab}s[{row + L.STAMP_MS}] = now")
+        out.append(f"{tab}s[{row + L.STATUS}] = {L.FRESH}")
+        out.append(f"{tab}{_count(row + L.ARRIVALS)}")
         for binding in group.bindings:
-            line, scaling = signal_line(binding, slot_of(binding, self.plan.profile.cells))
+            lines, scaling = signal_lines(binding, slot_of(binding, self.plan.profile.cells))
             self.scalings[binding] = scaling
-            out.append(f"{tab}{line}  # {_caption(binding)}")
+            out.append(f"{tab}{lines[0]}  # {_caption(binding)}")
+            out += [tab + line for line in lines[1:]]
 
 
-def _chunks_of(groups):
-    """Groups in lists of at most _MOST_SIGNALS signals."""
+def _chunks_of(groups, most):
+    """Groups in lists of at most `most` signals."""
     chunks, room = [], 0
     for group in groups:
         size = len(group[1].bindings)
         if size > room:
             chunks.append([])
-            room = _MOST_SIGNALS
+            room = most
         chunks[-1].append(group)
         room -= size
     return chunks
 
 
-def _checksum(out, tab, plan_, message, trust):
+def _checksum(out, tab, plan_, message, trust, crc_at):
     """Write the sum into k; returns the text of the test that it is right."""
     polynomial, initial, final = KINDS[trust.checksum_kind]
     byte = trust.checksum.start // 8
-    base = 256 * plan_.crc_kinds.index(trust.checksum_kind) if polynomial is not None else 0
-    step = {"xor8": "k ^ d[j]", "sum8": "(k + d[j]) & 255"}.get(trust.checksum_kind)
-    step = step or f"crc[{base} + (k ^ d[j])]" if base else step or "crc[k ^ d[j]]"
-    out.append(f"{tab}k = {initial}  # {trust.checksum_kind}")
-    for first, end in ((0, byte), (byte + 1, message.length)):
-        if first < end:
-            out.append(f"{tab}for j in range({_at(first)}, {_at(end)}):")
-            out.append(f"{tab}    k = {step}")
-    return f"k ^ {final} == d[{_at(byte)}]" if final else f"k == d[{_at(byte)}]"
+    step = {"xor8": "k ^ {}", "sum8": "(k + {}) & 255"}.get(trust.checksum_kind)
+    base = 0
+    if polynomial is not None:
+        # The table begins at a multiple of 256 and its numbers have that added, so k is an index as it is.
+        base = crc_at + 256 * plan_.crc_kinds.index(trust.checksum_kind)
+        step = "p[k ^ {}]"
+    out.append(f"{tab}k = {base + initial}  # {trust.checksum_kind}")
+    if message.length <= 8:
+        out += [f"{tab}k = {step.format(_byte(j))}" for j in range(message.length) if j != byte]
+    else:
+        for first, end in ((0, byte), (byte + 1, message.length)):
+            if first < end:
+                out.append(f"{tab}for j in range(b + {first}, b + {end}):")
+                out.append(f"{tab}    k = {step.format('d0[j]')}")
+    return f"k ^ {_byte(byte)} ^ {base + final}" if base + final else f"k ^ {_byte(byte)}"
 
 
-def _at(byte):
-    return f"b + {byte}" if byte else "b"
-
-
-def _counter(out, tab, trust, index):
-    last, wrong = index * L.MESSAGE_SIZE + L.LAST_COUNTER, index * L.MESSAGE_SIZE + L.WRONG
+def _counter(out, tab, trust, row):
+    last, wrong = row + L.LAST_COUNTER, row + L.WRONG
     modulo = 1 << trust.counter.length
-    expected = f"m[{last}] & {modulo - 1}"
     out += [
         f"{tab}k = {raw_expression(trust.counter)}  # {trust.counter.name}",
-        f"{tab}if m[{last}] == 0 or k == {expected}:",
-        f"{tab}    if m[{wrong}] > 0:",
-        f"{tab}        m[{wrong}] -= 1",
-        f"{tab}else:",
+        f"{tab}if (k ^ s[{last}]) & {modulo - 1} and s[{last}]:",
         f"{tab}    {_count(L.COUNTER_ERRORS)}",
-        f"{tab}    if m[{wrong}] < {L.WRONG_LIMIT}:",
-        f"{tab}        m[{wrong}] += 1",
-        f"{tab}m[{last}] = k + 1",
+        f"{tab}    if s[{wrong}] ^ {L.WRONG_LIMIT}:",
+        f"{tab}        s[{wrong}] += 1",
+        f"{tab}        s[{L.DOUBT}] = 1",
+        f"{tab}elif s[{wrong}]:",
+        f"{tab}    s[{wrong}] -= 1",
+        f"{tab}s[{last}] = k + {modulo + 1}",
     ]
 
 

@@ -2,7 +2,8 @@
 
 The file is a ZIP archive of stored, undated members, so the same profile and DBC give the same bytes:
 manifest.json (the SHA-256 of every other part), decoder.py, params.bin (int32, little-endian), names.json and
-filters.json.
+filters.json. A decoder too long for one function of MicroPython's bytecode is there once more in several functions, as
+decoder_parts.py, for boards without native code and for Numba.
 """
 
 import hashlib
@@ -21,11 +22,12 @@ from .. import __version__
 from ..errors import InputError
 from ..files import whole_file
 from .checksums import KINDS, crc8_table
-from .decoder import make_plan, slot_of, write_decoder
+from .decoder import BYTECODE_SIGNALS, crc_tables_at, make_plan, slot_of, write_decoder
 from .profile import load_profile
 from .rule_table import rules_of, table_row
 
 PARTS = ("decoder.py", "params.bin", "names.json", "filters.json")
+IN_PARTS = "decoder_parts.py"
 
 
 @dataclass
@@ -46,6 +48,10 @@ class Image:
     def sha256(self):
         """Hash of the manifest, which holds the hash of every part: the image's identity."""
         return hashlib.sha256(_json(self.manifest)).hexdigest()
+
+    def decoder(self, whole=True):
+        """The decoder's text, as bytes: in one function, or in several where that would be long."""
+        return self.parts["decoder.py"] if whole else self.parts.get(IN_PARTS, self.parts["decoder.py"])
 
     @property
     def drain(self):
@@ -72,6 +78,8 @@ def load_image(path):
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("manifest.json"))
             parts = {name: archive.read(name) for name in PARTS}
+            if IN_PARTS in archive.namelist():
+                parts[IN_PARTS] = archive.read(IN_PARTS)
         if not isinstance(manifest, dict):
             raise ValueError("its manifest is none")
     except OSError as error:
@@ -112,6 +120,8 @@ def compile_profile(path):
     names = _names(profile, plan, rules)
     parts = OrderedDict()
     parts["decoder.py"] = decoder.encode()
+    if plan.signals > BYTECODE_SIGNALS:
+        parts[IN_PARTS] = write_decoder(plan, BYTECODE_SIGNALS)[0].encode()
     parts["params.bin"] = params.tobytes()
     parts["names.json"] = _json(names)
     parts["filters.json"] = _json(_filters(profile, plan))
@@ -188,9 +198,21 @@ def _params(profile, plan, rules):
     header[L.P_OVERCHARGE_MV] = over
     header[L.P_OVERCHARGE_PERMILLE] = 1000
     header[L.P_INFLOW_MA] = catalogue.INFLOW_MA
+    at = L.state_sections(header)
+    header[L.P_MEMORY_AT], header[L.P_GROUPS_AT], header[L.P_MESSAGES_AT], header[L.P_RULES_AT] = (
+        at[name][0] for name in ("memory", "groups", "messages", "rules")
+    )
+    at = L.params_sections(header, 0)
+    header[L.P_GROUP_TABLE_AT], header[L.P_MEMBERS_AT], header[L.P_OWNERS_AT] = (
+        at[name][0] for name in ("group_table", "members", "owners")
+    )
     table = [value for rule in rules for value in table_row(rule)]
-    crc = [value for kind in plan.crc_kinds for value in crc8_table(KINDS[kind][0])]
-    return array("i", header + group_table + members + owners + table + crc)
+    params = header + table + group_table + members + owners
+    params += [0] * (crc_tables_at(len(params)) - len(params))
+    for kind in plan.crc_kinds:
+        first = len(params)
+        params += [first + value for value in crc8_table(KINDS[kind][0])]
+    return array("i", params)
 
 
 def _names(profile, plan, rules):

@@ -30,7 +30,7 @@ def cache_folder():
 def _sources(image):
     core = Path(cellwarden.core.__file__).parent
     texts = {f"cellwarden.core.{name}": (core / f"{name}.py").read_bytes() for name in CORE}
-    return texts | {"decoder": image.parts["decoder.py"]}
+    return texts | {"decoder": image.decoder(whole=False)}
 
 
 def _folder(texts):
@@ -46,7 +46,7 @@ def is_compiled(image):
 
 
 def load_drain(image, arguments):
-    """The image's `drain(box, ring8, ring32, count)` as machine code for arguments of the types of `arguments`.
+    """The image's `drain` as machine code for arguments of the types of `arguments`.
 
     From the cache, or compiled now, which takes some 20 ms a signal. Where the cache cannot be written it is compiled
     each time.

@@ -31,6 +31,6 @@ def write_image_files(image, folder, native=True):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in image.parts.items():
-        if name.endswith(".py"):
-            data = device_text(data.decode(), native).encode()
-        (folder / name).write_bytes(data)
+        if not name.endswith(".py"):
+            (folder / name).write_bytes(data)
+    (folder / "decoder.py").write_text(device_text(image.decoder(whole=native).decode(), native), encoding="utf-8")

@@ -19,13 +19,15 @@ class FastEngine(PythonEngine):
 
     def __init__(self, image):
         super().__init__(image, RECORDS)
-        self._box = tuple(numpy.frombuffer(section, "i4") for section in self.core.box)
-        ring32 = numpy.frombuffer(self._ring[1], "i4")
-        self._compiled_ring = ring32.view("u1"), ring32
-        self._compiled = load_drain(image, (self._box, *self._compiled_ring, 0))
+        box = tuple(numpy.frombuffer(section, "i4") for section in self.core.box)
+        ring, ring32, views = self._ring
+        views = tuple(numpy.frombuffer(view, "u1") for view in views)
+        self._compiled_ring = numpy.frombuffer(ring, "u1"), numpy.frombuffer(ring32, "i4")
+        self._arguments = 0, box[0], views, self._compiled_ring[1], box
+        self._compiled = load_drain(image, (*self._arguments, 0))
 
     def _drain(self, n):
-        self._compiled(self._box, *self._compiled_ring, n)
+        self._compiled(*self._arguments, n)
         self._take()
 
     def feed_block(self, t_us, bus, can_id, length, data):
