@@ -13,6 +13,7 @@ from array import array
 
 import numpy
 from cellwarden.core import layout as L
+from cellwarden.engine import record_views
 from cellwarden_tools.compiler.image import open_image
 from cellwarden_tools.engines import open_engine
 from rings import CHUNK
@@ -20,16 +21,17 @@ from rings import CHUNK
 
 def python_passes(engine, ring):
     """A function that judges the whole ring once, in this interpreter."""
-    drain, box, stride = engine.image.drain, engine.core.box, engine.record.size
+    core, stride = engine.core, engine.record.size
     ring8, ring32 = memoryview(ring), memoryview(ring).cast("i")
     parts = []
     for at in range(0, len(ring), CHUNK * stride):
         end = min(at + CHUNK * stride, len(ring))
-        parts.append((ring8[at:end], ring32[at // 4 : end // 4], (end - at) // stride))
+        part = ring8[at:end]
+        parts.append(((part, ring32[at // 4 : end // 4], record_views(part)), (end - at) // stride))
 
     def judge():
-        for part8, part32, count in parts:
-            drain(box, part8, part32, count)
+        for part, count in parts:
+            core.drain(part, count)
 
     return judge
 
@@ -41,12 +43,12 @@ def fast_passes(engine, ring):
     parts = []
     for at in range(0, len(ring), chunk * stride):
         end = min(at + chunk * stride, len(ring))
-        parts.append((ring8[at:end], ring32[at // 4 : end // 4], (end - at) // stride))
-    drain, box = engine._compiled, engine._box
+        parts.append((record_views(ring8[at:end]), ring32[at // 4 : end // 4], (end - at) // stride))
+    drain, (first, state, _, _, box) = engine._compiled, engine._arguments
 
     def judge():
-        for part8, part32, count in parts:
-            drain(box, part8, part32, count)
+        for views, part32, count in parts:
+            drain(first, state, views, part32, box, count)
 
     return judge
 

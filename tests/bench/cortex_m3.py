@@ -40,8 +40,8 @@ GUEST = Path(__file__).with_name("cortex_m3_guest.py")
 PARTS = (
     ("scan", "expire"),
     ("measure", "quiet_current"),
-    ("measure", "measure_cells"),
-    ("measure", "measure_probes"),
+    ("measure", "agree"),
+    ("measure", "measure_arrays"),
     ("measure", "measure_pack"),
     ("judge", "judge"),
 )
@@ -305,7 +305,7 @@ def scan_jobs(guest, compiled):
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, every_rule_begins, every_rule_asserted)):
+def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, every_rule_begins, every_rule_asserted, every_rule_starts_to_clear, everything_at_once)):
     """Each function of a scan by itself, in the order of a scan. Returns what the core has not."""
     absent = []
     text = []
@@ -313,7 +313,8 @@ def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, ever
     for module, name in PARTS:
         function = getattr(import_module(f"cellwarden.core.{module}"), name, None)
         parameters = list(inspect.signature(function).parameters) if function else []
-        sections = [f"box[{L.BOX.index(p)}]" if p in L.BOX else "quiet" if p == "quiet" else None for p in parameters]
+        places = {"median": "0", "count": "0", "steps": "96", "events": "box[2]", "row": "0", "at": "0", "state": "box[0]", "i": "0", "v": "0", "params": "box[1]", "scratch": "box[3]", "side": "0", "quiet": "mature", "limit_mv": "5", "q": "box[0]", "p": "box[1]", "e": "box[2]", "bins": "box[3]", "mature": "mature"}
+        sections = [places.get(name) for name in parameters]
         if function is None or None in sections:
             absent.append(name)
             continue
@@ -321,7 +322,7 @@ def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, ever
         loads = "".join(f"    a{i} = {s}\n" for i, s in enumerate(sections))
         text.append(
             f"from cellwarden.core.{module} import {name}\n"
-            f"@micropython.viper\ndef time_{name}(call, box, quiet) -> int:\n{loads}"
+            f"@micropython.viper\ndef time_{name}(call, box, mature) -> int:\n{loads}"
             f"    t = ptr32(0x40000004)\n    before = t[0]\n    call({names})\n    return before - t[0]\n"
         )
         timed.append(name)
@@ -329,7 +330,7 @@ def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, ever
     for story in stories:
         drive = Drive(compiled)
         story(drive)
-        quiet = int(story is calm_cells_rising)
+        quiet = int(story in (calm_cells_rising, everything_at_once))
         for name in timed:  # once for nothing: only after that every name has been looked up
             guest.job(f"time_{name}({name}, box, {quiet})")
         guest.job(f"state_from({guest.place(drive.before[-1])})")

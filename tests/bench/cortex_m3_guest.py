@@ -11,7 +11,7 @@ import micropython
 import uctypes
 from cellwarden.core import layout as L
 from cellwarden.core.scan import advance, scan
-from cellwarden.engine import Engine
+from cellwarden.engine import Engine, record_views
 from decoder import drain
 
 START = 0x21000000  # engines/cortex_m3.py: size of the ROM image, the image, the data
@@ -110,7 +110,7 @@ def rings_of(address, records, batch):
     out = []
     for n in range(records // batch):
         memory = uctypes.bytearray_at(address + n * size, size)
-        out.append((memory, memory))
+        out.append((memory, memory, record_views(memoryview(memory))))
     return out
 
 

@@ -15,7 +15,7 @@ CHUNK = 128  # as rings.py
 
 def main(seconds, folder, ring_path, ring_ms):
     from cellwarden.core import layout as L
-    from cellwarden.engine import Engine, byte_view, most_events
+    from cellwarden.engine import Engine, byte_view, most_events, record_views
     from runner import _Image
 
     image = _Image(folder)
@@ -29,14 +29,14 @@ def main(seconds, folder, ring_path, ring_ms):
     parts = []
     for at in range(0, records, CHUNK):
         end = min(at + CHUNK, records)
-        parts.append((ring8[at * stride * 4 : end * stride * 4], view[at * stride : end * stride], end - at))
+        part = ring8[at * stride * 4 : end * stride * 4]
+        parts.append(((part, view[at * stride : end * stride], record_views(part)), end - at))
     event = array("i", bytes(4 * L.EVENT_SIZE))
     frames = spent = turn = 0
-    drain, box = image.drain, engine.box
     while spent < seconds * 1000000:
-        for part8, part32, count in parts:
+        for part, count in parts:
             start = time.ticks_us()
-            drain(box, part8, part32, count)
+            engine.drain(part, count)
             took = time.ticks_diff(time.ticks_us(), start)
             if turn:  # the first is for warming up
                 spent += took
@@ -47,7 +47,7 @@ def main(seconds, folder, ring_path, ring_ms):
         for row in range(0, records * stride, stride):
             ring32[row] = (ring32[row] + ring_ms) & L.MASK
         turn += 1
-    clock = engine.box[0]
+    clock = engine.state
     told = {"frames": frames, "seconds": spent / 1000000, "scans": clock[L.SCANS], "level": clock[L.LEVEL]}
     print(json.dumps({"parts": {ring_path: told}}))
 
