@@ -16,6 +16,8 @@ class Engine:
     events: array of int32, the event ring (layout, "events"); read it with `take()`
     box:    what the core gets: state, params, events, scratch
 
+    event_capacity: unread events it keeps at least
+
     Raises ValueError for an image made for another layout.
     """
 
@@ -30,8 +32,11 @@ class Engine:
         self.state = array("i", bytes(4 * L.state_sections(params)["rules"][1]))
         for at in range(*L.state_sections(params)["signals"]):
             self.state[at] = L.NA
-        self.events = array("i", bytes(4 * (L.E_FIRST + event_capacity * L.EVENT_SIZE)))
-        self.events[L.E_CAPACITY] = event_capacity
+        capacity = 1
+        while capacity < event_capacity:
+            capacity *= 2
+        self.events = array("i", bytes(4 * (L.E_FIRST + capacity * L.EVENT_SIZE)))
+        self.events[L.E_CAPACITY] = capacity
         self.box = (self.state, params, self.events, array("i", bytes(4 * L.SCRATCH_SIZE)))
         self._record = self.ring(1)
 
@@ -86,7 +91,7 @@ class Engine:
 
 
 def record_views(ring):
-    """What a decoder gets of a ring of bytes: from a record's length on, and from each of its first bytes of data on."""
+    """What a decoder gets of a ring of bytes: it from a record's length on, and from each first byte of data."""
     views = [ring[L.RECORD_DATA + i :] for i in range(L.RECORD_VIEWS - 1)]
     return tuple([ring[L.RECORD_LENGTH :]] + views)
 

@@ -39,7 +39,6 @@ GUEST = Path(__file__).with_name("cortex_m3_guest.py")
 # What a scan consists of, as far as the core has functions of these names: (module, function).
 PARTS = (
     ("scan", "expire"),
-    ("measure", "quiet_current"),
     ("measure", "agree"),
     ("measure", "measure_arrays"),
     ("measure", "measure_pack"),
@@ -305,7 +304,18 @@ def scan_jobs(guest, compiled):
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, every_rule_begins, every_rule_asserted, every_rule_starts_to_clear, everything_at_once)):
+PART_STORIES = (
+    driving_quietly, calm_cells_rising, every_rule_begins, every_rule_asserted, every_rule_starts_to_clear,
+    everything_at_once,
+)  # fmt: skip
+# What a function of the core is called with, by the names of its parameters.
+GIVEN = {
+    "q": "box[0]", "p": "box[1]", "state": "box[0]", "params": "box[1]", "events": "box[2]", "scratch": "box[3]", "quiet": "quiet", "steps": "96",
+    "limit_mv": "5", **dict.fromkeys(("row", "at", "i", "v", "median", "count"), "0"),
+}  # fmt: skip
+
+
+def part_jobs(guest, compiled, stories=PART_STORIES):
     """Each function of a scan by itself, in the order of a scan. Returns what the core has not."""
     absent = []
     text = []
@@ -313,8 +323,7 @@ def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, ever
     for module, name in PARTS:
         function = getattr(import_module(f"cellwarden.core.{module}"), name, None)
         parameters = list(inspect.signature(function).parameters) if function else []
-        places = {"median": "0", "count": "0", "steps": "96", "events": "box[2]", "row": "0", "at": "0", "state": "box[0]", "i": "0", "v": "0", "params": "box[1]", "scratch": "box[3]", "side": "0", "quiet": "mature", "limit_mv": "5", "q": "box[0]", "p": "box[1]", "e": "box[2]", "bins": "box[3]", "mature": "mature"}
-        sections = [places.get(name) for name in parameters]
+        sections = [GIVEN.get(name) for name in parameters]
         if function is None or None in sections:
             absent.append(name)
             continue
@@ -322,7 +331,7 @@ def part_jobs(guest, compiled, stories=(driving_quietly, calm_cells_rising, ever
         loads = "".join(f"    a{i} = {s}\n" for i, s in enumerate(sections))
         text.append(
             f"from cellwarden.core.{module} import {name}\n"
-            f"@micropython.viper\ndef time_{name}(call, box, mature) -> int:\n{loads}"
+            f"@micropython.viper\ndef time_{name}(call, box, quiet) -> int:\n{loads}"
             f"    t = ptr32(0x40000004)\n    before = t[0]\n    call({names})\n    return before - t[0]\n"
         )
         timed.append(name)

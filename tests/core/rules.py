@@ -311,7 +311,8 @@ class RuleTest:
         assert rig.level(self.name) == self.top, f"{self.name}: a latched alarm went away without an acknowledgement"
 
     def test_an_inactive_row_says_nothing(self, image):
-        rig = self.rig(changed(image, rule=self.name, P_ACTIVE=0))
+        never = -(L.NA + 1) * catalogue.ROWS[catalogue.RULES.index(self.name)][2]
+        rig = self.rig(changed(image, rule=self.name, P_FIRST_LIMIT=never))
         self.put(rig, self.worst)
         rig.scan(self.longest() // SCAN_MS + 5)
         assert not rig.of(self.name)

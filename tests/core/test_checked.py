@@ -131,9 +131,7 @@ def test_random_bytes_at_hostile_times_stay_inside(name, demo, compile_text):
 
 def check_invariants(image, engine):
     """What holds after any input whatever."""
-    clock, messages, groups, signals, rules = map(
-        engine.section, ("clock", "messages", "groups", "signals", "rules")
-    )
+    clock, messages, groups, signals, rules = map(engine.section, ("clock", "messages", "groups", "signals", "rules"))
     assert all(-(1 << 30) <= value < 1 << 30 for value in engine.state)
     assert all(L.NA <= value < -L.NA for name in ("signals", "features") for value in engine.section(name))
     assert (clock[L.DUE_MS] - clock[L.NOW_MS]) & L.MASK <= image.params[L.P_SCAN_MS]
@@ -143,9 +141,10 @@ def check_invariants(image, engine):
     cells = signals[L.SCALARS : L.SCALARS + image.params[L.P_CELLS]]
     assert all(value == L.NA or 500 <= value <= 4999 for value in cells)
     for row in range(0, len(rules), L.RULE_SIZE):
-        asserted, asserting, clearing = rules[row + 1 : row + 4]
-        assert not asserted & asserting and not clearing & ~asserted and asserted | asserting < 8
-        assert rules[row + L.LEVEL_NOW] == asserted.bit_length() and rules[row + L.BUSY] == asserted | asserting
+        busy = rules[row + L.BUSY]
+        asserted, asserting, clearing = busy & 7, busy >> 3 & 7, busy >> 6
+        assert not asserted & asserting and not clearing & ~asserted and clearing < 8
+        assert rules[row + L.LEVEL_NOW] == asserted.bit_length()
 
 
 def test_every_counter_of_the_box_wraps_inside(demo):

@@ -14,7 +14,7 @@ LAYOUT = {name: value for name, value in vars(L).items() if name.isupper() and i
 # What a hot file declares for itself: (file, name).
 OWN = {
     ("measure", "FAR"), ("measure", "CLASS_B_MV"), ("measure", "MIDDLE"), ("scan", "REBASE_MS"),
-    ("measure", "BINS"), ("scan", "BINS"), ("scan", "QUIET"),
+    ("measure", "BINS"), ("scan", "BINS"), ("scan", "MIDDLE"), ("scan", "QUIET"),
 }  # fmt: skip
 
 
@@ -38,9 +38,9 @@ def test_every_repeated_constant_is_the_layouts(name):
 def test_a_constant_of_a_files_own_hides_no_name_of_the_layout():
     for name, constant in OWN:
         assert constant not in LAYOUT, f"{name}.py: _{constant}"
-    bins = dict(constants(CORE / "scan.py"))["BINS"]
-    measure = dict(constants(CORE / "measure.py"))
-    assert bins == measure["BINS"] == 2 * measure["MIDDLE"] == L.SCRATCH_SIZE - 1 == 1 << 6
+    scan, measure = (dict(constants(CORE / f"{name}.py")) for name in ("scan", "measure"))
+    assert scan["MIDDLE"] == measure["MIDDLE"]
+    assert scan["BINS"] == measure["BINS"] == 2 * measure["MIDDLE"] == L.SCRATCH_SIZE - 1 == 1 << 6
 
 
 def test_the_fixed_part_of_the_state_and_of_params_is_where_the_hot_files_look(demo):
@@ -69,19 +69,19 @@ def test_columns_of_one_section_are_a_row_without_gaps():
     for size, first in (
         ("CLOCK_SIZE", "NOW_MS"), ("SCALARS", "PACK_VOLTAGE_MV"), ("FEATURES", "F_CELL_MAX_MV"),
         ("HEADER_SIZE", "P_FORMAT"), ("GROUP_SIZE", "STATUS"), ("EVENT_SIZE", "EVENT_T_MS"),
-        ("GROUP_TABLE_SIZE", "P_DEADLINE_MS"), ("MESSAGE_SIZE", "LAST_COUNTER"), 
+        ("GROUP_TABLE_SIZE", "P_DEADLINE_MS"), ("MESSAGE_SIZE", "LAST_COUNTER"),
     ):  # fmt: skip
         block = text[text.index(f"\n{first} = ") : text.index(f"\n{size} = ")]
         values = [int(n) for n in re.findall(r"^[A-Z_0-9]+ = (\d+)", block, re.M)]
         assert values == list(range(LAYOUT[size])), f"the columns under {first} overlap or leave a gap"
     assert [L.VALUE, L.WHERE, L.SLOT, L.COMPLETE, L.FEATURES_SIZE] == [L.FEATURES * i for i in range(5)]
-    rule = [L.BUSY, L.ASSERTED, L.ASSERTING, L.CLEARING]
+    rule = [L.BUSY, L.LEVEL_NOW]
     rule += [first + k for first in (L.ASSERT_MS, L.CLEAR_MS, L.FIRST_ARRIVAL, L.FIRST_SLOT) for k in range(3)]
-    rule += [L.LEVEL_NOW]
     assert rule == list(range(L.RULE_SIZE))
-    row = [L.P_FEATURE, L.P_FIRST_LIMIT, L.P_SIDE, L.P_ACTIVE]
+    row = [L.P_FEATURE, L.P_FIRST_LIMIT, L.P_SIDE]
     row += [first + k for first in (L.P_LIMIT, L.P_CLEAR_AT, L.P_ASSERT_MS) for k in range(3)]
     row += [L.P_CLEAR_MS, L.P_GATE, L.P_CALM_LEVELS, L.P_FLAG, L.P_LATCHED, L.P_SAMPLES, L.P_OWN]
+    row += [L.P_NUMBER]
     assert row == list(range(L.RULE_TABLE_SIZE))
 
 

@@ -56,7 +56,7 @@ def bind(quantity, start, length, big_endian, signed, scale, offset, invalid=fro
 
 
 def decode(lines):
-    """The lines as a function of (frame bytes, where the frame begins) that returns the signal, every integer watched."""
+    """The lines as a function of (bytes, where the frame begins) that returns the signal, every integer watched."""
     source = FRAME.format("\n    ".join(lines))
     assert integer_check.check(source) == []
     function = checked.functions(source, "line")["decode"]
@@ -92,14 +92,14 @@ def judge(binding, raws, tight=False):
         value, expected = exact(binding, raw)
         if got == expected:
             continue
-        assert not tight, f"{line}: raw {raw} is {float(value)}, got {got}"
+        assert not tight, f"{lines}: raw {raw} is {float(value)}, got {got}"
         edges = (abs(value - binding.low), abs(value - binding.high))
         at_edge = min(edges) <= scaling.error + 1
         assert raw not in binding.invalid and (at_edge or L.NA not in (got, expected)), (
-            f"{line}: raw {raw} became {got}"
+            f"{lines}: raw {raw} became {got}"
         )
         assert got == L.NA or abs(got - value) <= scaling.error, (
-            f"{line}: raw {raw}: {got} is off by more than was printed"
+            f"{lines}: raw {raw}: {got} is off by more than was printed"
         )
     return scaling
 

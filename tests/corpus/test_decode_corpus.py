@@ -237,7 +237,7 @@ def test_random_frames_decode_as_cantools_does_for_every_dbc(dbcs):
 
 # --- the vehicle's own decoder ----------------------------------------------------------------------------------------
 
-RAW = Quantity("cell_voltage", None, NUMBER, "mV", 1 - (1 << 29), (1 << 29) - 1)  # a range that nothing but 30 bits bounds
+RAW = Quantity("cell_voltage", None, NUMBER, "mV", 1 - (1 << 29), (1 << 29) - 1)  # a range only 30 bits bound
 CURRENT = Quantity("cell_voltage", None, NUMBER, "mA", -3_000_000, 3_000_000)  # as wide as a pack's current
 MARK = 987_654_321  # is in no signal
 

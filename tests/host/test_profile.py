@@ -507,12 +507,14 @@ assert_s = 1
 def test_a_rule_that_the_profile_turns_off_is_inactive_and_says_why(write):
     made = compile_profile(write(WHOLE + "[limits.cell_overvoltage]\nenabled = false\n"))
     assert rule(made, "cell_overvoltage").lacks == ("enabled = false in the profile",)
-    assert row_of(made, "cell_overvoltage")[L.P_ACTIVE] == 0 and row_of(made, "cell_undervoltage")[L.P_ACTIVE] == 1
+    first = {name: row_of(made, f"cell_{name}voltage")[L.P_FIRST_LIMIT] for name in ("over", "under")}
+    assert first == {"over": -L.NA - 1, "under": 2900}, "an inactive rule has a first limit that nothing reaches"
 
 
 def test_a_rule_with_two_values_or_states_accepts_its_own_levels(write):
     text = mapped('hvil = { signal = "Status.State", ok = [1] }\n[limits.hvil_open]\nlevels = [1]\nassert_s = 0.1\n')
-    assert list(row_of(compile_profile(write(text)), "hvil_open")[L.P_LIMIT : L.P_LIMIT + 3]) == [-L.NA - 1, -L.NA - 1, 1]
+    row, never = row_of(compile_profile(write(text)), "hvil_open"), -L.NA - 1
+    assert list(row[L.P_LIMIT : L.P_LIMIT + 3]) == [never, never, 1]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ FORMAT = 2  # of this page; an image made for another one is refused
 
 NA = -0x20000000  # -2^29: no value
 WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
+STEP = WRAP + 1
 MASK = 0x3FFFFFFF  # the clock and every counter have 30 bits: they stay small integers on a 32-bit MicroPython
 HALF = 0x20000000  # a difference from here on is a step back
 EXT = 0x20000000  # set in an identifier of 29 bits
@@ -132,16 +133,13 @@ MESSAGE_SIZE = 2
 WRONG_LIMIT = 5  # at this count the message is not trusted
 
 # rules: a row a rule of the catalogue
-BUSY = 0  # bit n-1: level n is asserted, or its assert timer runs
-ASSERTED = 1  # bit n-1: level n is asserted
-ASSERTING = 2  # bit n-1: the assert timer of level n runs
-CLEARING = 3  # bit n-1: the clear timer of level n runs
-ASSERT_MS = 4  # 3 columns: how long it has run
-CLEAR_MS = 7  # 3 columns
-FIRST_ARRIVAL = 10  # 3 columns: arrivals of the signal when the assert timer started
-FIRST_SLOT = 13  # 3 columns: the signal that started it
-LEVEL_NOW = 16
-RULE_SIZE = 17
+BUSY = 0  # bits 0-2: levels 1-3 are asserted; 3-5: their assert timers run; 6-8: their clear timers run
+LEVEL_NOW = 1
+ASSERT_MS = 2  # 3 columns: how long it will have run at the next scan; 0 at rest
+CLEAR_MS = 5  # 3 columns, likewise
+FIRST_ARRIVAL = 8  # 3 columns: arrivals of the signal when the assert timer started
+FIRST_SLOT = 11  # 3 columns: the signal that started it
+RULE_SIZE = 14
 
 # --- params --------------------------------------------------------------------------------------------------------
 
@@ -179,19 +177,19 @@ HEADER_SIZE = 29
 
 # rule table: a row a rule of the catalogue
 P_FEATURE = 0  # index of the feature's value in the state
-P_FIRST_LIMIT = 1  # the lowest level's limit
+P_FIRST_LIMIT = 1  # the lowest level's limit; out of reach where the rule is inactive
 P_SIDE = 2  # 1: judged against being high, -1: low
-P_ACTIVE = 3
-P_LIMIT = 4  # 3 columns; out of reach where the rule has no such level
-P_CLEAR_AT = 7  # 3 columns
-P_ASSERT_MS = 10  # 3 columns
-P_CLEAR_MS = 13
-P_GATE = 14  # index in the state of the feature that must be 1; 0 = none
-P_CALM_LEVELS = 15  # bit n-1: level n asserts in calm scans only
-P_FLAG = 16  # the general alarm flag as a mask, 0 = none
-P_LATCHED = 17
-P_SAMPLES = 18  # distinct samples, 1 or 2, that must have come without a valid one denying the condition
-P_OWN = 19  # 1: our own finding, counts in LEVEL and MAX_LEVEL; 0: the BMS's
+P_LIMIT = 3  # 3 columns; out of reach where the rule has no such level
+P_CLEAR_AT = 6  # 3 columns
+P_ASSERT_MS = 9  # 3 columns
+P_CLEAR_MS = 12
+P_GATE = 13  # index in the state of the feature that must be 1; 0 = none
+P_CALM_LEVELS = 14  # bit n-1: level n asserts in calm scans only
+P_FLAG = 15  # the general alarm flag as a mask, 0 = none
+P_LATCHED = 16
+P_SAMPLES = 17  # distinct samples, 1 or 2, that must have come without a valid one denying the condition
+P_OWN = 18  # 1: our own finding, counts in LEVEL and MAX_LEVEL; 0: the BMS's
+P_NUMBER = 19  # row of the catalogue
 RULE_TABLE_SIZE = 20
 
 # group table: a row a group
@@ -211,7 +209,7 @@ GROUP_TABLE_SIZE = 4
 E_HEAD = 0  # events written
 E_TAIL = 1  # events read
 E_LOST = 2  # events dropped because nobody read in time
-E_CAPACITY = 3
+E_CAPACITY = 3  # a power of 2
 E_FIRST = 4  # the records begin here
 EVENT_T_MS = 0  # on the frames' own clock
 EVENT_RULE = 1

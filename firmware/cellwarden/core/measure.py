@@ -73,11 +73,98 @@ _MIDDLE = const(32)
 
 
 @micropython.viper
-def quiet_current(q: ptr32, p: ptr32) -> int:
-    """2 where the current has been small and steady for P_CALM_MS, 1 where it is but not yet for so long, else 0."""
-    v = q[_SIGNALS_AT + _PACK_CURRENT_MA]
-    v = (v & _MASK) + (v >> 30 & 1) * _WRAP
-    if v == _NA or v > p[_P_CALM_MA] or v < -p[_P_CALM_MA]:
+def measure_pack(q: ptr32, p: ptr32) -> int:
+    """Everything that is one value for the whole pack, and how quiet its current is.
+
+    Returns 2 where the current has been small and steady for P_CALM_MS, 1 where it is but not yet for so long, else 0.
+    """
+    voltage = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
+    current = q[_SIGNALS_AT + _PACK_CURRENT_MA]
+    current = (current & _MASK) + (current >> 30 & 1) * _WRAP
+    soc = q[_SIGNALS_AT + _SOC_PERMILLE]
+    sent = p[_P_SENT]
+
+    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV] = voltage
+    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV + _SLOT] = _PACK_VOLTAGE_MV
+    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV + _COMPLETE] = 1
+
+    # The limit in force is the lower of the profile's and the BMS's own. While the BMS's is missing only that is known
+    # which holds for every limit it may have: a current over the profile's, or one that flows the other way.
+    flow = current
+    for side in range(2):
+        limit = p[_P_MAX_DISCHARGE_MA + side]
+        certain = limit
+        missing = 0
+        if sent >> _MAX_DISCHARGE_MA + side & 1:
+            own = q[_SIGNALS_AT + _MAX_DISCHARGE_MA + side]
+            if own >> 30 & 1:
+                missing = 1
+            elif limit == 0 or own < limit:
+                limit = own
+        if limit < p[_P_LIMIT_FLOOR_MA]:
+            limit = p[_P_LIMIT_FLOOR_MA]
+        at = _FEATURES_AT + _F_DISCHARGE_PERMILLE + side
+        q[at] = _NA
+        if current != _NA:
+            if flow <= 0:
+                q[at] = 0
+            elif missing == 0 or (certain and flow > limit):
+                q[at] = flow * 100 // (limit // 10)
+        q[at + _SLOT] = _PACK_CURRENT_MA
+        q[at + _COMPLETE] = 1
+        flow = -current
+
+    ohm = q[_SIGNALS_AT + _INSULATION_OHM]
+    quotient = _NA
+    if not ohm >> 30 & 1 and (sent >> _INSULATION_VALID & 1 == 0 or q[_SIGNALS_AT + _INSULATION_VALID] == 1):
+        by = voltage
+        if by >> 30 & 1 or by < _CLASS_B_MV:
+            by = p[_P_NOMINAL_MV]
+        quotient = ohm * 10 // (by // 100)
+    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V] = quotient
+    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V + _SLOT] = _INSULATION_OHM
+    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V + _COMPLETE] = 1
+
+    q[_FEATURES_AT + _F_SOC_PERMILLE] = soc
+    q[_FEATURES_AT + _F_SOC_PERMILLE + _SLOT] = _SOC_PERMILLE
+    q[_FEATURES_AT + _F_SOC_PERMILLE + _COMPLETE] = 1
+
+    closed = q[_SIGNALS_AT + _HVIL_OK]
+    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 1 else 1 - closed
+    q[_FEATURES_AT + _F_HVIL_OPEN + _SLOT] = _HVIL_OK
+    q[_FEATURES_AT + _F_HVIL_OPEN + _COMPLETE] = 1
+
+    # The BMS's own finding: the level it sends, at least 1 while one of its mapped flags is set.
+    level = q[_SIGNALS_AT + _BMS_LEVEL]
+    slot = _BMS_LEVEL
+    level_sent = sent >> _BMS_LEVEL & 1
+    if level >> 30 & 1:
+        level = _NA
+    complete = 0 if level_sent and level == _NA else 1
+    if sent >> _BMS_FLAG_9:
+        i = _BMS_FLAG_9
+        while i < _SCALARS:
+            flag = q[_SIGNALS_AT + i]
+            if flag == 1:
+                if level < 1:
+                    level = 1
+                    slot = i
+            elif flag == 0:
+                if level == _NA and not level_sent:
+                    level = 0
+                    slot = i
+            elif sent >> i & 1:
+                complete = 0
+            i += 1
+    q[_FEATURES_AT + _F_BMS_LEVEL] = level
+    q[_FEATURES_AT + _F_BMS_LEVEL + _SLOT] = slot
+    q[_FEATURES_AT + _F_BMS_LEVEL + _COMPLETE] = complete
+
+    q[_FEATURES_AT + _F_CHARGING] = q[_SIGNALS_AT + _CHARGING]
+    q[_FEATURES_AT + _F_CONTACTORS] = q[_SIGNALS_AT + _CONTACTORS]
+    q[_FEATURES_AT + _F_VEHICLE_ON] = q[_SIGNALS_AT + _VEHICLE_ON]
+
+    if current == _NA or current > p[_P_CALM_MA] or current < -p[_P_CALM_MA]:
         q[_QUIET_MS] = 0
         q[_QUIET_LOW_MA] = _NA
         return 0
@@ -86,14 +173,14 @@ def quiet_current(q: ptr32, p: ptr32) -> int:
     high = q[_QUIET_HIGH_MA]
     high = (high & _MASK) + (high >> 30 & 1) * _WRAP
     known = low != _NA
-    if v < low:
-        low = v
-    if v > high:
-        high = v
+    if current < low:
+        low = current
+    if current > high:
+        high = current
     if not known or high - low >= p[_P_CALM_STEP_MA]:
         q[_QUIET_MS] = 0
-        q[_QUIET_LOW_MA] = v
-        q[_QUIET_HIGH_MA] = v
+        q[_QUIET_LOW_MA] = current
+        q[_QUIET_HIGH_MA] = current
         return 1
     q[_QUIET_LOW_MA] = low
     q[_QUIET_HIGH_MA] = high
@@ -125,17 +212,21 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
         i = start
         while i < end and (q[i] - _NA) & _MASK == 0:
             i += 1
-        low = q[i] if i < end else 0
-        low_at = i
-        high_at = i
         span = 0  # highest - lowest
         total = 0
-        gone = 0
-        i = start
+        gone = n
+        low = 0
+        low_at = i
+        high_at = i
+        if i < end or quiet:
+            gone = 0
+            if i < end:
+                low = q[i]
+            i = start
         while i < end:
             v = q[i]
-            over = (v - low) & _MASK
-            if over > span:  # higher than the highest, lower than the lowest, or NA
+            if (v - low) & _MASK > span:  # higher than the highest, lower than the lowest, or NA
+                over = (v - low) & _MASK
                 if over < _FAR:
                     span = over
                     high_at = i
@@ -151,9 +242,8 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
                     continue
             total += v
             if quiet:
-                before = i + gap
-                was = q[before]
-                q[before] = v
+                was = q[i + gap]
+                q[i + gap] = v
                 v = v - was + _MIDDLE
                 if v >> 6:  # not one of the bins
                     if was:
@@ -165,7 +255,9 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
 
         lost = 0
         seen = q[_CELLS_SEEN + side]
-        if gone or seen < n:
+        if gone == n:
+            lost = seen
+        elif gone or seen < n:
             i = start
             v = memory
             while i < end:
@@ -222,6 +314,28 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
         memory += n
         start = end
         quiet = 0  # the rest is for the cells alone
+
+    # Charge that still flows in when full: the one value of the pack that needs the cells' extremes.
+    sent = p[_P_SENT]
+    current = q[_SIGNALS_AT + _PACK_CURRENT_MA]
+    current = (current & _MASK) + (current >> 30 & 1) * _WRAP
+    soc = q[_SIGNALS_AT + _SOC_PERMILLE]
+    top = q[_FEATURES_AT + _F_CELL_MAX_MV]
+    over = _NA
+    if current != _NA:
+        if current > -p[_P_INFLOW_MA]:
+            over = 0
+        elif not (top - p[_P_OVERCHARGE_MV]) >> 30 & 1 or (p[_P_OVERCHARGE_PERMILLE] - soc) >> 30 & 1:
+            over = 1
+        elif q[_FEATURES_AT + _F_CELL_MAX_MV + _COMPLETE]:
+            # Not full, as far as all that is sent is there to say so.
+            cells_said = top >> 30 & 1 == 0 or (p[_P_CELLS] == 0 and sent >> _CELL_MAX_MV & 1 == 0)
+            soc_said = soc >> 30 & 1 == 0 or sent >> _SOC_PERMILLE & 1 == 0
+            if cells_said and soc_said:
+                over = 0
+    q[_FEATURES_AT + _F_OVERCHARGE] = over
+    q[_FEATURES_AT + _F_OVERCHARGE + _SLOT] = _PACK_CURRENT_MA
+    q[_FEATURES_AT + _F_OVERCHARGE + _COMPLETE] = 1
     return absent
 
 
@@ -253,111 +367,3 @@ def agree(median: int, count: int, scratch, steps: int, limit_mv: int) -> int:
         count += bins[median]
         median += 1
     return 1 if count * 2 > steps else 0
-
-
-@micropython.viper
-def measure_pack(q: ptr32, p: ptr32) -> int:
-    """Everything that is one value for the whole pack. Reads the cells' extremes, so it comes after them."""
-    voltage = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
-    current = q[_SIGNALS_AT + _PACK_CURRENT_MA]
-    current = (current & _MASK) + (current >> 30 & 1) * _WRAP
-    soc = q[_SIGNALS_AT + _SOC_PERMILLE]
-    sent = p[_P_SENT]
-
-    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV] = voltage
-    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV + _SLOT] = _PACK_VOLTAGE_MV
-    q[_FEATURES_AT + _F_PACK_VOLTAGE_MV + _COMPLETE] = 1
-
-    # The limit in force is the lower of the profile's and the BMS's own. While the BMS's is missing only that is known
-    # which holds for every limit it may have: a current over the profile's, or one that flows the other way.
-    flow = current
-    for side in range(2):
-        limit = p[_P_MAX_DISCHARGE_MA + side]
-        certain = limit
-        missing = 0
-        if sent >> _MAX_DISCHARGE_MA + side & 1:
-            own = q[_SIGNALS_AT + _MAX_DISCHARGE_MA + side]
-            if own >> 30 & 1:
-                missing = 1
-            elif limit == 0 or own < limit:
-                limit = own
-        if limit < p[_P_LIMIT_FLOOR_MA]:
-            limit = p[_P_LIMIT_FLOOR_MA]
-        at = _FEATURES_AT + _F_DISCHARGE_PERMILLE + side
-        q[at] = _NA
-        if current != _NA:
-            if flow <= 0:
-                q[at] = 0
-            elif missing == 0 or (certain and flow > limit):
-                q[at] = flow * 100 // (limit // 10)
-        q[at + _SLOT] = _PACK_CURRENT_MA
-        q[at + _COMPLETE] = 1
-        flow = -current
-
-    ohm = q[_SIGNALS_AT + _INSULATION_OHM]
-    quotient = _NA
-    if not ohm >> 30 & 1 and (sent >> _INSULATION_VALID & 1 == 0 or q[_SIGNALS_AT + _INSULATION_VALID] == 1):
-        by = voltage
-        if by >> 30 & 1 or by < _CLASS_B_MV:
-            by = p[_P_NOMINAL_MV]
-        quotient = ohm * 10 // (by // 100)
-    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V] = quotient
-    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V + _SLOT] = _INSULATION_OHM
-    q[_FEATURES_AT + _F_INSULATION_OHM_PER_V + _COMPLETE] = 1
-
-    q[_FEATURES_AT + _F_SOC_PERMILLE] = soc
-    q[_FEATURES_AT + _F_SOC_PERMILLE + _SLOT] = _SOC_PERMILLE
-    q[_FEATURES_AT + _F_SOC_PERMILLE + _COMPLETE] = 1
-
-    top = q[_FEATURES_AT + _F_CELL_MAX_MV]
-    over = _NA
-    if current != _NA:
-        if current > -p[_P_INFLOW_MA]:
-            over = 0
-        elif not (top - p[_P_OVERCHARGE_MV]) >> 30 & 1 or (p[_P_OVERCHARGE_PERMILLE] - soc) >> 30 & 1:
-            over = 1
-        elif q[_FEATURES_AT + _F_CELL_MAX_MV + _COMPLETE]:
-            # Not full, as far as all that is sent is there to say so.
-            cells_said = top >> 30 & 1 == 0 or (p[_P_CELLS] == 0 and sent >> _CELL_MAX_MV & 1 == 0)
-            soc_said = soc >> 30 & 1 == 0 or sent >> _SOC_PERMILLE & 1 == 0
-            if cells_said and soc_said:
-                over = 0
-    q[_FEATURES_AT + _F_OVERCHARGE] = over
-    q[_FEATURES_AT + _F_OVERCHARGE + _SLOT] = _PACK_CURRENT_MA
-    q[_FEATURES_AT + _F_OVERCHARGE + _COMPLETE] = 1
-
-    closed = q[_SIGNALS_AT + _HVIL_OK]
-    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 1 else 1 - closed
-    q[_FEATURES_AT + _F_HVIL_OPEN + _SLOT] = _HVIL_OK
-    q[_FEATURES_AT + _F_HVIL_OPEN + _COMPLETE] = 1
-
-    # The BMS's own finding: the level it sends, at least 1 while one of its mapped flags is set.
-    level = q[_SIGNALS_AT + _BMS_LEVEL]
-    slot = _BMS_LEVEL
-    level_sent = sent >> _BMS_LEVEL & 1
-    if level >> 30 & 1:
-        level = _NA
-    complete = 0 if level_sent and level == _NA else 1
-    if sent >> _BMS_FLAG_9:
-        i = _BMS_FLAG_9
-        while i < _SCALARS:
-            flag = q[_SIGNALS_AT + i]
-            if flag == 1:
-                if level < 1:
-                    level = 1
-                    slot = i
-            elif flag == 0:
-                if level == _NA and not level_sent:
-                    level = 0
-                    slot = i
-            elif sent >> i & 1:
-                complete = 0
-            i += 1
-    q[_FEATURES_AT + _F_BMS_LEVEL] = level
-    q[_FEATURES_AT + _F_BMS_LEVEL + _SLOT] = slot
-    q[_FEATURES_AT + _F_BMS_LEVEL + _COMPLETE] = complete
-
-    q[_FEATURES_AT + _F_CHARGING] = q[_SIGNALS_AT + _CHARGING]
-    q[_FEATURES_AT + _F_CONTACTORS] = q[_SIGNALS_AT + _CONTACTORS]
-    q[_FEATURES_AT + _F_VEHICLE_ON] = q[_SIGNALS_AT + _VEHICLE_ON]
-    return 0

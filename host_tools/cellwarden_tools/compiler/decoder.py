@@ -442,7 +442,7 @@ def crc_tables_at(first):
 
 
 def _page_tree(out, pad, variable, leaves, write, end, start=0):
-    """A tree over `leaves` {number: thing} that tests a bit a level; the variable lies in start..end-1 (a power of 2)."""
+    """A tree over `leaves` {number: thing} that tests a bit a level; the variable lies in start..end-1."""
     tab = "    " * pad
     keys = sorted(leaves)
     if len(keys) == 1:

@@ -189,10 +189,9 @@ def table_row(rule):
     """The rule's row of `params` (layout, "rule table")."""
     row = [0] * L.RULE_TABLE_SIZE
     never = rule.row["side"] * -(L.NA + 1)
-    row[L.P_ACTIVE] = int(rule.active)
     row[L.P_FEATURE] = L.FEATURES_AT + rule.row["feature"]
     row[L.P_SIDE] = rule.row["side"]
-    row[L.P_FIRST_LIMIT] = next(x for x in rule.limits if x is not None)
+    row[L.P_FIRST_LIMIT] = next(x for x in rule.limits if x is not None) if rule.active else never
     row[L.P_LIMIT : L.P_LIMIT + 3] = [never if x is None else x for x in rule.limits]
     row[L.P_CLEAR_AT : L.P_CLEAR_AT + 3] = [L.NA if x is None else x for x in rule.clear_at]
     row[L.P_ASSERT_MS : L.P_ASSERT_MS + 3] = rule.assert_ms
@@ -202,4 +201,5 @@ def table_row(rule):
     row[L.P_FLAG] = 0 if rule.flag is None else 1 << rule.flag
     row[L.P_SAMPLES] = rule.row["samples"]
     row[L.P_OWN] = int(rule.name != catalogue.BMS)
+    row[L.P_NUMBER] = catalogue.RULES.index(rule.name)
     return row

@@ -1,8 +1,8 @@
 """The very same core and generated decoder, compiled by Numba.
 
-The source files are executed once more with another module under the name `micropython`, whose `viper` is Numba's `njit`;
-not a line of them is rewritten. Numba keeps the machine code beside its source, so the sources are copied into a folder
-of the cache that is named by their hash: another core, decoder or Numba is another folder.
+The source files are executed once more with another module under the name `micropython`, whose `viper` is Numba's
+`njit`; not a line of them is rewritten. Numba keeps the machine code beside its source, so the sources are copied into
+a folder of the cache that is named by their hash: another core, decoder or Numba is another folder.
 """
 
 import builtins

@@ -2,7 +2,6 @@
 
 import numba
 import numpy
-
 from cellwarden.core import layout as L
 
 from .base import STEP_MS
