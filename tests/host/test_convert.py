@@ -192,6 +192,7 @@ def test_a_long_log_comes_back_and_gives_the_same_file_with_and_without_compiled
     monkeypatch.setattr(candump_rows, "SLOW", 0)
     monkeypatch.setattr(candump_rows, "RUN", 16)
     if not compiled:
+        monkeypatch.delattr(sys.modules["cellwarden_tools.readers"], "kernels", raising=False)
         monkeypatch.setitem(sys.modules, "cellwarden_tools.readers.kernels", None)
     slow, lines = [], candump_rows.Reading._lines
     monkeypatch.setattr(
