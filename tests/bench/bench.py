@@ -3,8 +3,8 @@
     python tests/bench/bench.py [--quick] [--only SECTION ...] [-o FILE] [--folder FOLDER]
 
 Everything runs on one core. What is compared runs in turns, A B A B; medians are compared. Needs the extra `bench`;
-what is missing on a machine is said on the page. --quick takes short logs and leaves out the 1 GB one: its figures only
-show that the bench works. --only measures some sections and prints them.
+what is missing on a machine is said on the page. --quick takes short logs, leaves out the 1 GB one, measures once and
+writes its page into FOLDER: it only shows that the bench works. --only measures some sections and prints them.
 """
 
 import argparse
@@ -165,8 +165,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="short logs: shows that the bench works")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some sections, printed")
-    parser.add_argument("-o", "--output", type=Path, help="the page (docs/benchmarks.md)")
-    parser.add_argument("--folder", type=Path, default=CHECKOUT / "build" / "bench", help="for logs and programs")
+    parser.add_argument("-o", "--output", type=Path, help="the page (docs/benchmarks.md; with --quick into FOLDER)")
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / "build" / "bench", help="of logs and programs (build/bench)")
     words = parser.parse_args()
     try:
         words.folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +184,7 @@ def main():
     if words.only and not words.output:
         print(text)
         return
-    output = words.output or CHECKOUT / "docs" / "benchmarks.md"
+    output = words.output or (words.folder if words.quick else CHECKOUT / "docs") / "benchmarks.md"
     output.write_text(text, encoding="utf-8")
     print(f"written: {output}")
 
