@@ -166,7 +166,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="short logs: shows that the bench works")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some sections, printed")
     parser.add_argument("-o", "--output", type=Path, help="the page (docs/benchmarks.md; with --quick into FOLDER)")
-    parser.add_argument("--folder", type=Path, default=CHECKOUT / "build" / "bench", help="of logs and programs (build/bench)")
+    parser.add_argument("--folder", type=Path, default=CHECKOUT / "build" / "bench", help="of logs (build/bench)")
     words = parser.parse_args()
     try:
         words.folder.mkdir(parents=True, exist_ok=True)
