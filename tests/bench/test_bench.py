@@ -256,11 +256,14 @@ def test_what_was_not_measured_is_neither_reached_nor_missed():
     rows = bench.figures({})
     assert {row[-1] for row in rows} == {"not measured"}
     found = {"candump": 3_100_000, "python-can candump": 100_000, "big": 500e6, "second start": 0.4}
+    found |= {"parquet": 5e6, "parquet started": 9e6, "mf4": 2e6, "mf4 started": 2.9e6}
     answers = {what: answer for what, *_, answer in bench.figures(found)}
     assert answers["end to end from candump text"] == "yes"
     assert answers["the same against python-can + cantools"] == "yes"
     assert answers["peak memory of 1 GB of candump"] == "**no**"
     assert answers["end to end from BLF"] == "not measured"
+    assert answers["end to end from Parquet"] == "without start-up"
+    assert answers["end to end from MF4"] == "**no**"
 
 
 def test_the_page_names_no_folder_and_no_host(tmp_path):
