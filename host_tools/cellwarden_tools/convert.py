@@ -171,6 +171,8 @@ class Conversion:
         self._count_others()
 
     def _all_early(self):
+        if not self.frames:
+            return InputError(self.path, "has no data frame, and nothing else can be converted", "a log with frames")
         return InputError(self.path, "all its frames are stamped before 1970", "stamps that the new format can hold")
 
     def _count_others(self):

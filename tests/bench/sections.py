@@ -84,9 +84,9 @@ def end_to_end(bench, page):
         "C": Program("C", [limit.get("program", "limit"), logs["candump"]], fault=limit.get("fault", "")),
     }
     bench.turns([*ours.values(), *short.values(), *can.values(), *rivals.values()])
-    for format, program in ours.items():
-        bench.found[format] = program.rate()
     alone = {format: rate_without(program, short[format]) for format, program in ours.items()}
+    for format, program in ours.items():
+        bench.found |= {format: program.rate(), f"{format} started": alone[format]}
     theirs = {name: program.rate(inner=True) for name, program in rivals.items()}
     can_rates = {format: program.rate(inner=True) for format, program in can.items()}
     bench.found["python-can candump"] = can_rates["candump"]

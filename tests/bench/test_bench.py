@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy
 import pytest
 from cellwarden.core import layout as L
 from cellwarden_tools.compiler.image import open_image
+from cellwarden_tools.engines import device_files
+from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.readers import EXT, open_log
 from cellwarden_tools.simulator import DEMO_PROFILE
 
@@ -55,8 +58,9 @@ def decoded(log):
     return {"frames": FRAMES, "signals": signals, "physical_sum": pytest.approx(total, rel=1e-9)}
 
 
-def told(*words):
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=True)
+def told(*words, env=None):
+    words = [str(word) for word in words]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | (env or {}))
     return json.loads(done.stdout)
 
 
@@ -140,6 +144,26 @@ def test_a_ring_holds_the_frames_and_goes_on_after_its_end(drive):
         data = ring[L.RECORD_DATA : L.RECORD_DATA + 8]
         first = next(f for f in drive.frames if name != "used" or f[2] in {i for _, _, i in image.names["messages"]})
         assert rows[0, 1] == first[2] and data == first[3].ljust(8, b"\0"), name
+
+
+def test_every_engine_runs_the_same_scans_over_a_ring(drive, tmp_path):
+    image, _ = open_image(DEMO_PROFILE)
+    image.save(tmp_path / "demo.cwi")
+    _, ring, ring_ms = rings.demo_rings(image, drive.frames)["logged"]
+    (tmp_path / "ring").write_bytes(ring)
+    given = (tmp_path / "ring", ring_ms)
+    found = {}
+    for name in ("python", "fast", "blocks"):
+        got = told(sys.executable, HERE / "core_alone.py", name, 0, tmp_path / "demo.cwi", *given)
+        found[name] = got["parts"][str(given[0])]
+    for name, native in (("bytecode", False), ("viper", True)):
+        device_files.write_device_files(tmp_path / name, native)
+        device_files.write_image_files(image, tmp_path / name / "image", native)
+        words = [find_micropython(), "-X", "heapsize=16m", HERE / "on_micropython.py", 1e-6, tmp_path / name / "image"]
+        got = told(*words, *given, env={"MICROPYPATH": str(tmp_path / name)})
+        found[name] = got["parts"][str(given[0])]
+    # Two rounds each: one for warming up, one timed.
+    assert {(part["frames"], part["scans"]) for part in found.values()} == {(len(drive.frames), 2 * ring_ms // 100)}
 
 
 def test_a_ring_on_a_full_bus_takes_its_time():
@@ -232,11 +256,14 @@ def test_what_was_not_measured_is_neither_reached_nor_missed():
     rows = bench.figures({})
     assert {row[-1] for row in rows} == {"not measured"}
     found = {"candump": 3_100_000, "python-can candump": 100_000, "big": 500e6, "second start": 0.4}
+    found |= {"parquet": 5e6, "parquet started": 9e6, "mf4": 2e6, "mf4 started": 2.9e6}
     answers = {what: answer for what, *_, answer in bench.figures(found)}
     assert answers["end to end from candump text"] == "yes"
     assert answers["the same against python-can + cantools"] == "yes"
     assert answers["peak memory of 1 GB of candump"] == "**no**"
     assert answers["end to end from BLF"] == "not measured"
+    assert answers["end to end from Parquet"] == "without start-up"
+    assert answers["end to end from MF4"] == "**no**"
 
 
 def test_the_page_names_no_folder_and_no_host(tmp_path):

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import cortex_m3 as bench
 from cellwarden.core import layout as L
+from cellwarden.core.catalogue import RULES
+from cellwarden.engine import Engine
 from cellwarden_tools.compiler.checksums import KINDS
-from cellwarden_tools.compiler.decoder import last_byte, raw_expression, signal_line, slot_of
+from cellwarden_tools.compiler.decoder import crc_tables_at, last_byte, raw_expression, signal_lines, slot_of
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.errors import InputError
@@ -61,7 +63,7 @@ _COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="
 
 
 def c_text(node):
-    """A Python expression of the decoder as C. `d[b + n]` becomes `d[n]`."""
+    """A Python expression or statement of the decoder as C. `d0[b + n]` becomes `d[n]`, and so does `dn[b]`."""
     match node:
         case ast.Constant() | ast.Name():
             return ast.unparse(node)
@@ -80,19 +82,22 @@ def c_text(node):
             return "(" + " && ".join(f"{c_text(a)} {_COMPARE[type(op)]} {c_text(b)}" for a, op, b in pairs) + ")"
         case ast.IfExp():
             return f"({c_text(node.test)} ? {c_text(node.body)} : {c_text(node.orelse)})"
-        case ast.Subscript(value=ast.Name(id="d")):
-            at = node.slice
-            return f"d[{at.right.value}]" if isinstance(at, ast.BinOp) else "d[0]"
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Name(id="b")):
+            return f"d[{name[1:]}]"
+        case ast.Subscript(slice=ast.BinOp(left=ast.Name(id="b"))):
+            return f"d[{node.slice.right.value}]"
         case ast.Subscript():
             return f"{c_text(node.value)}[{c_text(node.slice)}]"
+        case ast.Assign():
+            return f"{c_text(node.targets[0])} = {c_text(node.value)};"
+        case ast.If(orelse=[]):
+            return f"if ({c_text(node.test)}) {{ {' '.join(map(c_text, node.body))} }}"
     raise InputError("twin", f"no C for `{ast.unparse(node)}`")
 
 
-def c_line(text):
-    """A line of the decoder, assignments parted by semicolons, as C."""
-    return " ".join(
-        f"{c_text(statement.targets[0])} = {c_text(statement.value)};" for statement in ast.parse(text).body
-    )
+def c_lines(lines):
+    """Lines of the decoder as lines of C."""
+    return [c_text(statement) for statement in ast.parse("\n".join(lines)).body]
 
 
 def c_expression(text):
@@ -107,6 +112,7 @@ def decoder_c(plan):
     """The decoder of a vehicle with one bus in C: a switch over identifiers."""
     if len(plan.profile.buses) != 1:
         raise InputError("twin", "the twin knows vehicles of one bus only")
+    state, crc_at = places(plan)
     out = []
     for index, (_, message, trust) in enumerate(plan.messages):
         groups = [(number, group) for number, group in enumerate(plan.groups) if group.message == index]
@@ -114,14 +120,14 @@ def decoder_c(plan):
         always += [b.signal for _, g in groups if not g.pages for b in g.bindings]
         always += [_named(message, name) for _, g in groups for name, _ in g.pages[:1]]
         need = max([last_byte(s) for s in always] + ([message.length] if trust.checksum else []) + [0])
-        need = need or min(last_byte(b.signal) for _, g in groups for b in g.bindings)
+        need = max(need, min(max(last_byte(b.signal) for b in g.bindings) for _, g in groups))
         out.append(f"        case {message.can_id:#x}: {{ /* {message.name} */")
-        out.append(f"            if (n < {need}) {{ count_one(c + MALFORMED); break; }}")
+        out.append(f"            if (n < {need}) {{ count_one(s + MALFORMED); break; }}")
         if trust.checksum:
-            out += _checksum(plan, message, trust)
+            out += _checksum(plan, message, trust, crc_at)
         if trust.counter:
-            out += _counter(trust, index)
-        _pages(out, plan, message, groups, 0, need)
+            out += _counter(trust, state["messages"][0] + index * L.MESSAGE_SIZE)
+        _pages(out, plan, message, groups, 0, need, state["groups"][0])
         out.append("            break;\n        }")
     return _DECODER.replace("@CASES@", "\n".join(out)).replace("@STRIDE@", str(L.RECORD_DATA + plan.data_bytes))
 
@@ -141,10 +147,10 @@ static inline void arrived(int32_t *group, int32_t now)
 
 int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
 {
-    int32_t *c = x->clock, *m = x->messages, *g = x->groups, *s = x->signals;
-    const int32_t *crc = x->crc;
-    int32_t now = c[NOW_MS], left = (c[DUE_MS] - now) & MASK, offset = c[OFFSET_MS], known = count;
-    (void)m, (void)crc;
+    int32_t *s = x->state;
+    const int32_t *p = x->params;
+    int32_t now = s[NOW_MS], left = (s[DUE_MS] - now) & MASK, offset = s[OFFSET_MS], ignored = 0;
+    (void)p;
     for (const uint8_t *end = ring + count * @STRIDE@; ring < end; ring += @STRIDE@) {
         int32_t t = (*(const int32_t *)(ring + RECORD_T_MS) + offset) & MASK;
         int32_t ahead = (t - now) & MASK;
@@ -152,11 +158,11 @@ int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
             now = t;
             left -= ahead;
         } else {
-            c[NOW_MS] = now;
+            s[NOW_MS] = now;
             advance(x, t);
-            now = c[NOW_MS];
-            left = (c[DUE_MS] - now) & MASK;
-            offset = c[OFFSET_MS];
+            now = s[NOW_MS];
+            left = (s[DUE_MS] - now) & MASK;
+            offset = s[OFFSET_MS];
         }
         const uint8_t *d = ring + RECORD_DATA;
         int32_t n = ring[RECORD_LENGTH], v, h, l, k;
@@ -164,57 +170,64 @@ int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
         switch (*(const int32_t *)(ring + RECORD_ID)) {
 @CASES@
         default:
-            known--;
+            ignored++;
         }
     }
-    c[NOW_MS] = now;
-    c[FRAMES] = (c[FRAMES] + known) & MASK;
-    c[IGNORED] = (c[IGNORED] + count - known) & MASK;
-    return known;
+    s[NOW_MS] = now;
+    s[FRAMES] = (s[FRAMES] + count - ignored) & MASK;
+    s[IGNORED] = (s[IGNORED] + ignored) & MASK;
+    return count - ignored;
 }
 """
 
 
-def _checksum(plan, message, trust):
+def places(plan):
+    """Sections of the vehicle's state, and where its checksum tables begin in params."""
+    header = {
+        L.P_CELLS: plan.profile.cells, L.P_PROBES: plan.profile.probes, L.P_RULES: len(RULES),
+        L.P_GROUPS: len(plan.groups), L.P_MESSAGES: len(plan.messages), L.P_MEMBERS: plan.signals,
+    }  # fmt: skip
+    return L.state_sections(header), crc_tables_at(L.params_sections(header, 0)["crc"][0])
+
+
+def _checksum(plan, message, trust, crc_at):
     polynomial, initial, final = KINDS[trust.checksum_kind]
     byte = trust.checksum.start // 8
-    base = 256 * plan.crc_kinds.index(trust.checksum_kind) if polynomial is not None else 0
-    step = {"xor8": "k ^ d[j]", "sum8": "(k + d[j]) & 255"}.get(trust.checksum_kind, f"crc[{base} + (k ^ d[j])]")
-    lines = [f"            k = {initial};"]
-    lines += [
-        f"            for (int32_t j = {first}; j < {end}; j++) k = {step};"
-        for first, end in ((0, byte), (byte + 1, message.length))
-        if first < end
-    ]
-    return [*lines, f"            if ((k ^ {final}) != d[{byte}]) {{ count_one(c + CHECKSUM_ERRORS); break; }}"]
+    base, step = 0, {"xor8": "k ^ d[{}]", "sum8": "(k + d[{}]) & 255"}.get(trust.checksum_kind)
+    if polynomial is not None:
+        # The numbers of a table have its place added.
+        base, step = crc_at + 256 * plan.crc_kinds.index(trust.checksum_kind), "p[k ^ d[{}]]"
+    out = [f"            k = {base + initial};"]
+    out += [f"            k = {step.format(j)};" for j in range(message.length) if j != byte]
+    return [*out, f"            if ((k ^ {base + final}) != d[{byte}]) {{ count_one(s + CHECKSUM_ERRORS); break; }}"]
 
 
-def _counter(trust, index):
-    mask = (1 << trust.counter.length) - 1
+def _counter(trust, row):
+    modulo = 1 << trust.counter.length
     return [
-        f"            int32_t *trusted = m + {index} * MESSAGE_SIZE;",
+        f"            int32_t *trusted = s + {row};",
         f"            k = {c_expression(raw_expression(trust.counter))};",
-        f"            if (!trusted[LAST_COUNTER] || k == (trusted[LAST_COUNTER] & {mask})) {{",
-        "                if (trusted[WRONG] > 0) trusted[WRONG]--;",
-        "            } else {",
-        "                count_one(c + COUNTER_ERRORS);",
-        "                if (trusted[WRONG] < WRONG_LIMIT) trusted[WRONG]++;",
+        f"            if (trusted[LAST_COUNTER] && k != (trusted[LAST_COUNTER] & {modulo - 1})) {{",
+        "                count_one(s + COUNTER_ERRORS);",
+        "                if (trusted[WRONG] != WRONG_LIMIT) { trusted[WRONG]++; s[DOUBT] = 1; }",
+        "            } else if (trusted[WRONG]) {",
+        "                trusted[WRONG]--;",
         "            }",
-        "            trusted[LAST_COUNTER] = k + 1;",
-        "            if (trusted[WRONG] >= WRONG_LIMIT) break;",
+        f"            trusted[LAST_COUNTER] = k + {modulo + 1};",
+        "            if (trusted[WRONG] == WRONG_LIMIT) break;",
     ]
 
 
-def _pages(out, plan, message, groups, depth, have):
+def _pages(out, plan, message, groups, depth, have, groups_at):
     tab = "            " + "    " * depth
     for number, group in groups:
         if len(group.pages) == depth:
             need = max(last_byte(binding.signal) for binding in group.bindings)
-            out.append(f"{tab}if (n < {need}) {{ count_one(c + MALFORMED); }} else {{" if need > have else f"{tab}{{")
-            out.append(f"{tab}    arrived(g + {number} * GROUP_SIZE, now);")
+            out.append(f"{tab}if (n < {need}) {{ count_one(s + MALFORMED); }} else {{" if need > have else f"{tab}{{")
+            out.append(f"{tab}    arrived(s + {groups_at + number * L.GROUP_SIZE}, now);")
             for binding in group.bindings:
-                line, _ = signal_line(binding, slot_of(binding, plan.profile.cells))
-                out.append(f"{tab}    {c_line(line)}")
+                lines, _ = signal_lines(binding, slot_of(binding, plan.profile.cells))
+                out += [f"{tab}    {line}" for line in c_lines(lines)]
             out.append(f"{tab}}}")
     deeper = defaultdict(lambda: defaultdict(list))
     for number, group in groups:
@@ -226,7 +239,7 @@ def _pages(out, plan, message, groups, depth, have):
         out.append(f"{tab}switch ({c_expression(raw_expression(multiplexer))}) {{ /* {name} */")
         for ids, members in sorted(sets.items(), key=lambda item: sorted(item[0])):
             out.append(tab + " ".join(f"case {number}:" for number in sorted(ids)))
-            _pages(out, plan, message, members, depth + 1, max(have, last_byte(multiplexer)))
+            _pages(out, plan, message, members, depth + 1, max(have, last_byte(multiplexer)), groups_at)
             out.append(f"{tab}    break;")
         out.append(f"{tab}}}")
 
@@ -252,6 +265,7 @@ def build(plan, folder):
 
 
 NOTHING, DRAIN, SCAN, ADVANCE = range(4)
+MOST_EVENTS = 4096  # that main.c has room for
 
 
 class Twin:
@@ -260,7 +274,7 @@ class Twin:
     def __init__(self, compiled, folder):
         self.image = compiled.image
         self.program = build(compiled.plan, folder)
-        self.words = sum(L.state_sizes(self.image.params))
+        self.words = L.state_sections(self.image.params)["rules"][1]
         self.data = bytearray()
         self.jobs = []
         self.job(NOTHING)
@@ -275,23 +289,45 @@ class Twin:
         self.jobs.append(struct.pack("<6I", kind, state, records, count, batch, show))
 
     def run(self):
-        """[(instructions, events, state or None)] of the jobs, in their order."""
+        """[(instructions, (state, events) or None)] of the jobs, in their order; what is not shown is None."""
         params = self.place(self.image.params.tobytes())
         jobs = self.place(b"".join(self.jobs))
         head = struct.pack("<5I", len(self.image.params), self.words, len(self.jobs), params, jobs).ljust(32, b"\0")
         lines = board.run(head + self.data, counted=True, firmware=self.program)
         rows = []
         for line in lines:
-            word, ticks, events, *state = line.split() or [""]
+            word, *rest = line.split()
             if word != "C":
                 raise InputError("twin", line)
-            rows.append((int(ticks, 16), int(events, 16), bytes.fromhex(state[0]) if state else None))
+            ticks, state, events = [*rest, "", ""][:3]
+            rows.append((int(ticks, 16), (bytes.fromhex(state), bytes.fromhex(events)) if state else None))
         off = rows[0][0]
-        return [(round((ticks - off) * bench.INSTRUCTIONS_A_TICK), *rest) for ticks, *rest in rows[1:]]
+        return [(round((ticks - off) * bench.INSTRUCTIONS_A_TICK), shown) for ticks, shown in rows[1:]]
+
+
+def core_after(image, start, frames=()):
+    """(state, events) of the core after these frames from a state, or after the next scan where there are none."""
+    core = Engine(image, MOST_EVENTS)
+    memoryview(core.state).cast("B")[:] = start
+    if frames:
+        ring = core.ring(len(frames))
+        ring[0][:] = bench.pack(image, frames)
+        core.drain(ring, len(frames))
+    else:
+        core.advance((core.state[L.DUE_MS] - core.state[L.OFFSET_MS]) & L.MASK)
+    made = core.events[L.E_HEAD]
+    assert made < MOST_EVENTS
+    return core.state.tobytes(), core.events[L.E_FIRST : L.E_FIRST + made * L.EVENT_SIZE].tobytes()
+
+
+def compare(shown, wanted, after):
+    """Raises AssertionError where (state, events) of the twin are not those of the core."""
+    for name, here, there in zip(("state", "events"), wanted, shown, strict=True):
+        assert here == there, f"the twin's {name} differs from the core's after {after}"
 
 
 def same_work(compiled, folder):
-    """Raises AssertionError where the twin's state is not the core's after streams with alarms and with errors."""
+    """Raises AssertionError where the twin does not what the core does on streams with alarms and with errors."""
     image = compiled.image
     twin = Twin(compiled, folder)
     streams = {}
@@ -301,12 +337,20 @@ def same_work(compiled, folder):
         (t, i, data[: n % 9] if n % 50 == 0 else data) for n, (t, i, data) in enumerate(streams["cell_over"])
     ]
     streams["late"] = [frame for n, frame in enumerate(streams["overcurrent"]) if n // 3000 % 3]
-    wanted = {name: bench.state_after(image, stream, events=1 << 12) for name, stream in streams.items()}
-    start = twin.place(bench.state_after(image, []))
+    stuck = streams["stuck"] = []  # for a while each message is sent as it was
+    held = {}
+    for n, (t, i, data) in enumerate(streams["overcurrent"]):
+        if n // 3000 % 3 == 2:
+            data = held.setdefault(i, data)
+        else:
+            held.clear()
+        stuck.append((t, i, data))
+    start = bench.state_after(image, [])
+    address = twin.place(start)
     for stream in streams.values():
-        twin.job(DRAIN, start, twin.place(bench.pack(image, stream)), len(stream), 1, show=True)
-    for name, (_, _, state) in zip(streams, twin.run(), strict=True):
-        assert state == wanted[name], f"the twin's state differs from the core's after `{name}`"
+        twin.job(DRAIN, address, twin.place(bench.pack(image, stream)), len(stream), 1, show=True)
+    for (name, stream), (_, shown) in zip(streams.items(), twin.run(), strict=True):
+        compare(shown, core_after(image, start, stream), f"`{name}`")
 
 
 def measure():
@@ -322,14 +366,15 @@ def measure():
         warm = bench.FRAMES_A_SECOND * bench.WARM_S // 32 * 32
         wanted = {}
         for name, stream in bench.mixes(image, frames).items():
-            state = twin.place(bench.state_after(image, stream[:warm]))
+            warmed = bench.state_after(image, stream[:warm])
+            state = twin.place(warmed)
             rest = stream[warm:]
             address = twin.place(bench.pack(image, rest))
             for batch in (32, 1000):
                 whole = len(rest) // batch * batch
                 names.append(("frame", f"{name}_{batch}", whole))
                 twin.job(DRAIN, state, address, len(rest), batch, show=True)
-                wanted[len(names) - 1] = bench.state_after(image, stream[: warm + whole])
+                wanted[len(names) - 1] = core_after(image, warmed, rest[:whole])
         fresh = twin.place(bench.state_after(image, []))
         for can_id, label in [(i, n) for _, n, i in image.names["messages"]] + [(0x555, "unknown")]:
             stream = [f for f in frames if f[0] == can_id] or [(can_id, bytes(8))]
@@ -346,10 +391,11 @@ def measure():
             for n in range(len(drive.before) if story in bench.TAKEN_WHOLE else 1):
                 names.append(("step", story.__name__, 1))
                 twin.job(ADVANCE, twin.place(drive.before[-1 - n]), show=n == 0)
-            wanted[len(names) - (n + 1)] = drive.engine.state.tobytes()
+            wanted[len(names) - (n + 1)] = core_after(image, drive.before[-1])
         rows = twin.run()
-    for n, ((key, name, count), (instructions, _, state)) in enumerate(zip(names, rows, strict=True)):
-        assert n not in wanted or state == wanted[n], f"the twin's state differs after {key} {name}"
+    for n, ((key, name, count), (instructions, shown)) in enumerate(zip(names, rows, strict=True)):
+        if shown:
+            compare(shown, wanted[n], f"{key} {name}")
         if key == "message":
             before = out[key].get(name, 0)
             out[key][name] = instructions if count == 1 else round((instructions - before) / (count - 1), 1)

@@ -168,6 +168,8 @@ ODD = {
     "FD of 64": fd(data=bytes(range(64))),
     "FD of 65": fd(data=bytes(65), room=65),
     "FD cut": fd(data=b"abc", size=12, room=8),
+    "FD of 65, sent": classic(flags=1) + fd(data=bytes(65), room=65, flags=1),
+    "FD one byte short": fd(data=bytes(12)) + fd(data=b"abc", size=12, room=11),
     "FD short": obj(100, bytes(19)),
     "FD of 12 with identifier too big": fd(can_id=0x800, data=bytes(12)),
     "FD 64 of 0": fd64(),
@@ -200,6 +202,12 @@ def test_an_odd_blf_object_among_usual_ones_has_the_same_fate_in_blocks(odd, inc
     assert not error and len(frames) >= 1500 and account["total"] >= 1502
     reasons = sum(account["skipped"].values()) + sum(account["rejected"].values())
     assert account["frames"] + reasons == account["total"] and account["frames"] == len(frames)
+
+
+def test_restore_points_are_out_of_the_count_of_a_blf_header_in_blocks_too():
+    inner = MANY + ODD["event"] + ODD["restore point"] * 5 + MANY
+    assert both_ways(blf_file([container(inner)], 1001))[1]["cut"] is None
+    assert both_ways(blf_file([container(inner)], 1002))[1]["cut"] == "the header counts 1002 objects, 1001 were read"
 
 
 def test_blf_frames_in_blocks_are_what_was_put_in():

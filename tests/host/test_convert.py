@@ -189,10 +189,10 @@ def test_a_long_log_comes_back_and_gives_the_same_file_with_and_without_compiled
     with monkeypatch.context() as patch:
         patch.setattr(candump_rows, "_kernels", lambda: None)
         plain = back_and_forth(convert_plain, data)
-    if compiled:
-        monkeypatch.setattr(candump_rows, "SLOW", 0)
-        monkeypatch.setattr(candump_rows, "RUN", 16)
-    else:
+    monkeypatch.setattr(candump_rows, "SLOW", 0)
+    monkeypatch.setattr(candump_rows, "RUN", 16)
+    if not compiled:
+        monkeypatch.delattr(sys.modules["cellwarden_tools.readers"], "kernels", raising=False)
         monkeypatch.setitem(sys.modules, "cellwarden_tools.readers.kernels", None)
     slow, lines = [], candump_rows.Reading._lines
     monkeypatch.setattr(
@@ -597,6 +597,44 @@ def test_many_comments_before_the_first_frame_are_no_frames(tmp_path, suffix, mo
         assert done.frames == 1 and [frame[2:] for frame in read(tmp_path / f"y.{suffix}")[0]] == [(0x123, b"\x11")]
 
 
+def test_a_log_of_remote_frames_alone_keeps_its_text_and_is_nothing_else(tmp_path):
+    made = back_and_forth(tmp_path, b"(1.000000) can0 123#R\n")
+    for source in (made, tmp_path / "drive.log"):
+        with pytest.raises(InputError, match="has no data frame"):
+            convert(source, tmp_path / "x.csv")
+
+
+def test_parquet_made_of_parquet_is_the_same_file(tmp_path):
+    made = back_and_forth(tmp_path, many(3000))
+    convert(made, tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == made.read_bytes()
+
+
+def test_frames_sent_that_cannot_be_told_from_the_others_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "x.csv").write_text(SENT_ROWS + "4,00000003,false,Rx,0,1,AA,\n")
+
+    class Backward:
+        def __init__(self, log):
+            self.log, self.account, self.format, self.close = log, log.account, log.format, log.close
+
+        def blocks(self):
+            return self.log.blocks()
+
+        def __iter__(self):
+            return iter(list(self.log)[::-1])
+
+    monkeypatch.setattr(sys.modules[Conversion.__module__], "open_log", lambda *given: Backward(open_log(*given)))
+    with pytest.raises(InputError, match="cannot be told from the others"):
+        convert(tmp_path / "x.csv", tmp_path / "x.parquet")
+
+
+def test_more_channels_than_any_car_has_are_refused_in_one_line(tmp_path):
+    text = "".join(f"(1.000000) c{at} 001#\n" for at in range(65_537))
+    (tmp_path / "x.log").write_text(text)
+    with pytest.raises(InputError, match="has more than 65536 channels"):
+        convert(tmp_path / "x.log", tmp_path / "x.parquet")
+
+
 def test_a_log_without_a_frame_is_refused(tmp_path):
     (tmp_path / "x.log").write_bytes(b"# nothing\n\n")
     with pytest.raises(InputError, match="no frame in it"):
@@ -689,6 +727,10 @@ def test_what_became_of_the_log_is_told_in_a_line_or_as_one_object(say):
         "left_out": {"header": 1, "1 columns where the header has 5": 1}, "exact": False, "zero": 0.0,
         "channels": {"a b": "a_b"},
     }  # fmt: skip
+    assert (
+        "low.asc: time counts from the first frame, 1000.000000 s in low.log"
+        in say("convert", "low.log", "-o", "low.asc")[2]
+    )
     Path("cut.log").write_text(GOOD + "(2.0")
     assert say("convert", "cut.log", "-o", "cut.log.gz")[2].endswith(
         "the log is cut: the last line (line 2) is cut off\n"

@@ -1,4 +1,5 @@
-/* The detection core in C, line by line after firmware/cellwarden/core: scan.py, measure.py, judge.py.
+/* The detection core in C, after firmware/cellwarden/core: scan.py, measure.py, judge.py. The same data layout, the same
+   algorithm, as one writes it in C.
 
    A yardstick: what a C compiler makes of the same work on the same processor. It is no second implementation; nobody
    but tests/bench uses it. Names and numbers come from layout.h, which tests/bench/twin.py writes from layout.py. */
@@ -7,53 +8,468 @@
 
 static int32_t plus(int32_t a, int32_t b) { return (a + b) & MASK; }
 
+/* --- measure.py ------------------------------------------------------------------------------------------------- */
+
+enum { NOT_QUIET, STEADY, QUIET };
+
+static int32_t quiet_current(int32_t *q, const int32_t *p)
+{
+    int32_t v = q[SIGNALS_AT + PACK_CURRENT_MA];
+    if (v == NA || v > p[P_CALM_MA] || v < -p[P_CALM_MA]) {
+        q[QUIET_MS] = 0;
+        q[QUIET_LOW_MA] = NA;
+        return NOT_QUIET;
+    }
+    int32_t low = q[QUIET_LOW_MA], high = q[QUIET_HIGH_MA];
+    int known = low != NA;
+    if (v < low)
+        low = v;
+    if (v > high)
+        high = v;
+    if (!known || high - low >= p[P_CALM_STEP_MA]) {
+        q[QUIET_MS] = 0;
+        q[QUIET_LOW_MA] = q[QUIET_HIGH_MA] = v;
+        return STEADY;
+    }
+    q[QUIET_LOW_MA] = low;
+    q[QUIET_HIGH_MA] = high;
+    int32_t quiet_ms = q[QUIET_MS] + p[P_SCAN_MS];
+    if (quiet_ms >= p[P_CALM_MS]) {
+        q[QUIET_MS] = p[P_CALM_MS];
+        return QUIET;
+    }
+    q[QUIET_MS] = quiet_ms;
+    return STEADY;
+}
+
+static int32_t measure_arrays(int32_t *q, const int32_t *p, int32_t *bins, int32_t quiet)
+{
+    int32_t absent = 0;
+    const int32_t *signals = q + SIGNALS_AT, *start = signals + SCALARS;
+    int32_t *memory = q + p[P_MEMORY_AT];
+    for (int32_t side = 0; side < 2; side++) {
+        int32_t n = p[P_CELLS + side];
+        const int32_t *end = start + n, *s = start;
+        while (s < end && *s == NA)
+            s++;
+        int32_t low = s < end ? *s : 0, total = 0, gone = 0;
+        const int32_t *low_at = s, *high_at = s;
+        uint32_t span = 0;
+        int32_t *before = memory + n + p[P_PROBES];
+        for (s = start; s < end; s++, before++) {
+            int32_t v = *s;
+            uint32_t over = (uint32_t)(v - low);
+            if (over > span) { /* higher than the highest, lower than the lowest, or NA */
+                if (over < FAR) {
+                    span = over;
+                    high_at = s;
+                } else if (v != NA) {
+                    span += (uint32_t)(low - v);
+                    low = v;
+                    low_at = s;
+                } else {
+                    gone++;
+                    if (quiet)
+                        *before = 0;
+                    continue;
+                }
+            }
+            total += v;
+            if (quiet) {
+                int32_t was = *before, step = v - was + MIDDLE;
+                *before = v;
+                if ((uint32_t)step >= BINS)
+                    step = !was ? BINS : step < 0 ? 0 : BINS - 1;
+                bins[step]++;
+            }
+        }
+
+        int32_t lost = 0, seen = q[CELLS_SEEN + side];
+        if (gone || seen < n) {
+            int32_t *m = memory;
+            for (s = start; s < end; s++, m++) {
+                if (*s != NA) {
+                    if (!*m) {
+                        *m = 1;
+                        seen++;
+                    }
+                } else if (*m) {
+                    lost++;
+                }
+            }
+            q[CELLS_SEEN + side] = seen;
+        }
+
+        int32_t valid = n - gone, high = low + (int32_t)span, spread = (int32_t)span;
+        const int32_t *spread_at = 2 * total < valid * (high + low) ? high_at : low_at;
+        if (valid < 2) {
+            spread = NA;
+            if (valid == 0) {
+                low = high = NA;
+                low_at = high_at = spread_at = start;
+            }
+        }
+        if (n == 0) {
+            high_at = spread_at = signals + CELL_MAX_MV + 2 * side;
+            low_at = high_at + 1;
+            high = *high_at;
+            low = *low_at;
+            if (high != NA && low != NA)
+                spread = high - low;
+        }
+        int32_t *f = q + FEATURES_AT + F_CELL_MAX_MV + 3 * side;
+        f[0] = high;
+        f[1] = low;
+        f[2] = spread;
+        f[COMPLETE] = f[COMPLETE + 1] = f[COMPLETE + 2] = !lost;
+        f[SLOT] = high_at - signals;
+        f[SLOT + 1] = low_at - signals;
+        f[SLOT + 2] = spread_at - signals;
+        if (n) {
+            f[WHERE] = high_at - start + 1;
+            f[WHERE + 1] = low_at - start + 1;
+            f[WHERE + 2] = spread_at - start + 1;
+        }
+        f = q + FEATURES_AT + F_CELLS_VALID + 2 * side;
+        f[0] = valid;
+        f[1] = lost;
+        absent += n - seen;
+        memory += n;
+        start = end;
+        quiet = 0;
+    }
+    return absent;
+}
+
+static int32_t agree(const int32_t *bins, int32_t steps, int32_t limit_mv)
+{
+    int32_t half = (steps + 1) / 2, median = 0, count = bins[0];
+    while (count < half)
+        count += bins[++median];
+    if (median == 0 || median == BINS - 1)
+        return 0;
+    int32_t last = median + limit_mv, first = median + 1 - limit_mv;
+    if (last > BINS)
+        last = BINS;
+    if (first < 0)
+        first = 0;
+    count = 0;
+    while (first < last)
+        count += bins[first++];
+    return count * 2 > steps;
+}
+
+static void pack_feature(int32_t *q, int32_t number, int32_t value, int32_t slot, int32_t complete)
+{
+    int32_t *f = q + FEATURES_AT + number;
+    f[VALUE] = value;
+    f[SLOT] = slot;
+    f[COMPLETE] = complete;
+}
+
+static void measure_pack(int32_t *q, const int32_t *p)
+{
+    const int32_t *s = q + SIGNALS_AT;
+    int32_t *f = q + FEATURES_AT;
+    int32_t voltage = s[PACK_VOLTAGE_MV], current = s[PACK_CURRENT_MA], soc = s[SOC_PERMILLE];
+    int32_t sent = p[P_SENT];
+    pack_feature(q, F_PACK_VOLTAGE_MV, voltage, PACK_VOLTAGE_MV, 1);
+
+    int32_t flow = current;
+    for (int32_t side = 0; side < 2; side++) {
+        int32_t limit = p[P_MAX_DISCHARGE_MA + side], certain = limit, permille = NA;
+        int missing = 0;
+        if (sent >> (MAX_DISCHARGE_MA + side) & 1) {
+            int32_t own = s[MAX_DISCHARGE_MA + side];
+            if (own < 0)
+                missing = 1;
+            else if (limit == 0 || own < limit)
+                limit = own;
+        }
+        if (limit < p[P_LIMIT_FLOOR_MA])
+            limit = p[P_LIMIT_FLOOR_MA];
+        if (current != NA) {
+            if (flow <= 0)
+                permille = 0;
+            else if (!missing || (certain && flow > limit))
+                permille = flow * 100 / (limit / 10);
+        }
+        pack_feature(q, F_DISCHARGE_PERMILLE + side, permille, PACK_CURRENT_MA, 1);
+        flow = -current;
+    }
+
+    int32_t ohm = s[INSULATION_OHM], quotient = NA;
+    if (ohm >= 0 && ((sent >> INSULATION_VALID & 1) == 0 || s[INSULATION_VALID] == 1)) {
+        int32_t by = voltage < CLASS_B_MV ? p[P_NOMINAL_MV] : voltage;
+        quotient = ohm * 10 / (by / 100);
+    }
+    pack_feature(q, F_INSULATION_OHM_PER_V, quotient, INSULATION_OHM, 1);
+    pack_feature(q, F_SOC_PERMILLE, soc, SOC_PERMILLE, 1);
+
+    int32_t top = f[F_CELL_MAX_MV], over = NA;
+    if (current != NA) {
+        if (current > -p[P_INFLOW_MA]) {
+            over = 0;
+        } else if (top >= p[P_OVERCHARGE_MV] || soc > p[P_OVERCHARGE_PERMILLE]) {
+            over = 1;
+        } else if (f[F_CELL_MAX_MV + COMPLETE]) {
+            int cells_said = top >= 0 || (p[P_CELLS] == 0 && (sent >> CELL_MAX_MV & 1) == 0);
+            int soc_said = soc >= 0 || (sent >> SOC_PERMILLE & 1) == 0;
+            if (cells_said && soc_said)
+                over = 0;
+        }
+    }
+    pack_feature(q, F_OVERCHARGE, over, PACK_CURRENT_MA, 1);
+
+    int32_t closed = s[HVIL_OK];
+    pack_feature(q, F_HVIL_OPEN, closed >> 1 ? NA : 1 - closed, HVIL_OK, 1);
+
+    int32_t level = s[BMS_LEVEL], slot = BMS_LEVEL;
+    int level_sent = sent >> BMS_LEVEL & 1;
+    int complete = !(level_sent && level == NA);
+    if (sent >> BMS_FLAG_9) {
+        for (int32_t i = BMS_FLAG_9; i < SCALARS; i++) {
+            int32_t flag = s[i];
+            if (flag == 1) {
+                if (level < 1) {
+                    level = 1;
+                    slot = i;
+                }
+            } else if (flag == 0) {
+                if (level == NA && !level_sent) {
+                    level = 0;
+                    slot = i;
+                }
+            } else if (sent >> i & 1) {
+                complete = 0;
+            }
+        }
+    }
+    pack_feature(q, F_BMS_LEVEL, level, slot, complete);
+    f[F_CHARGING] = s[CHARGING];
+    f[F_CONTACTORS] = s[CONTACTORS];
+    f[F_VEHICLE_ON] = s[VEHICLE_ON];
+}
+
+/* --- judge.py --------------------------------------------------------------------------------------------------- */
+
+static void emit(const Box *x, int32_t rule, int32_t before, int32_t level, int32_t where, int32_t value)
+{
+    int32_t *q = x->state, *e = x->events;
+    q[EVENTS] = plus(q[EVENTS], 1);
+    int32_t head = e[E_HEAD];
+    if (((head - e[E_TAIL]) & MASK) >= e[E_CAPACITY]) {
+        e[E_LOST] = plus(e[E_LOST], 1);
+        return;
+    }
+    int32_t *into = e + E_FIRST + head % e[E_CAPACITY] * EVENT_SIZE;
+    into[EVENT_T_MS] = (q[NOW_MS] - q[OFFSET_MS]) & MASK;
+    into[EVENT_RULE] = rule;
+    into[EVENT_BEFORE] = before;
+    into[EVENT_LEVEL] = level;
+    into[EVENT_WHERE] = where;
+    into[EVENT_VALUE] = value;
+    e[E_HEAD] = plus(head, 1);
+}
+
+/* Bit k: `value` is at or beyond the limit of level k + 1. */
+static inline int32_t past(int32_t value, const int32_t *limits, int32_t side)
+{
+    return ((value - limits[0]) * side >= 0) | ((value - limits[1]) * side >= 0) << 1
+           | ((value - limits[2]) * side >= 0) << 2;
+}
+
+static int32_t judge(const Box *x)
+{
+    int32_t *q = x->state;
+    const int32_t *p = x->params;
+    const int32_t *signals = q + SIGNALS_AT, *groups = q + p[P_GROUPS_AT], *owners = p + p[P_OWNERS_AT];
+    int32_t scan_ms = p[P_SCAN_MS], n_cells = p[P_CELLS];
+    int32_t moved = 0, top = 0, flags = 0;
+    const int32_t *a = p + HEADER_SIZE;
+    int32_t *r = q + p[P_RULES_AT], *end = r + p[P_RULES] * RULE_SIZE;
+    for (; r < end; r += RULE_SIZE, a += RULE_TABLE_SIZE) {
+        const int32_t *feature = q + a[P_FEATURE];
+        int32_t value = *feature, side = a[P_SIDE];
+        if (!r[BUSY] && (value - a[P_FIRST_LIMIT]) * side < 0)
+            continue;
+        int known = value != NA;
+        int32_t gate = 1;
+        if (a[P_GATE]) {
+            gate = q[a[P_GATE]];
+            if (gate >> 1)
+                known = 0;
+        }
+        if (a[P_ACTIVE] && (known || r[BUSY])) {
+            int32_t asserted = r[ASSERTED], asserting = r[ASSERTING], clearing = r[CLEARING];
+            int32_t reached = 0, beyond = 0;
+            if (known) {
+                if (gate) {
+                    if (asserted < 7) {
+                        reached = past(value, a + P_LIMIT, side);
+                        if (!q[FEATURES_AT + F_CALM])
+                            reached &= ~a[P_CALM_LEVELS];
+                    }
+                    if (asserted)
+                        beyond = past(value, a + P_CLEAR_AT, -side);
+                } else {
+                    beyond = 7;
+                }
+                if (a[P_LATCHED])
+                    beyond = 0;
+                beyond &= asserted;
+            }
+
+            int32_t pending = (reached | asserting) & ~asserted;
+            if (pending || beyond || (known && clearing)) {
+                int32_t where = feature[WHERE], shown = value, starting = pending & ~asserting;
+                int32_t slot = 0, arrivals = 0;
+                if (starting) {
+                    slot = feature[SLOT];
+                    arrivals = groups[owners[slot] * GROUP_SIZE + ARRIVALS];
+                }
+                for (int32_t k = 0, bit = 1; pending; k++, bit <<= 1) {
+                    if (!(pending & bit))
+                        continue;
+                    pending ^= bit;
+                    int32_t held_ms, needed_ms = a[P_ASSERT_MS + k];
+                    if (starting & bit) {
+                        held_ms = 0;
+                        r[FIRST_SLOT + k] = slot;
+                        r[FIRST_ARRIVAL + k] = arrivals;
+                        asserting |= bit;
+                    } else {
+                        held_ms = r[ASSERT_MS + k] + scan_ms;
+                        if (!(reached & bit) && (!gate || (known && signals[r[FIRST_SLOT + k]] != NA))) {
+                            asserting ^= bit;
+                            continue;
+                        }
+                    }
+                    if (held_ms >= needed_ms) {
+                        held_ms = needed_ms;
+                        int32_t first_slot = r[FIRST_SLOT + k];
+                        if (a[P_SAMPLES] < 2
+                            || groups[owners[first_slot] * GROUP_SIZE + ARRIVALS] != r[FIRST_ARRIVAL + k]) {
+                            asserted |= bit;
+                            asserting ^= bit;
+                            clearing &= ~bit;
+                            if (!(reached & bit)) {
+                                shown = NA;
+                                where = first_slot - SCALARS + 1;
+                                if (where < 1)
+                                    where = 0;
+                                else if (where > n_cells)
+                                    where -= n_cells;
+                            }
+                        }
+                    }
+                    if (starting & bit || held_ms != r[ASSERT_MS + k])
+                        moved++;
+                    r[ASSERT_MS + k] = held_ms;
+                }
+
+                if (known && !a[P_LATCHED]) {
+                    clearing &= beyond;
+                    if (beyond && (feature[COMPLETE] || !gate)) {
+                        for (int32_t k = 0, bit = 1; beyond; k++, bit <<= 1) {
+                            if (!(beyond & bit))
+                                continue;
+                            beyond ^= bit;
+                            int32_t held_ms = clearing & bit ? r[CLEAR_MS + k] + scan_ms : 0;
+                            clearing |= bit;
+                            r[CLEAR_MS + k] = held_ms;
+                            moved++;
+                            if (held_ms >= a[P_CLEAR_MS]) {
+                                asserted ^= bit;
+                                clearing ^= bit;
+                            }
+                        }
+                    }
+                }
+
+                r[BUSY] = asserted | asserting;
+                r[ASSERTED] = asserted;
+                r[ASSERTING] = asserting;
+                r[CLEARING] = clearing;
+                int32_t level = asserted & 4 ? 3 : asserted & 2 ? 2 : asserted;
+                if (level != r[LEVEL_NOW]) {
+                    emit(x, (a - p - HEADER_SIZE) / RULE_TABLE_SIZE, r[LEVEL_NOW], level, where, shown);
+                    r[LEVEL_NOW] = level;
+                }
+            }
+        }
+        int32_t level = r[LEVEL_NOW];
+        if (level) {
+            flags |= a[P_FLAG];
+            if (level > top && a[P_OWN])
+                top = level;
+        }
+    }
+    if (signals[BMS_FLAG_9] == 1)
+        flags |= 1 << 9;
+    for (int32_t i = 0; i < 4; i++)
+        if (signals[BMS_FLAG_12 + i] == 1)
+            flags |= 1 << (12 + i);
+    if (signals[BMS_FLAG_12 + 4] == 1)
+        flags |= 1 << 17;
+    q[FLAGS] = flags;
+    q[LEVEL] = top;
+    if (top > q[MAX_LEVEL])
+        q[MAX_LEVEL] = top;
+    return moved;
+}
+
 /* --- scan.py ---------------------------------------------------------------------------------------------------- */
 
-int32_t expire(const Box *x)
+static int32_t expire(int32_t *q, const int32_t *p)
 {
-    int32_t *g = x->groups, *s = x->signals;
-    const int32_t *wrong = x->messages, *p = x->group_table, *m = x->members;
-    int32_t now = x->clock[NOW_MS];
-    int32_t fresh = 0, waiting = 0, lost = 0;
-    for (int32_t n = x->header[P_GROUPS]; n > 0; n--) {
-        int32_t status = g[STATUS];
-        if (status == FRESH) {
-            int late = ((now - g[STAMP_MS]) & MASK) > p[P_DEADLINE_MS];
-            if (late || wrong[p[P_MESSAGE] * MESSAGE_SIZE + WRONG] >= WRONG_LIMIT) {
+    int32_t now = q[NOW_MS], doubt = q[DOUBT], waiting = 0, lost = 0;
+    const int32_t *messages = q + p[P_MESSAGES_AT], *members = p + p[P_MEMBERS_AT], *a = p + p[P_GROUP_TABLE_AT];
+    int32_t *g = q + p[P_GROUPS_AT], *end = g + p[P_GROUPS] * GROUP_SIZE;
+    for (; g < end; g += GROUP_SIZE, a += GROUP_TABLE_SIZE) {
+        if (g[STATUS] == FRESH) {
+            if (((now - g[STAMP_MS]) & MASK) > a[P_DEADLINE_MS]
+                || (doubt && messages[a[P_MESSAGE] * MESSAGE_SIZE + WRONG] >= WRONG_LIMIT)) {
                 g[STATUS] = STALE;
-                int32_t first = p[P_FIRST_MEMBER];
-                for (int32_t i = first; i < first + p[P_MEMBER_COUNT]; i++)
-                    s[m[i]] = NA;
+                const int32_t *member = members + a[P_FIRST_MEMBER];
+                for (const int32_t *last = member + a[P_MEMBER_COUNT]; member < last; member++)
+                    q[SIGNALS_AT + *member] = NA;
                 lost++;
-            } else {
-                fresh++;
             }
-        } else if (status == NEVER) {
+        } else if (g[STATUS] == NEVER) {
             waiting++;
         } else {
             lost++;
         }
-        g += GROUP_SIZE;
-        p += GROUP_TABLE_SIZE;
     }
-    x->clock[WAITING] = waiting;
-    x->clock[LOST] = lost;
-    return fresh;
+    q[DOUBT] = 0;
+    q[WAITING] = waiting;
+    q[LOST] = lost;
+    return p[P_GROUPS] - waiting - lost;
 }
 
 int32_t scan(const Box *x)
 {
-    int32_t *c = x->clock;
-    const int32_t *p = x->header;
-    c[SCANS] = plus(c[SCANS], 1);
-    int32_t busy = expire(x);
-    int32_t absent = measure(x);
-    if (!c[KNOWN]) {
-        int32_t waited = c[AGE_MS] + p[P_SCAN_MS];
-        if (c[WAITING] == 0 && (absent == 0 || waited >= p[P_START_MS]))
-            c[KNOWN] = 1;
+    int32_t *q = x->state, *bins = x->scratch;
+    const int32_t *p = x->params;
+    q[SCANS] = plus(q[SCANS], 1);
+    int32_t busy = expire(q, p);
+    int32_t quiet = quiet_current(q, p);
+    if (quiet)
+        for (int32_t i = 0; i <= BINS; i++)
+            bins[i] = 0;
+    int32_t absent = measure_arrays(q, p, bins, quiet);
+    int32_t calm = quiet == QUIET;
+    if (calm && p[P_CELLS])
+        calm = agree(bins, q[FEATURES_AT + F_CELLS_VALID] - bins[BINS], p[P_CALM_MAD_MV]);
+    q[FEATURES_AT + F_CALM] = calm;
+    measure_pack(q, p);
+    if (!q[KNOWN]) {
+        int32_t waited = q[AGE_MS] + p[P_SCAN_MS];
+        if (q[WAITING] == 0 && (absent == 0 || waited >= p[P_START_MS]))
+            q[KNOWN] = 1;
         if (waited <= p[P_START_MS]) {
-            c[AGE_MS] = waited;
+            q[AGE_MS] = waited;
             busy++;
         }
     }
@@ -62,453 +478,40 @@ int32_t scan(const Box *x)
 
 int32_t advance(const Box *x, int32_t t_ms)
 {
-    int32_t *c = x->clock;
-    int32_t scan_ms = x->header[P_SCAN_MS];
-    if (!c[STARTED]) {
-        c[STARTED] = 1;
-        c[NOW_MS] = t_ms;
-        c[DUE_MS] = plus(t_ms / scan_ms * scan_ms, scan_ms);
+    int32_t *q = x->state;
+    int32_t scan_ms = x->params[P_SCAN_MS];
+    if (!q[STARTED]) {
+        q[STARTED] = 1;
+        q[NOW_MS] = t_ms;
+        q[DUE_MS] = plus(t_ms / scan_ms * scan_ms, scan_ms);
         return 0;
     }
-    int32_t ahead = (t_ms - c[NOW_MS]) & MASK;
+    int32_t ahead = (t_ms - q[NOW_MS]) & MASK;
     if (ahead >= HALF) {
-        c[TIME_BACKWARD] = plus(c[TIME_BACKWARD], 1);
-        int32_t back = (c[NOW_MS] - t_ms) & MASK;
+        q[TIME_BACKWARD] = plus(q[TIME_BACKWARD], 1);
+        int32_t back = (q[NOW_MS] - t_ms) & MASK;
         if (back >= REBASE_MS)
-            c[OFFSET_MS] = plus(c[OFFSET_MS], back);
+            q[OFFSET_MS] = plus(q[OFFSET_MS], back);
         return 0;
     }
     int32_t done = 0;
-    int32_t left = (c[DUE_MS] - c[NOW_MS]) & MASK;
+    int32_t left = (q[DUE_MS] - q[NOW_MS]) & MASK;
     while (left <= ahead) {
-        int32_t due = c[DUE_MS];
+        int32_t due = q[DUE_MS];
         ahead -= left;
-        c[NOW_MS] = due;
-        c[DUE_MS] = plus(due, scan_ms);
+        q[NOW_MS] = due;
+        q[DUE_MS] = plus(due, scan_ms);
         left = scan_ms;
         done++;
         if (!scan(x)) {
             int32_t skip = ahead / scan_ms;
             ahead -= skip * scan_ms;
             done += skip;
-            c[SCANS] = plus(c[SCANS], skip);
-            c[NOW_MS] = plus(c[NOW_MS], skip * scan_ms);
-            c[DUE_MS] = plus(c[DUE_MS], skip * scan_ms);
+            q[SCANS] = plus(q[SCANS], skip);
+            q[NOW_MS] = plus(q[NOW_MS], skip * scan_ms);
+            q[DUE_MS] = plus(q[DUE_MS], skip * scan_ms);
         }
     }
-    c[NOW_MS] = t_ms;
+    q[NOW_MS] = t_ms;
     return done;
-}
-
-/* --- measure.py ------------------------------------------------------------------------------------------------- */
-
-static void feature(int32_t *f, int32_t number, int32_t value, int32_t where, int32_t slot, int32_t complete)
-{
-    f += number * FEATURE_SIZE;
-    f[VALUE] = value;
-    f[WHERE] = where;
-    f[SLOT] = slot;
-    f[COMPLETE] = complete;
-}
-
-int32_t measure_cells(const Box *x, int32_t quiet)
-{
-    const int32_t *p = x->header, *s = x->signals + SCALARS;
-    int32_t *m = x->memory, *f = x->features, *bins = x->scratch;
-    int32_t n = p[P_CELLS];
-    int32_t high = 0, high_at = 0, low = HIGH, low_at = 0;
-    int32_t total = 0, valid = 0, lost = 0, steps = 0;
-    if (quiet)
-        for (int32_t i = 0; i < BINS; i++)
-            bins[i] = 0;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t v = s[i];
-        if (0 < v && v < HIGH) {
-            valid++;
-            total += v;
-            if (v > high) {
-                high = v;
-                high_at = i;
-            }
-            if (v < low) {
-                low = v;
-                low_at = i;
-            }
-            if (quiet) {
-                int32_t before = m[PREVIOUS];
-                if (before) {
-                    int32_t step = v - before + MIDDLE;
-                    if (step < 0)
-                        step = 0;
-                    if (step >= BINS)
-                        step = BINS - 1;
-                    bins[step]++;
-                    steps++;
-                }
-            }
-            m[SEEN] = 1;
-            m[PREVIOUS] = v;
-        } else {
-            m[PREVIOUS] = 0;
-            if (m[SEEN])
-                lost++;
-        }
-        m += MEMORY_SIZE;
-    }
-    int32_t complete = lost ? 0 : 1;
-    int32_t spread_at = low_at;
-    if (valid * high - total > total - valid * low)
-        spread_at = high_at;
-    if (valid == 0)
-        high = low = NA;
-    feature(f, F_CELL_MAX_MV, high, high_at + 1, SCALARS + high_at, complete);
-    feature(f, F_CELL_MIN_MV, low, low_at + 1, SCALARS + low_at, complete);
-    feature(f, F_CELL_SPREAD_MV, valid > 1 ? high - low : NA, spread_at + 1, SCALARS + spread_at, complete);
-    f[F_CELLS_VALID * FEATURE_SIZE] = valid;
-    f[F_CELLS_LOST * FEATURE_SIZE] = lost;
-
-    int32_t calm = quiet;
-    if (quiet && n) {
-        int32_t half = (steps + 1) / 2, median = 0, count = bins[0];
-        while (count < half)
-            count += bins[++median];
-        int32_t first = median - p[P_CALM_MAD_MV] + 1, last = median + p[P_CALM_MAD_MV] - 1;
-        if (first < 0)
-            first = 0;
-        if (last >= BINS)
-            last = BINS - 1;
-        count = 0;
-        for (int32_t i = first; i <= last; i++)
-            count += bins[i];
-        calm = count * 2 > steps && 0 < median && median < BINS - 1;
-    }
-    f[F_CALM * FEATURE_SIZE] = calm;
-    return n - valid - lost;
-}
-
-int32_t measure_probes(const Box *x)
-{
-    const int32_t *p = x->header;
-    int32_t n = p[P_PROBES], base = SCALARS + p[P_CELLS];
-    const int32_t *s = x->signals + base;
-    int32_t *m = x->memory + p[P_CELLS] * MEMORY_SIZE, *f = x->features;
-    int32_t high = NA, high_at = 0, low = MASK, low_at = 0;
-    int32_t total = 0, valid = 0, lost = 0;
-    for (int32_t i = 0; i < n; i++) {
-        int32_t v = s[i];
-        if (v != NA) {
-            valid++;
-            total += v;
-            if (v > high) {
-                high = v;
-                high_at = i;
-            }
-            if (v < low) {
-                low = v;
-                low_at = i;
-            }
-            m[SEEN] = 1;
-        } else if (m[SEEN]) {
-            lost++;
-        }
-        m += MEMORY_SIZE;
-    }
-    int32_t complete = lost ? 0 : 1;
-    int32_t spread = NA, spread_at = low_at;
-    if (valid > 1) {
-        spread = high - low;
-        if (valid * high - total > total - valid * low)
-            spread_at = high_at;
-    }
-    if (valid == 0)
-        low = NA;
-    feature(f, F_PROBE_MAX_DDEGC, high, high_at + 1, base + high_at, complete);
-    feature(f, F_PROBE_MIN_DDEGC, low, low_at + 1, base + low_at, complete);
-    feature(f, F_PROBE_SPREAD_DDEGC, spread, spread_at + 1, base + spread_at, complete);
-    f[F_PROBES_VALID * FEATURE_SIZE] = valid;
-    f[F_PROBES_LOST * FEATURE_SIZE] = lost;
-    return n - valid - lost;
-}
-
-static void pack_feature(int32_t *f, int32_t number, int32_t value, int32_t slot, int32_t complete)
-{
-    f += number * FEATURE_SIZE;
-    f[VALUE] = value;
-    f[SLOT] = slot;
-    f[COMPLETE] = complete;
-}
-
-int32_t measure_extremes(const Box *x, int32_t first, int32_t slot)
-{
-    int32_t high = x->signals[slot], low = x->signals[slot + 1];
-    pack_feature(x->features, first, high, slot, 1);
-    pack_feature(x->features, first + 1, low, slot + 1, 1);
-    pack_feature(x->features, first + 2, high != NA && low != NA ? high - low : NA, slot, 1);
-    return 0;
-}
-
-int32_t measure_pack(const Box *x)
-{
-    const int32_t *p = x->header, *s = x->signals;
-    int32_t *f = x->features;
-    int32_t voltage = s[PACK_VOLTAGE_MV], current = s[PACK_CURRENT_MA], soc = s[SOC_PERMILLE];
-    int32_t sent = p[P_SENT];
-    pack_feature(f, F_PACK_VOLTAGE_MV, voltage, PACK_VOLTAGE_MV, 1);
-
-    for (int32_t side = 0; side < 2; side++) {
-        int32_t limit = p[P_MAX_DISCHARGE_MA + side];
-        int certain = limit > 0, missing = 0;
-        if (sent >> (MAX_DISCHARGE_MA + side) & 1) {
-            int32_t own = s[MAX_DISCHARGE_MA + side];
-            if (own == NA)
-                missing = 1;
-            else if (limit == 0 || own < limit)
-                limit = own;
-        }
-        if (limit < p[P_LIMIT_FLOOR_MA])
-            limit = p[P_LIMIT_FLOOR_MA];
-        int32_t permille = NA;
-        if (current != NA) {
-            int32_t flow = side == 0 ? current : -current;
-            if (flow <= 0)
-                permille = 0;
-            else if (!missing || (certain && flow > limit))
-                permille = flow * 100 / (limit / 10);
-        }
-        pack_feature(f, F_DISCHARGE_PERMILLE + side, permille, PACK_CURRENT_MA, 1);
-    }
-
-    int32_t ohm = s[INSULATION_OHM], ohm_per_v = NA;
-    if (ohm != NA && ((sent >> INSULATION_VALID & 1) == 0 || s[INSULATION_VALID] == 1)) {
-        int32_t by = voltage < CLASS_B_MV ? p[P_NOMINAL_MV] : voltage;
-        ohm_per_v = ohm * 10 / (by / 100);
-    }
-    pack_feature(f, F_INSULATION_OHM_PER_V, ohm_per_v, INSULATION_OHM, 1);
-    pack_feature(f, F_SOC_PERMILLE, soc, SOC_PERMILLE, 1);
-
-    int32_t top = f[F_CELL_MAX_MV * FEATURE_SIZE + VALUE], overcharge = NA;
-    int full = top >= p[P_OVERCHARGE_MV] || soc > p[P_OVERCHARGE_PERMILLE];
-    if (current != NA) {
-        if (current > -p[P_INFLOW_MA]) {
-            overcharge = 0;
-        } else if (full) {
-            overcharge = 1;
-        } else if (f[F_CELL_MAX_MV * FEATURE_SIZE + COMPLETE]) {
-            int cells_said = top != NA || (p[P_CELLS] == 0 && (sent >> CELL_MAX_MV & 1) == 0);
-            int soc_said = soc != NA || (sent >> SOC_PERMILLE & 1) == 0;
-            if (cells_said && soc_said)
-                overcharge = 0;
-        }
-    }
-    pack_feature(f, F_OVERCHARGE, overcharge, PACK_CURRENT_MA, 1);
-
-    int32_t closed = s[HVIL_OK];
-    pack_feature(f, F_HVIL_OPEN, 0 <= closed && closed <= 1 ? 1 - closed : NA, HVIL_OK, 1);
-
-    int32_t level = s[BMS_LEVEL], slot = BMS_LEVEL;
-    int level_sent = sent >> BMS_LEVEL & 1;
-    int32_t complete = level_sent && level == NA ? 0 : 1;
-    for (int32_t i = BMS_FLAG_9; i < SCALARS; i++) {
-        int32_t flag = s[i];
-        if (flag == 1 && level < 1) {
-            level = 1;
-            slot = i;
-        } else if (flag == 0 && level == NA && !level_sent) {
-            level = 0;
-            slot = i;
-        }
-        if (sent >> i & 1 && flag != 0 && flag != 1)
-            complete = 0;
-    }
-    pack_feature(f, F_BMS_LEVEL, level, slot, complete);
-    f[F_CHARGING * FEATURE_SIZE] = s[CHARGING];
-    f[F_CONTACTORS * FEATURE_SIZE] = s[CONTACTORS];
-    f[F_VEHICLE_ON * FEATURE_SIZE] = s[VEHICLE_ON];
-    return 0;
-}
-
-int32_t quiet_current(const Box *x)
-{
-    int32_t *c = x->clock;
-    const int32_t *p = x->header;
-    int32_t v = x->signals[PACK_CURRENT_MA];
-    if (v == NA || v > p[P_CALM_MA] || v < -p[P_CALM_MA]) {
-        c[QUIET_MS] = 0;
-        c[QUIET_LOW_MA] = NA;
-        return 0;
-    }
-    int32_t low = c[QUIET_LOW_MA], high = c[QUIET_HIGH_MA];
-    int known = low != NA;
-    if (v < low)
-        low = v;
-    if (v > high)
-        high = v;
-    if (!known || high - low >= p[P_CALM_STEP_MA]) {
-        c[QUIET_MS] = 0;
-        c[QUIET_LOW_MA] = c[QUIET_HIGH_MA] = v;
-        return 0;
-    }
-    c[QUIET_LOW_MA] = low;
-    c[QUIET_HIGH_MA] = high;
-    int32_t quiet_ms = c[QUIET_MS] + p[P_SCAN_MS];
-    if (quiet_ms >= p[P_CALM_MS]) {
-        c[QUIET_MS] = p[P_CALM_MS];
-        return 1;
-    }
-    c[QUIET_MS] = quiet_ms;
-    return 0;
-}
-
-int32_t measure(const Box *x)
-{
-    int32_t absent = measure_cells(x, quiet_current(x));
-    absent += measure_probes(x);
-    if (x->header[P_CELLS] == 0)
-        measure_extremes(x, F_CELL_MAX_MV, CELL_MAX_MV);
-    if (x->header[P_PROBES] == 0)
-        measure_extremes(x, F_PROBE_MAX_DDEGC, PROBE_MAX_DDEGC);
-    measure_pack(x);
-    return absent;
-}
-
-/* --- judge.py --------------------------------------------------------------------------------------------------- */
-
-int32_t emit(const Box *x, int32_t rule, int32_t before, int32_t level, int32_t where, int32_t value)
-{
-    int32_t *c = x->clock, *e = x->events;
-    c[EVENTS] = plus(c[EVENTS], 1);
-    int32_t head = e[E_HEAD];
-    if (((head - e[E_TAIL]) & MASK) >= e[E_CAPACITY]) {
-        e[E_LOST] = plus(e[E_LOST], 1);
-        return 0;
-    }
-    int32_t *at = e + E_FIRST + head % e[E_CAPACITY] * EVENT_SIZE;
-    at[EVENT_T_MS] = (c[NOW_MS] - c[OFFSET_MS]) & MASK;
-    at[EVENT_RULE] = rule;
-    at[EVENT_BEFORE] = before;
-    at[EVENT_LEVEL] = level;
-    at[EVENT_WHERE] = where;
-    at[EVENT_VALUE] = value;
-    e[E_HEAD] = plus(head, 1);
-    return 1;
-}
-
-int32_t judge(const Box *x)
-{
-    int32_t *c = x->clock, *r = x->rules;
-    const int32_t *g = x->groups, *s = x->signals, *o = x->owners, *p = x->rule_table;
-    int32_t scan_ms = x->header[P_SCAN_MS], n_cells = x->header[P_CELLS], n_rules = x->header[P_RULES];
-    int calm = x->features[F_CALM * FEATURE_SIZE] == 1;
-    int32_t moved = 0, top = 0, flags = 0;
-    for (int32_t rule = 0; rule < n_rules; rule++, p += RULE_TABLE_SIZE, r += RULE_SIZE) {
-        if (!p[P_ACTIVE])
-            continue;
-        const int32_t *f = x->features + p[P_FEATURE] * FEATURE_SIZE;
-        int32_t value = f[VALUE], gate = 1;
-        if (p[P_GATE]) {
-            gate = x->features[(p[P_GATE] - 1) * FEATURE_SIZE];
-            if (gate != 0 && gate != 1)
-                gate = -1;
-        }
-        int known = value != NA && gate >= 0;
-        int32_t first = p[P_FIRST_LIMIT];
-        int above = p[P_ABOVE];
-        int reached = known && gate == 1 && (above ? value >= first : value <= first);
-        if (reached || r[ASSERTED] || r[ASSERTING]) {
-            int32_t complete = f[COMPLETE], slot = f[SLOT], where = f[WHERE], shown = value;
-            int32_t asserted = r[ASSERTED], asserting = r[ASSERTING], clearing = r[CLEARING];
-            for (int32_t k = 0; k < 3; k++) {
-                int32_t bit = 1 << k, limit = p[P_LIMIT + k];
-                if (limit == NA)
-                    continue;
-                int hit = 0;
-                if (reached) {
-                    hit = above ? value >= limit : value <= limit;
-                    if (p[P_CALM_LEVELS] & bit && !calm)
-                        hit = 0;
-                }
-                if (!(asserted & bit)) {
-                    int32_t *timer = r + ASSERT_MS + k, needed_ms = p[P_ASSERT_MS + k];
-                    if (hit && !(asserting & bit)) {
-                        asserting |= bit;
-                        *timer = 0;
-                        r[FIRST_SLOT + k] = slot;
-                        r[FIRST_ARRIVAL + k] = g[o[slot] * GROUP_SIZE + ARRIVALS];
-                        moved++;
-                    } else if (asserting & bit) {
-                        if (hit || (gate != 0 && (!known || s[r[FIRST_SLOT + k]] == NA))) {
-                            if (*timer < needed_ms) {
-                                *timer += scan_ms;
-                                moved++;
-                            }
-                        } else {
-                            asserting ^= bit;
-                        }
-                    }
-                    if (asserting & bit && *timer >= needed_ms) {
-                        int32_t started_by = r[FIRST_SLOT + k];
-                        int32_t arrived = g[o[started_by] * GROUP_SIZE + ARRIVALS] - r[FIRST_ARRIVAL + k];
-                        if (arrived || p[P_SAMPLES] < 2) {
-                            asserted |= bit;
-                            asserting ^= bit;
-                            clearing &= 7 - bit;
-                            if (!hit) {
-                                shown = NA;
-                                where = started_by - SCALARS + 1;
-                                if (where < 1)
-                                    where = 0;
-                                else if (where > n_cells)
-                                    where -= n_cells;
-                            }
-                        }
-                    }
-                } else if (known && !p[P_LATCHED]) {
-                    int32_t margin = p[P_CLEAR_AT + k], *timer = r + CLEAR_MS + k;
-                    if (gate == 0 || (above ? value <= margin : value >= margin)) {
-                        if (complete || gate == 0) {
-                            if (clearing & bit) {
-                                *timer += scan_ms;
-                            } else {
-                                clearing |= bit;
-                                *timer = 0;
-                            }
-                            moved++;
-                            if (*timer >= p[P_CLEAR_MS]) {
-                                asserted ^= bit;
-                                clearing ^= bit;
-                            }
-                        }
-                    } else {
-                        clearing &= 7 - bit;
-                    }
-                }
-            }
-            r[ASSERTED] = asserted;
-            r[ASSERTING] = asserting;
-            r[CLEARING] = clearing;
-            int32_t level = asserted & 4 ? 3 : asserted & 2 ? 2 : asserted & 1;
-            if (level != r[LEVEL_NOW]) {
-                emit(x, rule, r[LEVEL_NOW], level, where, shown);
-                r[LEVEL_NOW] = level;
-            }
-        }
-        int32_t level = r[LEVEL_NOW];
-        if (level) {
-            flags |= p[P_FLAG];
-            if (level > top && p[P_OWN])
-                top = level;
-        }
-    }
-    if (s[BMS_FLAG_9] == 1)
-        flags |= 1 << 9;
-    for (int32_t i = 0; i < 4; i++)
-        if (s[BMS_FLAG_12 + i] == 1)
-            flags |= 1 << (12 + i);
-    if (s[BMS_FLAG_12 + 4] == 1)
-        flags |= 1 << 17;
-    c[FLAGS] = flags;
-    c[LEVEL] = top;
-    if (top > c[MAX_LEVEL])
-        c[MAX_LEVEL] = top;
-    return moved;
 }

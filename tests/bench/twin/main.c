@@ -6,10 +6,10 @@
 
 typedef struct {
     uint32_t kind;  /* 0: nothing, 1: drain records in batches, 2: scan once, 3: advance to the next scan */
-    const int32_t *state;  /* to begin with; 0: as after the start */
+    const int32_t *state;  /* to begin with; 0: all zero */
     const uint8_t *records;
     int32_t count, batch;
-    uint32_t show;  /* 1: print the state afterwards */
+    uint32_t show;  /* 1: print the state and the events afterwards */
 } Job;
 
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
 #define UART ((volatile uint32_t *)0x40004000)
 
 static int32_t state[1 << 16], events[E_FIRST + 4096 * EVENT_SIZE], scratch[SCRATCH_SIZE];
-static Box box;
+static Box box = {state, 0, events, scratch};
 
 static void put(char letter)
 {
@@ -38,47 +38,23 @@ static void put_hex(uint32_t n, int digits)
         put("0123456789abcdef"[n >> 4 * digits & 15]);
 }
 
+static void put_bytes(const int32_t *words, int32_t count)
+{
+    put(' ');
+    for (int32_t i = 0; i < count; i++)
+        put_hex(__builtin_bswap32((uint32_t)words[i]), 8);
+}
+
 static void put_words(const char *text)
 {
     while (*text)
         put(*text++);
 }
 
-static int32_t *cut(int32_t **at, int32_t size)
-{
-    int32_t *here = *at;
-    *at += size;
-    return here;
-}
-
-static void lay_out(const int32_t *p)
-{
-    int32_t *s = state, *q = (int32_t *)p;
-    int32_t elements = p[P_CELLS] + p[P_PROBES];
-    box.clock = cut(&s, CLOCK_SIZE);
-    box.messages = cut(&s, p[P_MESSAGES] * MESSAGE_SIZE);
-    box.groups = cut(&s, p[P_GROUPS] * GROUP_SIZE);
-    box.signals = cut(&s, SCALARS + elements);
-    box.memory = cut(&s, elements * MEMORY_SIZE);
-    box.features = cut(&s, FEATURES * FEATURE_SIZE);
-    box.rules = cut(&s, p[P_RULES] * RULE_SIZE);
-    box.header = cut(&q, HEADER_SIZE);
-    box.group_table = cut(&q, p[P_GROUPS] * GROUP_TABLE_SIZE);
-    box.members = cut(&q, p[P_MEMBERS]);
-    box.owners = cut(&q, SCALARS + elements);
-    box.rule_table = cut(&q, p[P_RULES] * RULE_TABLE_SIZE);
-    box.crc = q;
-    box.events = events;
-    box.scratch = scratch;
-}
-
 static void start_from(const int32_t *from)
 {
     for (int32_t i = 0; i < HEAD->state_words; i++)
         state[i] = from ? from[i] : 0;
-    if (!from)
-        for (int32_t i = 0; i < SCALARS + box.header[P_CELLS] + box.header[P_PROBES]; i++)
-            box.signals[i] = NA;
     events[E_HEAD] = events[E_TAIL] = events[E_LOST] = 0;
     events[E_CAPACITY] = 4096;
 }
@@ -95,7 +71,7 @@ static uint32_t run(const Job *job)
         scan(&box);
         break;
     case 3:
-        advance(&box, box.clock[DUE_MS]);
+        advance(&box, state[DUE_MS]);
         break;
     }
     return before - TIMER[1];
@@ -107,21 +83,18 @@ void start(void)
     UART[2] = 1;
     TIMER[2] = TIMER[1] = 0xffffffff;
     TIMER[0] = 1;
-    lay_out(HEAD->params);
+    box.params = HEAD->params;
     for (int32_t n = 0; n < HEAD->jobs; n++) {
         const Job *job = HEAD->job + n;
         start_from(job->state);
         if (job->kind == 2)
-            box.clock[NOW_MS] = box.clock[DUE_MS];
+            state[NOW_MS] = state[DUE_MS];
         uint32_t ticks = run(job);
         put_words("C ");
         put_hex(ticks, 8);
-        put(' ');
-        put_hex((uint32_t)events[E_HEAD], 8);
         if (job->show) {
-            put(' ');
-            for (int32_t i = 0; i < HEAD->state_words; i++)
-                put_hex(__builtin_bswap32((uint32_t)state[i]), 8);
+            put_bytes(state, HEAD->state_words);
+            put_bytes(events + E_FIRST, events[E_HEAD] * EVENT_SIZE);
         }
         put('\n');
     }
