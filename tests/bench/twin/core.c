@@ -12,9 +12,8 @@ static int32_t plus(int32_t a, int32_t b) { return (a + b) & MASK; }
 
 enum { NOT_QUIET, STEADY, QUIET };
 
-static int32_t quiet_current(int32_t *q, const int32_t *p)
+static int32_t quiet_current(int32_t *q, const int32_t *p, int32_t v)
 {
-    int32_t v = q[SIGNALS_AT + PACK_CURRENT_MA];
     if (v == NA || v > p[P_CALM_MA] || v < -p[P_CALM_MA]) {
         q[QUIET_MS] = 0;
         q[QUIET_LOW_MA] = NA;
@@ -42,6 +41,35 @@ static int32_t quiet_current(int32_t *q, const int32_t *p)
     return STEADY;
 }
 
+static void pack_feature(int32_t *q, int32_t number, int32_t value, int32_t slot, int32_t complete)
+{
+    int32_t *f = q + FEATURES_AT + number;
+    f[VALUE] = value;
+    f[SLOT] = slot;
+    f[COMPLETE] = complete;
+}
+
+/* Charge that still flows in when full: the one value of the pack that needs the cells' extremes. */
+static void overcharge(int32_t *q, const int32_t *p)
+{
+    const int32_t *s = q + SIGNALS_AT, *f = q + FEATURES_AT;
+    int32_t current = s[PACK_CURRENT_MA], soc = s[SOC_PERMILLE], sent = p[P_SENT];
+    int32_t top = f[F_CELL_MAX_MV], over = NA;
+    if (current != NA) {
+        if (current > -p[P_INFLOW_MA]) {
+            over = 0;
+        } else if (top >= p[P_OVERCHARGE_MV] || soc > p[P_OVERCHARGE_PERMILLE]) {
+            over = 1;
+        } else if (f[F_CELL_MAX_MV + COMPLETE]) {
+            int cells_said = top >= 0 || (p[P_CELLS] == 0 && (sent >> CELL_MAX_MV & 1) == 0);
+            int soc_said = soc >= 0 || (sent >> SOC_PERMILLE & 1) == 0;
+            if (cells_said && soc_said)
+                over = 0;
+        }
+    }
+    pack_feature(q, F_OVERCHARGE, over, PACK_CURRENT_MA, 1);
+}
+
 static int32_t measure_arrays(int32_t *q, const int32_t *p, int32_t *bins, int32_t quiet)
 {
     int32_t absent = 0;
@@ -52,11 +80,17 @@ static int32_t measure_arrays(int32_t *q, const int32_t *p, int32_t *bins, int32
         const int32_t *end = start + n, *s = start;
         while (s < end && *s == NA)
             s++;
-        int32_t low = s < end ? *s : 0, total = 0, gone = 0;
+        int32_t low = 0, total = 0, gone = n;
         const int32_t *low_at = s, *high_at = s;
         uint32_t span = 0;
         int32_t *before = memory + n + p[P_PROBES];
-        for (s = start; s < end; s++, before++) {
+        if (s < end || quiet) {
+            gone = 0;
+            if (s < end)
+                low = *s;
+            s = start;
+        }
+        for (; s < end; s++, before++) {
             int32_t v = *s;
             uint32_t over = (uint32_t)(v - low);
             if (over > span) { /* higher than the highest, lower than the lowest, or NA */
@@ -85,7 +119,9 @@ static int32_t measure_arrays(int32_t *q, const int32_t *p, int32_t *bins, int32
         }
 
         int32_t lost = 0, seen = q[CELLS_SEEN + side];
-        if (gone || seen < n) {
+        if (gone == n) {
+            lost = seen;
+        } else if (gone || seen < n) {
             int32_t *m = memory;
             for (s = start; s < end; s++, m++) {
                 if (*s != NA) {
@@ -138,6 +174,7 @@ static int32_t measure_arrays(int32_t *q, const int32_t *p, int32_t *bins, int32
         start = end;
         quiet = 0;
     }
+    overcharge(q, p);
     return absent;
 }
 
@@ -159,15 +196,7 @@ static int32_t agree(const int32_t *bins, int32_t steps, int32_t limit_mv)
     return count * 2 > steps;
 }
 
-static void pack_feature(int32_t *q, int32_t number, int32_t value, int32_t slot, int32_t complete)
-{
-    int32_t *f = q + FEATURES_AT + number;
-    f[VALUE] = value;
-    f[SLOT] = slot;
-    f[COMPLETE] = complete;
-}
-
-static void measure_pack(int32_t *q, const int32_t *p)
+static int32_t measure_pack(int32_t *q, const int32_t *p)
 {
     const int32_t *s = q + SIGNALS_AT;
     int32_t *f = q + FEATURES_AT;
@@ -206,21 +235,6 @@ static void measure_pack(int32_t *q, const int32_t *p)
     pack_feature(q, F_INSULATION_OHM_PER_V, quotient, INSULATION_OHM, 1);
     pack_feature(q, F_SOC_PERMILLE, soc, SOC_PERMILLE, 1);
 
-    int32_t top = f[F_CELL_MAX_MV], over = NA;
-    if (current != NA) {
-        if (current > -p[P_INFLOW_MA]) {
-            over = 0;
-        } else if (top >= p[P_OVERCHARGE_MV] || soc > p[P_OVERCHARGE_PERMILLE]) {
-            over = 1;
-        } else if (f[F_CELL_MAX_MV + COMPLETE]) {
-            int cells_said = top >= 0 || (p[P_CELLS] == 0 && (sent >> CELL_MAX_MV & 1) == 0);
-            int soc_said = soc >= 0 || (sent >> SOC_PERMILLE & 1) == 0;
-            if (cells_said && soc_said)
-                over = 0;
-        }
-    }
-    pack_feature(q, F_OVERCHARGE, over, PACK_CURRENT_MA, 1);
-
     int32_t closed = s[HVIL_OK];
     pack_feature(q, F_HVIL_OPEN, closed >> 1 ? NA : 1 - closed, HVIL_OK, 1);
 
@@ -249,6 +263,7 @@ static void measure_pack(int32_t *q, const int32_t *p)
     f[F_CHARGING] = s[CHARGING];
     f[F_CONTACTORS] = s[CONTACTORS];
     f[F_VEHICLE_ON] = s[VEHICLE_ON];
+    return quiet_current(q, p, current);
 }
 
 /* --- judge.py --------------------------------------------------------------------------------------------------- */
@@ -262,7 +277,7 @@ static void emit(const Box *x, int32_t rule, int32_t before, int32_t level, int3
         e[E_LOST] = plus(e[E_LOST], 1);
         return;
     }
-    int32_t *into = e + E_FIRST + head % e[E_CAPACITY] * EVENT_SIZE;
+    int32_t *into = e + E_FIRST + (head & (e[E_CAPACITY] - 1)) * EVENT_SIZE;
     into[EVENT_T_MS] = (q[NOW_MS] - q[OFFSET_MS]) & MASK;
     into[EVENT_RULE] = rule;
     into[EVENT_BEFORE] = before;
@@ -284,47 +299,65 @@ static int32_t judge(const Box *x)
     int32_t *q = x->state;
     const int32_t *p = x->params;
     const int32_t *signals = q + SIGNALS_AT, *groups = q + p[P_GROUPS_AT], *owners = p + p[P_OWNERS_AT];
-    int32_t scan_ms = p[P_SCAN_MS], n_cells = p[P_CELLS];
+    int32_t scan_ms = p[P_SCAN_MS];
     int32_t moved = 0, top = 0, flags = 0;
     const int32_t *a = p + HEADER_SIZE;
     int32_t *r = q + p[P_RULES_AT], *end = r + p[P_RULES] * RULE_SIZE;
     for (; r < end; r += RULE_SIZE, a += RULE_TABLE_SIZE) {
         const int32_t *feature = q + a[P_FEATURE];
-        int32_t value = *feature, side = a[P_SIDE];
-        if (!r[BUSY] && (value - a[P_FIRST_LIMIT]) * side < 0)
+        int32_t value = *feature, side = a[P_SIDE], busy = r[BUSY], gate = 1, level;
+        int good = (value - a[P_FIRST_LIMIT]) * side < 0;
+        if (good && !busy)
             continue;
         int known = value != NA;
-        int32_t gate = 1;
         if (a[P_GATE]) {
             gate = q[a[P_GATE]];
             if (gate >> 1)
                 known = 0;
         }
-        if (a[P_ACTIVE] && (known || r[BUSY])) {
-            int32_t asserted = r[ASSERTED], asserting = r[ASSERTING], clearing = r[CLEARING];
-            int32_t reached = 0, beyond = 0;
-            if (known) {
-                if (gate) {
-                    if (asserted < 7) {
-                        reached = past(value, a + P_LIMIT, side);
-                        if (!q[FEATURES_AT + F_CALM])
-                            reached &= ~a[P_CALM_LEVELS];
-                    }
-                    if (asserted)
-                        beyond = past(value, a + P_CLEAR_AT, -side);
-                } else {
-                    beyond = 7;
-                }
-                if (a[P_LATCHED])
-                    beyond = 0;
-                beyond &= asserted;
-            }
+        if (!known && !busy)
+            continue;
+        int32_t asserted = busy & 7, asserting = busy >> 3 & 7, clearing = busy >> 6;
+        int32_t reached = 0, beyond = 0;
+        if (known && gate && !good) {
+            reached = past(value, a + P_LIMIT, side);
+            if (!q[FEATURES_AT + F_CALM])
+                reached &= ~a[P_CALM_LEVELS];
+        }
+        if (asserted & ~reached && known && !a[P_LATCHED])
+            beyond = gate ? past(value, a + P_CLEAR_AT, -side) & asserted : asserted;
 
-            int32_t pending = (reached | asserting) & ~asserted;
-            if (pending || beyond || (known && clearing)) {
-                int32_t where = feature[WHERE], shown = value, starting = pending & ~asserting;
-                int32_t slot = 0, arrivals = 0;
+        int32_t pending = (reached | asserting) & ~asserted;
+        if (pending || beyond || (known && clearing)) {
+            int32_t lost_slot = 0;
+            if (known) {
+                int32_t stopped = clearing & ~beyond;
+                clearing ^= stopped;
+                for (int32_t *timer = r + CLEAR_MS; stopped; stopped >>= 1, timer++)
+                    if (stopped & 1)
+                        *timer = 0;
+                if (beyond && (feature[COMPLETE] || !gate)) {
+                    clearing |= beyond;
+                    moved++;
+                    for (int32_t k = 0, bit = 1; beyond; k++, bit <<= 1) {
+                        if (!(beyond & bit))
+                            continue;
+                        beyond ^= bit;
+                        int32_t held_ms = r[CLEAR_MS + k];
+                        if (held_ms >= a[P_CLEAR_MS]) {
+                            asserted ^= bit;
+                            clearing ^= bit;
+                            r[CLEAR_MS + k] = 0;
+                        } else {
+                            r[CLEAR_MS + k] = held_ms + scan_ms;
+                        }
+                    }
+                }
+            }
+            if (pending) {
+                int32_t starting = pending & ~asserting, slot = 0, arrivals = 0;
                 if (starting) {
+                    asserting |= starting;
                     slot = feature[SLOT];
                     arrivals = groups[owners[slot] * GROUP_SIZE + ARRIVALS];
                 }
@@ -332,73 +365,49 @@ static int32_t judge(const Box *x)
                     if (!(pending & bit))
                         continue;
                     pending ^= bit;
-                    int32_t held_ms, needed_ms = a[P_ASSERT_MS + k];
+                    int32_t held_ms = r[ASSERT_MS + k];
                     if (starting & bit) {
-                        held_ms = 0;
                         r[FIRST_SLOT + k] = slot;
                         r[FIRST_ARRIVAL + k] = arrivals;
-                        asserting |= bit;
-                    } else {
-                        held_ms = r[ASSERT_MS + k] + scan_ms;
-                        if (!(reached & bit) && (!gate || (known && signals[r[FIRST_SLOT + k]] != NA))) {
-                            asserting ^= bit;
-                            continue;
-                        }
+                    } else if (!(reached & bit) && (!gate || (known && signals[r[FIRST_SLOT + k]] != NA))) {
+                        asserting ^= bit;
+                        r[ASSERT_MS + k] = 0;
+                        continue;
                     }
-                    if (held_ms >= needed_ms) {
-                        held_ms = needed_ms;
-                        int32_t first_slot = r[FIRST_SLOT + k];
-                        if (a[P_SAMPLES] < 2
-                            || groups[owners[first_slot] * GROUP_SIZE + ARRIVALS] != r[FIRST_ARRIVAL + k]) {
-                            asserted |= bit;
-                            asserting ^= bit;
-                            clearing &= ~bit;
-                            if (!(reached & bit)) {
-                                shown = NA;
-                                where = first_slot - SCALARS + 1;
-                                if (where < 1)
-                                    where = 0;
-                                else if (where > n_cells)
-                                    where -= n_cells;
-                            }
-                        }
-                    }
-                    if (starting & bit || held_ms != r[ASSERT_MS + k])
+                    if (held_ms < a[P_ASSERT_MS + k]) {
+                        r[ASSERT_MS + k] = held_ms + scan_ms;
                         moved++;
-                    r[ASSERT_MS + k] = held_ms;
-                }
-
-                if (known && !a[P_LATCHED]) {
-                    clearing &= beyond;
-                    if (beyond && (feature[COMPLETE] || !gate)) {
-                        for (int32_t k = 0, bit = 1; beyond; k++, bit <<= 1) {
-                            if (!(beyond & bit))
-                                continue;
-                            beyond ^= bit;
-                            int32_t held_ms = clearing & bit ? r[CLEAR_MS + k] + scan_ms : 0;
-                            clearing |= bit;
-                            r[CLEAR_MS + k] = held_ms;
-                            moved++;
-                            if (held_ms >= a[P_CLEAR_MS]) {
-                                asserted ^= bit;
-                                clearing ^= bit;
-                            }
-                        }
+                        continue;
                     }
-                }
-
-                r[BUSY] = asserted | asserting;
-                r[ASSERTED] = asserted;
-                r[ASSERTING] = asserting;
-                r[CLEARING] = clearing;
-                int32_t level = asserted & 4 ? 3 : asserted & 2 ? 2 : asserted;
-                if (level != r[LEVEL_NOW]) {
-                    emit(x, (a - p - HEADER_SIZE) / RULE_TABLE_SIZE, r[LEVEL_NOW], level, where, shown);
-                    r[LEVEL_NOW] = level;
+                    int32_t first_slot = r[FIRST_SLOT + k];
+                    if (a[P_SAMPLES] < 2
+                        || groups[owners[first_slot] * GROUP_SIZE + ARRIVALS] != r[FIRST_ARRIVAL + k]) {
+                        asserted |= bit;
+                        asserting ^= bit;
+                        r[ASSERT_MS + k] = 0;
+                        lost_slot = reached & bit ? 0 : first_slot + 1;
+                    }
                 }
             }
+
+            r[BUSY] = clearing << 6 | asserting << 3 | asserted;
+            level = asserted & 4 ? 3 : asserted & 2 ? 2 : asserted;
+            if (level != r[LEVEL_NOW]) {
+                int32_t where = feature[WHERE];
+                if (lost_slot) {
+                    value = NA;
+                    where = lost_slot - SCALARS;
+                    if (where < 1)
+                        where = 0;
+                    else if (where > p[P_CELLS])
+                        where -= p[P_CELLS];
+                }
+                emit(x, a[P_NUMBER], r[LEVEL_NOW], level, where, value);
+                r[LEVEL_NOW] = level;
+            }
+        } else {
+            level = r[LEVEL_NOW];
         }
-        int32_t level = r[LEVEL_NOW];
         if (level) {
             flags |= a[P_FLAG];
             if (level > top && a[P_OWN])
@@ -427,25 +436,35 @@ static int32_t expire(int32_t *q, const int32_t *p)
     const int32_t *messages = q + p[P_MESSAGES_AT], *members = p + p[P_MEMBERS_AT], *a = p + p[P_GROUP_TABLE_AT];
     int32_t *g = q + p[P_GROUPS_AT], *end = g + p[P_GROUPS] * GROUP_SIZE;
     for (; g < end; g += GROUP_SIZE, a += GROUP_TABLE_SIZE) {
+        int late = ((now - g[STAMP_MS]) & MASK) > a[P_DEADLINE_MS];
+        if (!late && !doubt)
+            continue;
         if (g[STATUS] == FRESH) {
-            if (((now - g[STAMP_MS]) & MASK) > a[P_DEADLINE_MS]
-                || (doubt && messages[a[P_MESSAGE] * MESSAGE_SIZE + WRONG] >= WRONG_LIMIT)) {
-                g[STATUS] = STALE;
-                const int32_t *member = members + a[P_FIRST_MEMBER];
-                for (const int32_t *last = member + a[P_MEMBER_COUNT]; member < last; member++)
-                    q[SIGNALS_AT + *member] = NA;
-                lost++;
-            }
-        } else if (g[STATUS] == NEVER) {
-            waiting++;
-        } else {
-            lost++;
+            if (!late && messages[a[P_MESSAGE] * MESSAGE_SIZE + WRONG] < WRONG_LIMIT)
+                continue;
+            g[STATUS] = STALE;
+            const int32_t *member = members + a[P_FIRST_MEMBER];
+            for (const int32_t *last = member + a[P_MEMBER_COUNT]; member < last; member++)
+                q[SIGNALS_AT + *member] = NA;
         }
+        /* What is not fresh keeps a stamp that is late at every time until the next scan. */
+        g[STAMP_MS] = plus(now, HALF);
+        if (g[STATUS] == NEVER)
+            waiting++;
+        else
+            lost++;
     }
     q[DOUBT] = 0;
     q[WAITING] = waiting;
     q[LOST] = lost;
     return p[P_GROUPS] - waiting - lost;
+}
+
+static void unstamp(int32_t *q, const int32_t *p)
+{
+    int32_t *g = q + p[P_GROUPS_AT], stamp = plus(q[NOW_MS], HALF);
+    for (int32_t n = p[P_GROUPS]; n > 0; n--, g += GROUP_SIZE)
+        g[STAMP_MS] = stamp;
 }
 
 int32_t scan(const Box *x)
@@ -454,16 +473,20 @@ int32_t scan(const Box *x)
     const int32_t *p = x->params;
     q[SCANS] = plus(q[SCANS], 1);
     int32_t busy = expire(q, p);
-    int32_t quiet = quiet_current(q, p);
+    int32_t quiet = measure_pack(q, p);
     if (quiet)
         for (int32_t i = 0; i <= BINS; i++)
             bins[i] = 0;
     int32_t absent = measure_arrays(q, p, bins, quiet);
     int32_t calm = quiet == QUIET;
-    if (calm && p[P_CELLS])
-        calm = agree(bins, q[FEATURES_AT + F_CELLS_VALID] - bins[BINS], p[P_CALM_MAD_MV]);
+    if (calm && p[P_CELLS]) {
+        const int32_t *middle = bins + MIDDLE;
+        int32_t steps = q[FEATURES_AT + F_CELLS_VALID] - bins[BINS];
+        int32_t near = middle[-2] + middle[-1] + middle[0] + middle[1] + middle[2];
+        if (near * 2 <= steps || p[P_CALM_MAD_MV] < 5)
+            calm = agree(bins, steps, p[P_CALM_MAD_MV]);
+    }
     q[FEATURES_AT + F_CALM] = calm;
-    measure_pack(q, p);
     if (!q[KNOWN]) {
         int32_t waited = q[AGE_MS] + p[P_SCAN_MS];
         if (q[WAITING] == 0 && (absent == 0 || waited >= p[P_START_MS]))
@@ -484,6 +507,7 @@ int32_t advance(const Box *x, int32_t t_ms)
         q[STARTED] = 1;
         q[NOW_MS] = t_ms;
         q[DUE_MS] = plus(t_ms / scan_ms * scan_ms, scan_ms);
+        unstamp(q, x->params);
         return 0;
     }
     int32_t ahead = (t_ms - q[NOW_MS]) & MASK;
@@ -510,6 +534,7 @@ int32_t advance(const Box *x, int32_t t_ms)
             q[SCANS] = plus(q[SCANS], skip);
             q[NOW_MS] = plus(q[NOW_MS], skip * scan_ms);
             q[DUE_MS] = plus(q[DUE_MS], skip * scan_ms);
+            unstamp(q, x->params);
         }
     }
     q[NOW_MS] = t_ms;
