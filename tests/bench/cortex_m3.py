@@ -310,8 +310,9 @@ PART_STORIES = (
 )  # fmt: skip
 # What a function of the core is called with, by the names of its parameters.
 GIVEN = {
-    "q": "box[0]", "p": "box[1]", "state": "box[0]", "params": "box[1]", "events": "box[2]", "scratch": "box[3]", "quiet": "quiet", "steps": "96",
-    "limit_mv": "5", **dict.fromkeys(("row", "at", "i", "v", "median", "count"), "0"),
+    "q": "box[0]", "p": "box[1]", "state": "box[0]", "params": "box[1]", "events": "box[2]", "scratch": "box[3]",
+    "quiet": "quiet", "steps": "96", "limit_mv": "5",
+    **dict.fromkeys(("row", "at", "i", "v", "median", "count"), "0"),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy
 import pytest
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines.cortex_m3 import CortexM3Engine, find_firmware, find_mpy_cross, find_qemu
@@ -10,6 +11,7 @@ from cellwarden_tools.engines.micropython import MicroPythonEngine, find_micropy
 from cellwarden_tools.engines.python import PythonEngine
 from cellwarden_tools.engines.wasm import Wasm32Engine, find_node, find_wasm
 from cellwarden_tools.errors import InputError
+from cellwarden_tools.readers.blocks import from_frames
 from cellwarden_tools.simulator import DEMO_PROFILE
 
 
@@ -27,6 +29,24 @@ class Port:
         with self.open(image, **options) as engine:
             for frame in frames:
                 engine.feed(*frame)
+            state = engine.finish()
+            return list(engine.events), state
+
+
+class Compiled(Port):
+    """The core as machine code, fed by blocks of all sizes."""
+
+    def open(self, image, locked=False, heap=None):  # nothing of it is on a heap that could be locked
+        return self.engine(image)
+
+    def judge(self, image, frames, **options):
+        with self.open(image, **options) as engine:
+            rest, size = list(frames), 1
+            while rest:
+                some, rest, size = rest[:size], rest[size:], size * 3 % 5000 + 1
+                for block in from_frames((t_us, bus, can_id, data[:64]) for t_us, bus, can_id, data in some):
+                    bus = numpy.array(block.channels, "i2")[block.channel]
+                    engine.feed_block(block.t_us, bus, block.can_id, block.length, block.data)
             state = engine.finish()
             return list(engine.events), state
 
@@ -50,6 +70,15 @@ def _needs(finders):
 @pytest.fixture(params=PORTS)
 def port(request):
     """Each MicroPython in turn."""
+    _needs(PORTS[request.param].finders)
+    return PORTS[request.param]
+
+
+@pytest.fixture(params=[*PORTS, "numba"])
+def every_port(request):
+    """Each MicroPython in turn, and the compiled core."""
+    if request.param == "numba":
+        return Compiled(pytest.importorskip("cellwarden_tools.engines.fast").FastEngine)
     _needs(PORTS[request.param].finders)
     return PORTS[request.param]
 

@@ -1,6 +1,7 @@
-"""The project's first test: the same frames give the same events and the same state on every MicroPython as on CPython.
+"""The project's first test: the same frames give the same events and the same state on every engine as on CPython.
 
-The ports run with the heap locked while they judge, so each of these tests shows too that judging allocates nothing.
+The ports of MicroPython run with the heap locked while they judge, so each of these tests shows too that judging
+allocates nothing.
 """
 
 import os
@@ -33,6 +34,11 @@ STEPS_US = [0, 1, 999_000, -999_000, -1_000_000, -DAY_US, WRAP_US // 2, WRAP_US,
 TIMES_US = ((0, 20_000), (0, 1), (0, 3_000_000), (-2_500_000, 0), (-DAY_US, 4 * DAY_US))  # between two hostile frames
 TIME_ODDS = (900, 60, 25, 10, 5)
 MINUTES = {"demo": None, "cell_over": 2.7, "cell_under": 2.7, "overcurrent": 2.5}  # until the faults bite; None: whole
+
+
+@pytest.fixture
+def port(every_port):
+    return every_port
 
 
 @cache

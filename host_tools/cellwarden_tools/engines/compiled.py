@@ -100,7 +100,8 @@ def _modules(folder, texts):
     def viper(function):
         # Only the outermost function is kept on disk: the machine code of what it calls is inside its own.
         outermost = function.__name__ == "drain"
-        return numba.njit(function, cache=outermost, nogil=True)
+        # No array is made or kept in there, so none needs to be counted: half the time to compile.
+        return numba.njit(function, cache=outermost, nogil=True, _nrt=False)
 
     micropython = SimpleNamespace(const=lambda value: value, viper=viper)
     made = {}

@@ -74,6 +74,9 @@ class Log:
                 account.cut = source.cut
             if account.fruitless:
                 raise nothing(source, account)
+        except OverflowError:
+            what = "a time stamp or a number of channels that columns cannot hold"
+            raise InputError(self.path, what, "64 bits of microseconds, 65,536 channels", "--engine python") from None
         finally:
             self.close()
 
