@@ -4,6 +4,8 @@ BIN := .venv/bin
 DEMO := build/demo
 WASM := build/npm/.ready
 CORTEX_M3 := build/cortex_m3/firmware.elf
+# Machine code that Numba makes in tests and measurements stays here and not in the user's cache.
+export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-quick lint bench picture clean
@@ -29,7 +31,7 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; coverage is that of all but tests/corpus
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 -q tests/corpus
+	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= tests/core tests/host tests/device
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=100 --show-missing --skip-covered
 	$(BIN)/coverage report --fail-under=90 --skip-covered | tail -n 40

@@ -39,12 +39,14 @@ class Conversion:
     def __init__(self, path, output, format=None, tick=None):
         self.path, self.output, self.format, self.tick = str(path), output, format, tick or (lambda: None)
         self.account, self.packed = Account(), None
+        self.given = None
         self.frames = self.sent = 0
         self.left_out, self.channels, self.zero_us, self.exact = Counter(), {}, 0, False
 
     def run(self):
         """Write the new log. Raises InputError; then there is none."""
         with _reopened(self.path) as given, open_writer(self.output) as writer:
+            self.given = given
             log = given.log(self.format)
             self.format = log.format
             log.close()
@@ -52,6 +54,11 @@ class Conversion:
             given.watch()
             into(given, writer)
             given.unchanged()
+
+    @property
+    def position(self):
+        """Bytes of the log read so far; a log of another format is read twice."""
+        return self.given.opened.position if self.given else 0
 
     def _rows(self, given, digest, told):
         """Yield Rows of the log, whatever its format. Where it holds candump's lines, `digest` gets the plain bytes."""
@@ -213,16 +220,18 @@ def _mode(path):
 
 class _Given:
     def __init__(self, path, beside=None):
-        self.path, self.beside, self.before = path, beside, None
+        self.path, self.beside, self.before, self.opened = path, beside, None, None
 
     def _stream(self):
         return open(self.beside, "rb") if self.beside else None
 
     def source(self):
-        return Source(self.path, self._stream())
+        self.opened = Source(self.path, self._stream())
+        return self.opened
 
     def log(self, format, include_tx=False):
-        return open_log(self.path, format, include_tx, self._stream())
+        self.opened = open_log(self.path, format, include_tx, self._stream())
+        return self.opened
 
     def sha256(self):
         """Of the log as it was given, compressed or not."""

@@ -651,7 +651,7 @@ def test_standard_input_is_read_like_a_file(words, here):
         ("replay a.log -p b.toml --zzz", "cellwarden replay: No such option: --zzz; see `cellwarden replay --help`"),
         ("replay fine.log -p small.toml --engine pyton",
          "cellwarden: --engine: no engine `pyton`; did you mean `python`?; "
-         "expected auto, python, micropython, micropython32"),
+         "expected auto, fast, python, micropython, micropython32, cortex-m3"),
         ("replay fine.log -p none.toml",
          "cellwarden: none.toml: cannot be read (No such file or directory); expected a vehicle profile or image"),
         ("replay none.log -p small.toml",

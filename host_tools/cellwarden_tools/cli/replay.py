@@ -70,7 +70,9 @@ def _one(image, path, engine_name, format, channels, include_tx, as_json, severa
 
     log = open_log(path, format=format, include_tx=include_tx)
     rows = []
-    with open_engine(engine_name, image, log.frames_about) as engine, show.progress(log) as update:
+    with show.busy("making machine code of the core, once for each vehicle"):
+        opened = open_engine(engine_name, image, log.frames_about)
+    with opened as engine, show.progress(log) as update:
         run = Replay(image, log, engine, channels, tick=update)
         for event in run:
             if as_json:

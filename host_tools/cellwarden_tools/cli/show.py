@@ -36,6 +36,18 @@ def table(*columns):
 
 
 @contextlib.contextmanager
+def busy(text):
+    """Show that something takes its time, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+@contextlib.contextmanager
 def progress(log, quiet=False):
     """Show how far a reader's log has been read, on a terminal only. Yields a function to call now and then."""
     size = 0
@@ -57,6 +69,6 @@ def progress(log, quiet=False):
         task = bar.add_task(os.path.basename(str(log.path)), total=size, done=0)
 
         def update():
-            bar.update(task, completed=getattr(log, "position", 0) or 0, done=log.account.total)
+            bar.update(task, completed=log.position, done=log.account.total)
 
         yield update

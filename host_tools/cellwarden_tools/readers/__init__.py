@@ -39,6 +39,11 @@ class Log:
         self._source, self._include_tx, self._read = source, include_tx, False
 
     @property
+    def position(self):
+        """Bytes of the file read so far."""
+        return self._source.position
+
+    @property
     def frames_about(self):
         """How many frames the log may hold by its size, to within some times; None for a pipe."""
         size = self._source.file_bytes

@@ -73,6 +73,7 @@ class Source:
 
     def __init__(self, path, stream=None):
         self.path, self.cut, self.packed, self.step = str(path), None, None, BLOCK
+        self.position = 0  # bytes of the file read so far
         self._own = None
         try:
             if stream is None and self.path == "-":
@@ -114,7 +115,9 @@ class Source:
 
     def _get(self, size):
         try:
-            return self._read(size)
+            block = self._read(size)
+            self.position += len(block)
+            return block
         except OSError as error:
             raise InputError(self.path, f"cannot be read ({error.strerror or error})", "a log file") from None
 
