@@ -82,6 +82,21 @@ class Engine:
         self.flush()
         return self._finish()
 
+    def _hear(self, line, bases):
+        """One line of runner.py's, which runs elsewhere: an event, or the state. bases: _base_ms of each step.
+
+        Returns any other line, which is what the interpreter there has to say; else ''.
+        """
+        kind, _, words = line.strip().partition(" ")
+        if kind == "E":
+            step, *values = map(int, words.split())
+            self._add(values, bases[step])
+        elif kind == "S":
+            self._state = bytes.fromhex(words)
+        else:
+            return line.strip()
+        return ""
+
     def _add(self, values, base_ms):
         """Note one event record, its 30-bit time unwrapped around `base_ms`."""
         t, *rest = values

@@ -271,14 +271,7 @@ class CortexM3Engine(Engine):
         self._state = None
         said = ""
         for line in run(blob(self._files, struct.pack("<ii", len(stream), self._locked) + stream)):
-            kind, _, words = line.partition(" ")
-            if kind == "E":
-                step, *values = map(int, words.split())
-                self._add(values, self._bases[step])
-            elif kind == "S":
-                self._state = bytes.fromhex(words)
-            else:
-                said = line or said
+            said = self._hear(line, self._bases) or said
         self._bases = []
         if self._state is None:
             raise _stopped(find_qemu(), said or "no state")

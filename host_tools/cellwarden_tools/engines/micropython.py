@@ -112,14 +112,7 @@ class MicroPythonEngine(Engine):
     def _collect(self):
         while self._lines:
             line = self._lines.popleft().decode(errors="replace")
-            kind, _, words = line.partition(" ")
-            if kind == "E":
-                step, *values = map(int, words.split())
-                self._add(values, self._bases[step])
-            elif kind == "S":
-                self._state = bytes.fromhex(words)
-            else:  # the unix port tells of exceptions on stdout too
-                self._said = line.strip() or self._said
+            self._said = self._hear(line, self._bases) or self._said  # the unix port tells of exceptions on stdout too
 
     def _finish(self):
         self._write(struct.pack("=i", 0))
