@@ -32,7 +32,8 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; coverage is that of all but tests/corpus
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench
-	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= tests/core tests/host tests/device
+	$(BIN)/python -m pytest -n 2 -q -m numba tests/host tests/device
+	$(BIN)/python -m pytest -n 2 -q -m "not numba" --cov --cov-report= tests/core tests/host tests/device
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=100 --show-missing --skip-covered
 	$(BIN)/coverage report --fail-under=90 --skip-covered | tail -n 40
 

@@ -29,7 +29,7 @@ class Engine:
         self.data_bytes = params[L.P_DATA_BYTES]
         self.record_bytes = L.RECORD_DATA + self.data_bytes
         self.params = params
-        self.state = array("i", bytes(4 * L.state_sections(params)["rules"][1]))
+        self.state = array("i", bytes(4 * L.state_sections(params)["memory"][1]))
         for at in range(*L.state_sections(params)["signals"]):
             self.state[at] = L.NA
         capacity = 1

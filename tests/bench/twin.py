@@ -152,19 +152,25 @@ int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
     int32_t *s = x->state;
     const int32_t *p = x->params;
     int32_t now = s[NOW_MS], left = (s[DUE_MS] - now) & MASK, offset = s[OFFSET_MS], ignored = 0;
+    int32_t last = -1;
     (void)p;
     for (const uint8_t *end = ring + count * @STRIDE@; ring < end; ring += @STRIDE@) {
-        int32_t t = (*(const int32_t *)(ring + RECORD_T_MS) + offset) & MASK;
-        int32_t ahead = (t - now) & MASK;
-        if (ahead < left) {
-            now = t;
-            left -= ahead;
-        } else {
-            s[NOW_MS] = now;
-            advance(x, t);
-            now = s[NOW_MS];
-            left = (s[DUE_MS] - now) & MASK;
-            offset = s[OFFSET_MS];
+        int32_t raw = *(const int32_t *)(ring + RECORD_T_MS);
+        if (raw != last) {
+            int32_t t = (raw + offset) & MASK;
+            int32_t ahead = (t - now) & MASK;
+            last = raw;
+            if (ahead < left) {
+                now = t;
+                left -= ahead;
+            } else {
+                s[NOW_MS] = now;
+                advance(x, t);
+                now = s[NOW_MS];
+                left = (s[DUE_MS] - now) & MASK;
+                offset = s[OFFSET_MS];
+                last = -1;
+            }
         }
         const uint8_t *d = ring + RECORD_DATA;
         int32_t n = ring[RECORD_LENGTH], v, h, l, k;
@@ -276,7 +282,7 @@ class Twin:
     def __init__(self, compiled, folder):
         self.image = compiled.image
         self.program = build(compiled.plan, folder)
-        self.words = L.state_sections(self.image.params)["rules"][1]
+        self.words = L.state_sections(self.image.params)["memory"][1]
         self.data = bytearray()
         self.jobs = []
         self.job(NOTHING)

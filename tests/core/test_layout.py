@@ -92,7 +92,7 @@ def test_the_decoder_writes_where_the_layout_says(demo):
     clock = {n for n in stored if n < L.FEATURES_AT}
     columns = {"MALFORMED", "CHECKSUM_ERRORS", "COUNTER_ERRORS", "FRAMES", "IGNORED", "NOW_MS", "DOUBT"}
     assert clock == {LAYOUT[name] for name in columns}
-    assert "t = (r[w] + shift)" in text and f"i = r[w + {L.RECORD_ID // 4}]" in text and L.RECORD_T_MS == 0
+    assert "raw = r[b >> 2]" in text and f"i = r[(b >> 2) + {L.RECORD_ID // 4}]" in text and L.RECORD_T_MS == 0
     groups, last = state["groups"]
     stamps = sorted(n for n in stored if groups <= n < last)
     assert stamps == list(range(groups, last)), "each group has a status, a stamp and arrivals"

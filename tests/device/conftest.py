@@ -74,7 +74,7 @@ def port(request):
     return PORTS[request.param]
 
 
-@pytest.fixture(params=[*PORTS, "numba"])
+@pytest.fixture(params=[*PORTS, pytest.param("numba", marks=pytest.mark.numba)])
 def every_port(request):
     """Each MicroPython in turn, and the compiled core."""
     if request.param == "numba":

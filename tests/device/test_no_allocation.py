@@ -17,7 +17,7 @@ def frames():
 
 def poisoned(image, line):
     """The image with one more line in the decoder's loop."""
-    mark = b"    while count:\n"
+    mark = b"    while b ^ end:\n"
     decoder = image.parts["decoder.py"]
     assert decoder.count(mark) == 1
     decoder = decoder.replace(mark, mark + f"        {line}\n".encode())

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("numba")
+pytestmark = pytest.mark.numba
 from cellwarden_tools.readers.blocks import Block, from_frames  # noqa: E402
 
 HAND = runpy.run_path(str(Path(__file__).with_name("test_readers.py")))

@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 numpy = pytest.importorskip("numpy")
+pytestmark = pytest.mark.numba
 
 START_US = 1_778_450_281_117_000
 START = (2026, 5, 0, 10, 21, 58, 1, 117)

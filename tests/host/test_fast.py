@@ -20,6 +20,7 @@ from cellwarden_tools.readers import open_log
 from cellwarden_tools.replay import Replay
 
 pytest.importorskip("numba")
+pytestmark = pytest.mark.numba
 
 PROFILE = """
 [vehicle]

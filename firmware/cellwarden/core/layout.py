@@ -116,9 +116,6 @@ BMS_FLAG_15 = 20
 BMS_FLAG_17 = 21
 SCALARS = 22
 
-# memory: one number for each cell and probe that says whether it was valid once since the start, then for each cell its
-# value at the last scan of a quiet current, 0 = none
-
 # groups: a row for each set of signals that arrives together, a message or one page of a multiplexed message
 STATUS = 0
 STAMP_MS = 1
@@ -140,6 +137,9 @@ CLEAR_MS = 5  # 3 columns, likewise
 FIRST_ARRIVAL = 8  # 3 columns: arrivals of the signal when the assert timer started
 FIRST_SLOT = 11  # 3 columns: the signal that started it
 RULE_SIZE = 14
+
+# memory: one number for each cell and probe that says whether it was valid once since the start, then for each cell its
+# value at the last scan of a quiet current, 0 = none
 
 # --- params --------------------------------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ SCRATCH_SIZE = 65  # bins of the histogram of cell steps, and the cells without 
 
 # In this order; the sections up to the signals, and in params up to the rule table, begin at the same place in every
 # vehicle.
-STATE_SECTIONS = ("clock", "features", "signals", "memory", "groups", "messages", "rules")
+STATE_SECTIONS = ("clock", "features", "signals", "groups", "messages", "rules", "memory")
 PARAMS_SECTIONS = ("header", "rule_table", "group_table", "members", "owners", "crc")
 
 
@@ -234,10 +234,10 @@ def state_sections(header):
         CLOCK_SIZE,
         FEATURES_SIZE,
         SCALARS + elements,
-        elements + cells,
         header[P_GROUPS] * GROUP_SIZE,
         header[P_MESSAGES] * MESSAGE_SIZE,
         header[P_RULES] * RULE_SIZE,
+        elements + cells,
     )
     return _laid_out(STATE_SECTIONS, sizes)
 

@@ -319,20 +319,25 @@ def drain(b: int, s: ptr32, views, ring32, box, count: int) -> int:
     shift = s[{offset}] + WRAP
     known = count
     ignored = 0
-    w = b >> 2
-    while count:
-        t = (r[w] + shift) & {mask}
-        ahead = (t - now) & {mask}
-        if ahead < left:
-            now = t
-            left -= ahead
-        else:
-            s[{now}] = now
-            advance(box, t)
-            now = s[{now}]
-            left = (s[{due}] - now) & {mask}
-            shift = s[{offset}] + WRAP
-        i = r[w + 1]
+    end = b + count * {stride}
+    last = -1  # the stamp of the record before: frames often share one
+    while b ^ end:
+        raw = r[b >> 2]
+        if raw ^ last:
+            last = raw
+            t = (raw + shift) & {mask}
+            ahead = (t - now) & {mask}
+            if ahead < left:
+                now = t
+                left -= ahead
+            else:
+                s[{now}] = now
+                advance(box, t)
+                now = s[{now}]
+                left = (s[{due}] - now) & {mask}
+                shift = s[{offset}] + WRAP
+                last = -1  # every record that steps back is counted
+        i = r[(b >> 2) + 1]
 '''
 
 # A part of a decoder that is too long for one function.
@@ -348,8 +353,6 @@ BYTECODE_SIGNALS = 200
 
 _TAIL = """\
         b += {stride}
-        w += {words}
-        count -= 1
     s[{now}] = now
     known -= ignored
     s[{frames}] = (s[{frames}] + WRAP + known) & {mask}
@@ -366,7 +369,7 @@ def write_decoder(plan_, most_signals=None):
         "title": f"Decoder of {profile.name}.",
         "sources": ", ".join(dict.fromkeys([profile.path.name, *(b.database.path.name for b in profile.buses)])),
         "na": hex(L.NA), "mask": hex(L.MASK), "now": L.NOW_MS, "due": L.DUE_MS, "offset": L.OFFSET_MS,
-        "frames": L.FRAMES, "ignored": L.IGNORED, "stride": stride, "words": stride >> 2,
+        "frames": L.FRAMES, "ignored": L.IGNORED, "stride": stride,
         "pointers": _pointers(plan_),
     }  # fmt: skip
     writer = _Writer(plan_, values["pointers"], most_signals)
@@ -375,7 +378,7 @@ def write_decoder(plan_, most_signals=None):
     for index, (bus, message, _) in enumerate(plan_.messages):
         buses[bus.number][message.can_id] = index
     if len(buses) > 1 or len(profile.buses) > 1:
-        out.append(f"        bus = r[w + {L.RECORD_CHANNEL >> 2}] & 255")
+        out.append(f"        bus = r[(b >> 2) + {L.RECORD_CHANNEL >> 2}] & 255")
         word = "if"
         for number, ids in sorted(buses.items()):
             channel = profile.buses[number].channel or "every other channel"
@@ -386,7 +389,14 @@ def write_decoder(plan_, most_signals=None):
         out.append("            ignored += 1")
     else:
         (ids,) = buses.values()
+        # Most of what other vehicles' units send is told from all of ours by its upper bits.
+        low = min(ids)
+        bits = (max(ids) ^ low).bit_length()
+        out.append(f"        if i >> {bits} ^ {low >> bits}:")
+        out.append("            ignored += 1")
+        first = len(out)
         _tree(out, 2, "i", ids, writer.message, "ignored += 1", hex)
+        out[first] = out[first].replace("if", "elif", 1)
     head = _HEAD.format(functions="".join(writer.parts), **values).rstrip("\n")
     return "\n".join([head, *out, _TAIL.format(**values)]), writer.scalings
 
