@@ -80,16 +80,16 @@ class Conversion:
         Of two frames alike in everything, time included, that may be the wrong one; both readings are still right.
         """
         heard = given.log(self.format)
-        count = sum(map(len, self._blocks(heard)))
+        count = sum(map(len, heard.blocks()))
         self.account, transmitted = heard.account, heard.account.skipped["transmitted"]
         if not transmitted:
             del self.account.skipped["transmitted"]
-            for block in self._blocks(given.log(self.format)):
+            for block in given.log(self.format).blocks():
                 yield _plain(block, numpy.zeros(len(block), bool))
             return
         every, heard = given.log(self.format, include_tx=True), iter(given.log(self.format))
         here = next(heard, None)
-        for block in self._blocks(every):
+        for block in every.blocks():
             sent = numpy.ones(len(block), bool)
             for at, frame in enumerate(block.rows()):
                 if frame == here:
@@ -99,12 +99,6 @@ class Conversion:
         if here is not None or count or every.account.frames - self.account.frames != transmitted:
             what = "the frames it marks as sent cannot be told from the others, for its groups run back in time"
             raise InputError(self.path, what, mend="sort it by time")
-
-    def _blocks(self, log):
-        try:
-            yield from log.blocks()
-        except OverflowError:
-            raise InputError(self.path, "holds a time stamp of over 2^63 us", "stamps of this age") from None
 
     def _counted(self, rows):
         for some in rows:

@@ -433,7 +433,7 @@ def test_a_stamp_from_before_1970_is_left_out_of_candump_text_and_kept_in_parque
 
 def test_a_stamp_too_large_for_any_clock_is_one_line(tmp_path):
     (tmp_path / "x.csv").write_text("time,id,data\n1.0,1,AA\n999999999999999.0,1,AA\n")
-    with pytest.raises(InputError, match="a time stamp of over"):
+    with pytest.raises(InputError, match=r"a time stamp of over 2\^63 us"):
         convert(tmp_path / "x.csv", tmp_path / "x.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 

@@ -80,8 +80,8 @@ class Log:
             if account.fruitless:
                 raise nothing(source, account)
         except OverflowError:
-            what = "a time stamp or a number of channels that columns cannot hold"
-            raise InputError(self.path, what, "64 bits of microseconds, 65,536 channels", "--engine python") from None
+            what = "holds a time stamp of over 2^63 us, or over 65,536 channels"
+            raise InputError(self.path, what, "stamps of this age") from None
         finally:
             self.close()
 
