@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 BIN = Path(sys.executable).parent
 BIG = 1_000_000_000
-RUNS = 5
+RUNS = 3
 
 
 class Bench:
