@@ -3,7 +3,7 @@
 import pytest
 from cellwarden.core import layout as L
 from cellwarden.engine import Engine
-from rig import FrameRig, put_bits
+from rig import FrameRig, Rig, changed, put_bits
 from vehicles import DECODERS
 
 NA = L.NA
@@ -217,6 +217,15 @@ def test_a_message_that_never_comes_keeps_the_verdict_unknown(demo):
     rig.send(rig.sender.frame(0, full))
     rig.scan(samples=0)
     assert rig.clock[L.KNOWN] == 1
+
+
+def test_a_flag_that_the_vehicle_does_not_send_is_not_missed(demo):
+    for sent, complete in ((True, 0), (False, 1)):
+        told = demo.image.params[L.P_SENT] & ~(0 if sent else 1 << L.BMS_FLAG_17)
+        rig = Rig(changed(demo.image, header={L.P_SENT: told}))
+        rig[L.BMS_FLAG_17] = NA
+        rig.scan()
+        assert rig.feature(L.F_BMS_LEVEL, L.COMPLETE) == complete
 
 
 # --- vehicles that send extremes only -----------------------------------------------------------------------------
