@@ -86,7 +86,7 @@ class Engine:
         at = L.E_FIRST + tail % e[L.E_CAPACITY] * L.EVENT_SIZE
         for i in range(L.EVENT_SIZE):
             record[i] = e[at + i]
-        e[L.E_TAIL] = (tail + L.WRAP + 1) & L.MASK
+        e[L.E_TAIL] = (tail + L.STEP) & L.MASK
         return True
 
 

@@ -16,7 +16,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 import cortex_m3 as bench
@@ -24,7 +23,7 @@ from cellwarden.core import layout as L
 from cellwarden.core.catalogue import RULES
 from cellwarden.engine import Engine
 from cellwarden_tools.compiler.checksums import KINDS
-from cellwarden_tools.compiler.decoder import crc_tables_at, last_byte, raw_expression, signal_lines, slot_of
+from cellwarden_tools.compiler.decoder import by_page, crc_tables_at, last_byte, raw_expression, signal_lines, slot_of
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.errors import InputError
@@ -237,12 +236,7 @@ def _pages(out, plan, message, groups, depth, have, groups_at):
                 lines, _ = signal_lines(binding, slot_of(binding, plan.profile.cells))
                 out += [f"{tab}    {line}" for line in c_lines(lines)]
             out.append(f"{tab}}}")
-    deeper = defaultdict(lambda: defaultdict(list))
-    for number, group in groups:
-        if len(group.pages) > depth:
-            name, ids = group.pages[depth]
-            deeper[name][ids].append((number, group))
-    for name, sets in deeper.items():
+    for name, sets in by_page(groups, depth).items():
         multiplexer = _named(message, name)
         out.append(f"{tab}switch ({c_expression(raw_expression(multiplexer))}) {{ /* {name} */")
         for ids, members in sorted(sets.items(), key=lambda item: sorted(item[0])):

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import random
+import runpy
 import struct
 import sys
 import zlib
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 numpy = pytest.importorskip("numpy")
 pytestmark = pytest.mark.numba
 
+FOREIGN = runpy.run_path(str(Path(__file__).with_name("test_readers_foreign.py")))
 START_US = 1_778_450_281_117_000
 START = (2026, 5, 0, 10, 21, 58, 1, 117)
 
@@ -286,30 +288,9 @@ def test_any_blf_file_whatever_is_the_same_in_blocks(data, most, include_tx):
 # --- logs of other programs
 
 
-def messages(count, seed=7):
-    rng = random.Random(seed)
-    for at in range(count):
-        extended, long = rng.random() < 0.3, rng.random() < 0.2
-        size = rng.choice([0, 8, 12, 24, 64]) if long else rng.randrange(9)
-        yield can.Message(
-            timestamp=1_778_450_281.117 + at * 0.001003,
-            arbitration_id=rng.randrange(1 << 29) if extended else rng.randrange(1 << 11),
-            is_extended_id=extended,
-            channel=rng.randrange(3),
-            data=rng.randbytes(size),
-            is_fd=long,
-            is_rx=rng.random() < 0.8,
-        )
-        if at % 50 == 49:
-            yield can.Message(timestamp=1_778_450_281.117 + at * 0.001003, is_error_frame=True, channel=1)
-            yield can.Message(
-                timestamp=1_778_450_281.117 + at * 0.001003, arbitration_id=5, is_remote_frame=True, dlc=4, channel=1
-            )
-
-
 def made(path, count):
     with can.Logger(path) as log:
-        for message in messages(count):
+        for message in FOREIGN["messages"](count):
             log(message)
     return path.read_bytes()
 

@@ -15,7 +15,7 @@ FORMAT = 2  # of this page; an image made for another one is refused
 
 NA = -0x20000000  # -2^29: no value
 WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
-STEP = WRAP + 1
+STEP = WRAP + 1  # (a + STEP) & MASK is one more than a
 MASK = 0x3FFFFFFF  # the clock and every counter have 30 bits: they stay small integers on a 32-bit MicroPython
 HALF = 0x20000000  # a difference from here on is a step back
 EXT = 0x20000000  # set in an identifier of 29 bits

@@ -35,7 +35,7 @@ def _version(wanted: bool):
 
 
 @app.callback(
-    help="Battery-safety firmware for electric vehicles: compile, replay, decode, lint and simulate at the desk."
+    help="Battery-safety firmware for electric vehicles: compile, replay, convert, decode, lint and simulate."
 )
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),

@@ -545,12 +545,7 @@ class _Writer:
         for number, group in groups:
             if len(group.pages) == depth:
                 self.group(out, pad, number, group, have)
-        deeper = defaultdict(lambda: defaultdict(list))
-        for number, group in groups:
-            if len(group.pages) > depth:
-                name, ids = group.pages[depth]
-                deeper[name][ids].append((number, group))
-        for name, sets in deeper.items():
+        for name, sets in by_page(groups, depth).items():
             multiplexer = _named(message, name)
             variable = "xyz"[depth] if depth < 3 else f"x{depth}"
             out.append(f"{tab}{variable} = {raw_expression(multiplexer)}  # {name}")
@@ -585,6 +580,16 @@ class _Writer:
             self.scalings[binding] = scaling
             out.append(f"{tab}{lines[0]}  # {_caption(binding)}")
             out += [tab + line for line in lines[1:]]
+
+
+def by_page(groups, depth):
+    """{multiplexer name: {its ids: [(number, Group), …]}} of the groups on pages deeper than `depth` multiplexers."""
+    deeper = defaultdict(lambda: defaultdict(list))
+    for number, group in groups:
+        if len(group.pages) > depth:
+            name, ids = group.pages[depth]
+            deeper[name][ids].append((number, group))
+    return deeper
 
 
 def _chunks_of(groups, most):

@@ -1,6 +1,5 @@
 """The core as machine code of this computer (Numba), fed in blocks."""
 
-import numba
 import numpy
 from cellwarden.core import layout as L
 
@@ -21,8 +20,15 @@ class FastEngine(PythonEngine):
         box = tuple(numpy.frombuffer(section, "i4") for section in self.core.box)
         ring, ring32, views = self._ring
         views = tuple(numpy.frombuffer(view, "u1") for view in views)
-        self._compiled_ring = numpy.frombuffer(ring, "u1"), numpy.frombuffer(ring32, "i4")
-        self._arguments = 0, box[0], views, self._compiled_ring[1], box
+        self._arguments = 0, box[0], views, numpy.frombuffer(ring32, "i4"), box
+        places = {
+            "t_ms": ("i4", L.RECORD_T_MS), "can_id": ("i4", L.RECORD_ID), "bus": ("u1", L.RECORD_CHANNEL),
+            "length": ("u1", L.RECORD_LENGTH), "data": (("u1", (self.data_bytes,)), L.RECORD_DATA),
+        }  # fmt: skip
+        names, formats = list(places), [kind for kind, _ in places.values()]
+        offsets = [place for _, place in places.values()]
+        record = {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.record.size}
+        self._records = numpy.frombuffer(ring, record)
         self._compiled = load_drain(image, (*self._arguments, 0))
 
     def _drain(self, n):
@@ -43,25 +49,14 @@ class FastEngine(PythonEngine):
             near = numpy.abs(t_ms[at : at + n] - base) <= STEP_MS
             if not near.all():
                 n = int(near.argmin())
-            some = slice(at, at + n)
-            _pack(t_ms[some], bus[some], can_id[some], length[some], data[some], self.data_bytes, *self._compiled_ring)
+            some, rows = slice(at, at + n), self._records[:n]
+            rows["t_ms"] = t_ms[some] & L.MASK
+            rows["can_id"] = can_id[some]
+            rows["bus"] = bus[some]
+            rows["length"] = numpy.minimum(length[some], self.data_bytes)
+            width = min(data.shape[1], self.data_bytes)
+            rows["data"][:, :width] = data[some, :width]
+            rows["data"][:, width:] = 0
             at += n
             self._last_ms = int(t_ms[at - 1])
             self._drain(n)
-
-
-@numba.njit(cache=True, nogil=True)
-def _pack(t_ms, bus, can_id, length, data, data_bytes, ring8, ring32):
-    """Frames in columns -> records of the ring (layout, RECORD_…)."""
-    width = min(data.shape[1], data_bytes)
-    stride = L.RECORD_DATA + data_bytes
-    for row in range(len(t_ms)):
-        at = row * stride
-        ring32[(at + L.RECORD_T_MS) >> 2] = t_ms[row] & L.MASK
-        ring32[(at + L.RECORD_ID) >> 2] = can_id[row]
-        ring8[at + L.RECORD_CHANNEL] = bus[row]
-        ring8[at + L.RECORD_LENGTH] = min(length[row], data_bytes)
-        for byte in range(width):
-            ring8[at + L.RECORD_DATA + byte] = data[row, byte]
-        for byte in range(width, data_bytes):
-            ring8[at + L.RECORD_DATA + byte] = 0

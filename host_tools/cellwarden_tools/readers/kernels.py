@@ -72,21 +72,26 @@ def _line_end(text, at):
 
 
 @_compiled
+def _number(text, at, most):
+    """(number, the place behind it) of the decimal digits at `at`; with none or over `most` the place is `at`."""
+    start, number = at, 0
+    while text[at] >= 48 and text[at] <= 57:
+        if at - start == most:
+            return 0, start
+        number = number * 10 + (text[at] - 48)
+        at += 1
+    return number, at
+
+
+@_compiled
 def _candump_line(text, at, row, columns, keys, state):
     """Fill the row with the line at `at`; gives the place behind it, minus that if it is left out, 0 if not usual."""
     t_us, channel, can_id, length, data = columns
     if text[at] != 40:  # (
         return 0
     at += 1
-    start, seconds = at, 0
-    while True:
-        digit = text[at] - 48
-        if digit < 0 or digit > 9:
-            break
-        seconds = seconds * 10 + digit
-        at += 1
-        if at - start > 12:
-            return 0
+    start = at
+    seconds, at = _number(text, at, 12)
     if at == start or text[at] != 46:  # .
         return 0
     us = 0
@@ -178,15 +183,8 @@ def _candump_line(text, at, row, columns, keys, state):
 def _savvycan_line(text, at, row, columns, keys, state):
     """As _candump_line."""
     t_us, channel, can_id, length, data = columns
-    start, stamp = at, 0
-    while True:
-        digit = text[at] - 48
-        if digit < 0 or digit > 9:
-            break
-        stamp = stamp * 10 + digit
-        at += 1
-        if at - start > 18:
-            return 0
+    start = at
+    stamp, at = _number(text, at, 18)
     if at == start or text[at] != 44:  # ,
         return 0
     at += 1
@@ -279,28 +277,14 @@ def _asc_line(text, at, row, columns, keys, state):
     t_us, channel, can_id, length, data = columns
     begin = at
     at = _blanks(text, at)
-    start, seconds = at, 0
-    while True:
-        digit = text[at] - 48
-        if digit < 0 or digit > 9:
-            break
-        seconds = seconds * 10 + digit
-        at += 1
-        if at - start > 12:
-            return 0
+    start = at
+    seconds, at = _number(text, at, 12)
     if at == start or text[at] != 46:  # .
         return 0
     whole = at - start
     at += 1
-    start, ns = at, 0
-    while True:
-        digit = text[at] - 48
-        if digit < 0 or digit > 9:
-            break
-        ns = ns * 10 + digit
-        at += 1
-        if at - start > 9:
-            return 0
+    start = at
+    ns, at = _number(text, at, 9)
     if at == start:
         return 0
     for _ in range(9 - (at - start)):
@@ -369,12 +353,8 @@ def _asc_line(text, at, row, columns, keys, state):
             data[row, cell] = digit << 4 | other
             at += 2
         else:
-            start, value = at, 0
-            while text[at] >= 48 and text[at] <= 57:
-                value = value * 10 + (text[at] - 48)
-                at += 1
-                if at - start > 3:
-                    return 0
+            start = at
+            value, at = _number(text, at, 3)
             if at == start or value > 255:
                 return 0
             data[row, cell] = value
