@@ -28,11 +28,12 @@ class Account:
     """Once a log has been read to its end: frames + skipped + rejected == total.
 
     total:      records: lines of a text log, objects of a binary one; counted apart from the other three
-    frames:     records delivered
+    frames:     records delivered; of a table a record is a row
     skipped:    {reason: n}, understood but not data frames for the core
     rejected:   {reason: n}, not understood
     rejections: the first of them, as (where, reason, excerpt)
     cut:        how the log is cut short, as one sentence, or None
+    unread:     of a table {quantity: n}, texts in delivered rows that are no numbers, and so no values
     """
 
     total: int = 0
@@ -41,6 +42,7 @@ class Account:
     rejected: Counter = field(default_factory=Counter)
     rejections: list = field(default_factory=list)
     cut: str | None = None
+    unread: dict = field(default_factory=dict)
 
     def skip(self, reason):
         self.skipped[reason] += 1
