@@ -1,4 +1,4 @@
-"""What the figures rest on: rivals that judge as published, episodes counted as said, a reason for each that remains."""
+"""Rivals that judge as published, episodes counted as said, reasons for those that remain."""
 
 import evaluate
 import numpy
