@@ -26,7 +26,8 @@ class Replay:
         self.buses = image.names["buses"]
         self.channels = channels or {}
         self.tick = tick or (lambda: None)
-        self.fed = 0
+        self.fed = 0  # frames
+        self.notices = 0  # and what the recorder knew of its buses
         self.first_us = self.last_us = None
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
@@ -70,11 +71,14 @@ class Replay:
                 if bus is None:
                     self._other(name)
                     continue
-            if self.fed < SAMPLE:
-                if self.fed == 0:
-                    self.first_us = t_us
-                self.seen_ids[can_id] += 1
-            self.fed += 1
+            if self.first_us is None:
+                self.first_us = t_us
+            if can_id >> 30:
+                self.notices += 1
+            else:
+                if self.fed < SAMPLE:
+                    self.seen_ids[can_id] += 1
+                self.fed += 1
             self.last_us = t_us
             feed(t_us, bus, can_id, data)
             if events:
@@ -100,11 +104,14 @@ class Replay:
                 watched = bus >= 0
                 t_us, bus, can_id, length, data = (column[watched] for column in (t_us, bus, can_id, length, data))
             if len(t_us):
-                if self.fed == 0:
+                if self.first_us is None:
                     self.first_us = int(t_us[0])
+                frames = can_id >> 30 == 0
                 if self.fed < SAMPLE:
-                    self.seen_ids.update(can_id[: SAMPLE - self.fed].tolist())
-                self.fed += len(t_us)
+                    self.seen_ids.update(can_id[frames][: SAMPLE - self.fed].tolist())
+                count = int(frames.sum())
+                self.fed += count
+                self.notices += len(t_us) - count
                 self.last_us = int(t_us[-1])
                 self.engine.feed_block(t_us, bus, can_id, length, data)
                 yield
@@ -178,7 +185,8 @@ class Replay:
             frames = known = account.frames
             table = {"rows": account.frames, "unread": account.unread}
         return {
-            "event": "end", "frames": frames, "rejected": dict(account.rejected), "skipped": skipped,
+            "event": "end", "frames": frames, "notices": self.notices,
+            "rejected": dict(account.rejected), "skipped": skipped,
             "total": account.total, "cut": account.cut, "known_frames": known, "scans": state[L.SCANS],
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
