@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy
 from cellwarden.core import layout as L
-from cellwarden_tools.compiler.image import open_image
 from cellwarden_tools.compiler.profile import load_profile
 from cellwarden_tools.engines.fast import FastEngine
-from cellwarden_tools.readers import open_log
 from cellwarden_tools.readers.blocks import from_frames
 from cellwarden_tools.replay import Replay
+from cellwarden_tools.vehicle import Vehicle
 from rivals import Samples
 
 SAMPLE_US = 1_000_000
@@ -87,9 +86,10 @@ class Frames:
 
 def watch(profile, log):
     """Watched, of a whole log: a path, or Frames. profile: path of a vehicle's."""
-    image, _ = open_image(profile)
+    vehicle = Vehicle(profile)
+    image, log = (vehicle.image(), log) if isinstance(log, Frames) else vehicle.open(log)
     series = load_profile(profile).vehicle["cells"]
     with SamplingEngine(image) as engine:
-        run = Replay(image, log if isinstance(log, Frames) else open_log(log), engine)
+        run = Replay(image, log, engine)
         events = list(run)
         return Watched(events, run.end, *engine.samples(series))

@@ -36,6 +36,8 @@ class TableLoader:
         self.probe_numbers = list(range(1, probes + 1))
         period_ms = self.milliseconds(entries, "period_s", PERIOD_S)
         deadline_ms = self.milliseconds(entries, "deadline_s", None) or max(3 * period_ms, 5000)
+        if deadline_ms < period_ms:
+            self.fail("table", f"deadline_s = {entries['deadline_s']!r}", f"at least period_s = {period_ms / 1000:g}")
         self.sleep_ms = max(3 * period_ms, 10_000)
         self.mapping = {"period_ms": period_ms, **self.time(entries)}
         self.kinds, self.columns = [], []  # how values are read; (quantity, index, name of the column, kind)
