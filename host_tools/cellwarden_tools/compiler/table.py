@@ -219,7 +219,7 @@ class TableLoader:
                     room -= self.size(rows[0])
                     some.append(rows[0])
                     rows = rows[1:]
-                first, last = some[0][1], some[-1][1]
+                first, last = (self.number_in_table(row) for row in (some[0], some[-1]))
                 title = name + (f"_{first}_{last}" if first else "" if not messages else f"_{len(messages) + 1}")
                 message = dbc.Message(title, len(messages) + 1, False, MESSAGE_BYTES - room, fd=True)
                 messages.append(message)
@@ -242,6 +242,9 @@ class TableLoader:
             "columns": [[column, kind] for _, _, column, kind in order],
             "messages": [[message.can_id, len(message.signals)] for message in messages],
         }  # fmt: skip
+
+    def number_in_table(self, row):
+        return self.probe_numbers[row[1] - 1] if row[0].name == "temperature" else row[1]
 
     def size(self, row):
         return self.kinds[row[3]]["bytes"]
