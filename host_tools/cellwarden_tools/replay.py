@@ -183,7 +183,7 @@ class Replay:
         table = {}
         if self.of_rows:
             frames = known = account.frames
-            table = {"rows": account.frames, "unread": account.unread}
+            table = {"rows": account.frames, "gaps": account.gaps, "unread": account.unread}
         return {
             "event": "end", "frames": frames, "notices": self.notices,
             "rejected": dict(account.rejected), "skipped": skipped,

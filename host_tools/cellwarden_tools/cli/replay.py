@@ -107,10 +107,15 @@ def _table(image, path, rows, end, show):
     held = f"{end['frames']} frames, {end['known_frames']} of them {image.names['vehicle']}'s,"
     if "rows" in end:
         held = f"{end['rows']} rows"
+        if end["gaps"]:
+            longest = image.names["table"]["deadline_ms"] / 1000
+            held += f" with {end['gaps']} gaps of over {longest:g} s"
     console.print(f"{path}: {held} in {lasted:.1f} s; {end['scans']} scans ({end['engine']})", soft_wrap=True)
     left_out = [f"{n} {reason}" for reason, n in (end["skipped"] | end["rejected"]).items()]
     if left_out:
         console.print(f"not replayed: {', '.join(left_out)}", soft_wrap=True)
+    if 2 * end.get("gaps", 0) > end["frames"]:
+        console.print("most rows come too late to be called fresh: see period_s of [table]", style="yellow")
     if end.get("unread"):
         unread = ", ".join(f"{n} of {quantity}" for quantity, n in end["unread"].items())
         console.print(f"texts that are no numbers, taken for no value: {unread}", style="yellow", soft_wrap=True)

@@ -39,6 +39,7 @@ class Account:
     rejections: the first of them, as (where, reason, excerpt)
     cut:        how the log is cut short, as one sentence, or None
     unread:     of a table {quantity: n}, texts in delivered rows that are no numbers, and so no values
+    gaps:       of a table, rows that came later after the row before than the age from which values are lost
     """
 
     total: int = 0
@@ -49,6 +50,7 @@ class Account:
     rejections: list = field(default_factory=list)
     cut: str | None = None
     unread: dict = field(default_factory=dict)
+    gaps: int = 0
 
     def skip(self, reason):
         self.skipped[reason] += 1
