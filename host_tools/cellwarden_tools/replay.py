@@ -56,6 +56,8 @@ class Replay:
             yield from self._events()
         if self.fed == 0:
             raise self._nothing()
+        if self.of_rows:  # the last row stands until the next one would be due; without a scan it would not be judged
+            self.engine.wait(self.last_us + 1000 * self.image.names["table"]["period_ms"])
         state = self.engine.finish()
         yield from self._events()
         self.end = self._end(state)

@@ -115,7 +115,7 @@ def _table(image, path, rows, end, show):
     if left_out:
         console.print(f"not replayed: {', '.join(left_out)}", soft_wrap=True)
     if 2 * end.get("gaps", 0) > end["frames"]:
-        console.print("most rows come too late to be called fresh: see period_s of [table]", style="yellow")
+        console.print("most rows come too late to be called fresh: see the table's period_s", style="yellow")
     if end.get("unread"):
         unread = ", ".join(f"{n} of {quantity}" for quantity, n in end["unread"].items())
         console.print(f"texts that are no numbers, taken for no value: {unread}", style="yellow", soft_wrap=True)
