@@ -228,14 +228,20 @@ def blocks(source, account):
         yield number, text.decode("latin-1"), whole
 
 
-def settle(parse, line, number, whole, source, account, longest=LINE):
+def settle(parse, line, number, whole, source, account):
     """`parse(line, whole)` with its outcome accounted for: the frame, or None."""
+    frame = outcome(parse, line, number, whole, source, account)
+    if frame is not None:
+        account.notices += frame[2] >> 30 != 0
+    return frame
+
+
+def outcome(parse, line, number, whole, source, account, longest=LINE):
+    """`parse(line, whole)`, or None where that skips or rejects the line, which is then in the account."""
     if len(line) > longest:
         return _too_long(line, number, source, account, longest)
     try:
-        frame = parse(line, whole)
-        account.notices += frame[2] >> 30 != 0
-        return frame
+        return parse(line, whole)
     except Skip as reason:
         account.skip(str(reason))
         if not whole and not line.strip():

@@ -17,7 +17,7 @@ from math import floor
 
 from ..errors import InputError, did_you_mean
 from .account import Reject, Skip
-from .source import nothing, pieces, settle, spooled
+from .source import nothing, outcome, pieces, spooled
 
 CHANNEL = "table"
 FORMATS = ("iso", "s", "ms", "us")  # of the time column; anything with a % is a pattern of strptime's
@@ -317,7 +317,7 @@ def _csv_rows(source, account, layout):
         lines.pop()
         account.total += len(lines)
         for number, line in enumerate(lines, first):
-            row = settle(parse, line, number, whole, source, account, LINE)
+            row = outcome(parse, line, number, whole, source, account, LINE)
             if row is not None:
                 account.frames += 1
                 yield row
