@@ -233,8 +233,8 @@ def recording_tables(page, results, reasons):
     page.say(
         f"An episode lasts from the raise to the clear; raised again within {CHAIN_S} s it is the same one. Hours are "
         "those recorded awake. Ours by section of the catalogue, of level 1 / 2 / 3; beside them what the vehicle's "
-        "own BMS reported (`bms_alarm`), and how many of ours it shared: our rate leaves those out, and section C, which "
-        "speaks of the data."
+        "own BMS reported (`bms_alarm`), and how many of ours it shared: our rate leaves those out, and section C, "
+        "which speaks of the data."
     )
     rows = []
     for result, (_, _, _, what) in zip(results, RECORDINGS, strict=True):
