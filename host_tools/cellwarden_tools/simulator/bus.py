@@ -187,7 +187,7 @@ class Traffic:
         """Yield (t_us, channel, can_id, data) from first_us to end_us; before(t_us) runs first.
 
         Times rise, unless the scenario sets the clock back; no frame comes while the bus is asleep. An identifier with
-        wire.NOTICE set is no frame: what the controller says of the bus.
+        NOTICE set is no frame: what the controller says of the bus.
         """
         for sleep_s, wake_s, _ in asleep(self.scenario):
             if first_us >= end_us:

@@ -3,10 +3,9 @@
 from fnmatch import fnmatchcase
 
 from ..errors import InputError, did_you_mean
+from ..readers.account import NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED
 from .faults import WIRE, number, window
 
-NOTICE = 1 << 30  # set in an identifier: no frame but what the box knows of its bus
-DROPPED, BUS_OFF = 1, 2
 NOTICE_US = 100_000  # a controller tells of what it lost at most so often
 
 
@@ -50,7 +49,7 @@ def through(wires, at, channel, sender, values, random):
             continue
         if wire.over(at):
             if wire.on and wire.kind == "off":
-                yield at, channel, NOTICE | BUS_OFF, b"\0"
+                yield at, channel, NOTICE | NOTICE_BUS_OFF, b"\0"
             wire.on = False
             continue
         if wire.kind == "clock":
@@ -58,7 +57,7 @@ def through(wires, at, channel, sender, values, random):
         if wire.kind == "freeze" and wire.held is None:
             wire.held = list(values)
         if wire.kind == "off" and not wire.on:
-            yield at, channel, NOTICE | BUS_OFF, b"\1"
+            yield at, channel, NOTICE | NOTICE_BUS_OFF, b"\1"
         wire.on = True
         if sender.name not in wire.names or (wire.share < 1 and random() >= wire.share):
             continue
@@ -70,7 +69,7 @@ def through(wires, at, channel, sender, values, random):
             lost = True
             if wire.tells and at - wire.told_us >= NOTICE_US:
                 wire.told_us = at
-                yield at - back_us, channel, NOTICE | DROPPED, b""
+                yield at - back_us, channel, NOTICE | NOTICE_DROPPED, b""
         elif wire.kind != "clock":
             spoilt.append(wire)
     data = sender.encode(values)
