@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from itertools import islice
 from math import floor
+from operator import itemgetter
 
 from ..errors import InputError, did_you_mean
 from .account import Reject
@@ -324,7 +325,7 @@ def _csv_rows(source, account, layout):
     if "\0" in title:
         raise nothing(source, account, "no table in it")
     places = layout.places(f"{source.path}:1", header)
-    width, last = len(header), max(places)
+    width, last, pick = len(header), max(places), itemgetter(*places)
     title = title.strip()
 
     def parse(line, whole):
@@ -335,7 +336,7 @@ def _csv_rows(source, account, layout):
             raise Reject(f"{len(cells)} columns where the header has {width}")
         if not whole and last == width - 1:
             raise Reject("cut off")  # the last value may have lost digits
-        return layout.row([cells[at] for at in places])
+        return layout.row(pick(cells))
 
     seen = 0
     for text, end, whole in pieces(source, account, longest=LINE):
