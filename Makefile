@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick coverage lint bench evaluate picture clean
+.PHONY: help demo test test-quick coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ bench: .venv/.bench $(WASM) $(CORTEX_M3) ## Measure everything side by side and 
 
 evaluate: .venv/.test ## Detection figures on scenarios and recordings, beside the rivals': writes docs/evaluation.md
 	PYTHONPATH=tests/bench $(BIN)/python tests/evaluate/evaluate.py $(ARGS)
+
+traceability: .venv/.test ## Write docs/traceability.md: each rule and clause with its tests
+	$(BIN)/python docs/make_traceability.py
 
 picture: .venv/.test ## Draw docs/replay.svg, the README's picture, from a replay of the demonstration
 	$(BIN)/python docs/make_picture.py
