@@ -12,7 +12,8 @@ from .errors import InputError
 from .snapshot import Snapshot
 
 # Rules whose events name a probe; of all others with a place it is a cell.
-OF_PROBES = {row[0] for row in catalogue.ROWS if row[catalogue.COLUMNS.index("needs")][0].startswith("temperature")}
+_NEEDS = catalogue.COLUMNS.index("needs")
+OF_PROBES = {row[0] for row in catalogue.ROWS if any(need.startswith("temperature") for need in row[_NEEDS][:1])}
 SAMPLE = 4096  # frames whose identifiers are remembered, to tell what the log holds
 
 

@@ -34,7 +34,10 @@ def test_a_log_cut_in_two_with_a_saved_state_between_gives_the_events_and_the_st
     events, whole = replay(say, "low.log", "--state-out", "whole.state")
     first, one = replay(say, "one.log", "--state-out", "cut.state")
     second, two = replay(say, "two.log", "--state-in", "cut.state", "--state-out", "end.state")
-    assert first + second == events and len(events) == 3
+    assert first + second == events
+    assert [(event["event"], event["level"]) for event in events if event["rule"] == "soc_low"] == [
+        ("raise", 1), ("change", 2), ("clear", 0),
+    ]  # fmt: skip
     assert two["state_sha256"] == whole["state_sha256"] and two["max_level"] == whole["max_level"] == 2
     assert (here / "end.state").read_bytes() == (here / "whole.state").read_bytes()
     for count in ("frames", "known_frames", "scans", "total"):
@@ -54,7 +57,7 @@ def test_an_alarm_stays_raised_over_a_restart(say, here):
     (here / "two.log").write_text("".join(LINES[450:460]))
     replay(say, "one.log", "--state-out", "a.state")
     events, end = replay(say, "two.log", "--state-in", "a.state")
-    assert events == [] and end["level"] == end["max_level"] == 2
+    assert not [event for event in events if event["rule"] == "soc_low"] and end["level"] == end["max_level"] == 2
     assert replay(say, "two.log")[1]["level"] == 0, "without the saved state the alarm has to be raised anew"
 
 
