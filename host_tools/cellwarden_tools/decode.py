@@ -97,6 +97,8 @@ class DbcRows:
         decoders = {}
         default = tables.get(None)
         for t_us, channel, can_id, data in self.log:
+            if can_id >> 30:
+                continue
             messages = tables.get(channel, default)
             message = messages.get(can_id) if messages else None
             if message is None:
@@ -138,6 +140,7 @@ class ProfileRows:
         params[L.P_SCAN_MS] = 1 << 28
         engine = cellwarden.engine.Engine(_Parts(params, self.compiled.image.drain))
         groups, signals = engine.section("groups"), engine.section("signals")
+        numbers = profile.probe_numbers
         buses = {bus.channel: bus.number for bus in profile.buses}
         by_id = {}
         for number, group in enumerate(plan.groups):
@@ -145,6 +148,8 @@ class ProfileRows:
             members = [(slot_of(b, profile.cells), b) for b in group.bindings]
             by_id.setdefault((bus.number, message.can_id), []).append((number, message.name, members))
         for t_us, channel, can_id, data in self.log:
+            if can_id >> 30:
+                continue
             bus = buses.get(channel, buses.get(None))
             here = by_id.get((bus, can_id))
             if here is None:
@@ -158,9 +163,11 @@ class ProfileRows:
                 if groups[number * L.GROUP_SIZE + L.ARRIVALS] == arrivals:
                     continue
                 for slot, binding in members:
-                    value = signals[slot]
+                    value, index = signals[slot], binding.index
+                    if numbers and binding.quantity.name == "temperature":
+                        index = numbers[index - 1]
                     yield (
-                        t_us / 1e6, channel, name, binding.quantity.name, binding.index or None,
+                        t_us / 1e6, channel, name, binding.quantity.name, index or None,
                         None if value == L.NA else value, binding.quantity.unit,
                     )  # fmt: skip
 

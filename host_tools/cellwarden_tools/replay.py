@@ -10,6 +10,8 @@ from cellwarden.core import layout as L
 from .compiler.rule_table import physical
 from .errors import InputError
 
+# Rules whose events name a probe; of all others with a place it is a cell.
+OF_PROBES = {row[0] for row in catalogue.ROWS if row[catalogue.COLUMNS.index("needs")][0].startswith("temperature")}
 SAMPLE = 4096  # frames whose identifiers are remembered, to tell what the log holds
 
 
@@ -24,11 +26,14 @@ class Replay:
         self.buses = image.names["buses"]
         self.channels = channels or {}
         self.tick = tick or (lambda: None)
-        self.fed = 0
+        self.fed = 0  # frames
+        self.notices = 0  # and what the recorder knew of its buses
         self.first_us = self.last_us = None
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
         self.end = None
+        self.of_rows = "table" in image.names  # each of them so many frames
+        self.probe_numbers = image.names.get("probe_numbers")
 
     def _bus_numbers(self):
         """Channel name -> bus number, or None for a channel the profile does not watch; looked up once a name."""
@@ -66,11 +71,14 @@ class Replay:
                 if bus is None:
                     self._other(name)
                     continue
-            if self.fed < SAMPLE:
-                if self.fed == 0:
-                    self.first_us = t_us
-                self.seen_ids[can_id] += 1
-            self.fed += 1
+            if self.first_us is None:
+                self.first_us = t_us
+            if can_id >> 30:
+                self.notices += 1
+            else:
+                if self.fed < SAMPLE:
+                    self.seen_ids[can_id] += 1
+                self.fed += 1
             self.last_us = t_us
             feed(t_us, bus, can_id, data)
             if events:
@@ -96,11 +104,14 @@ class Replay:
                 watched = bus >= 0
                 t_us, bus, can_id, length, data = (column[watched] for column in (t_us, bus, can_id, length, data))
             if len(t_us):
-                if self.fed == 0:
+                if self.first_us is None:
                     self.first_us = int(t_us[0])
+                frames = can_id >> 30 == 0
                 if self.fed < SAMPLE:
-                    self.seen_ids.update(can_id[: SAMPLE - self.fed].tolist())
-                self.fed += len(t_us)
+                    self.seen_ids.update(can_id[frames][: SAMPLE - self.fed].tolist())
+                count = int(frames.sum())
+                self.fed += count
+                self.notices += len(t_us) - count
                 self.last_us = int(t_us[-1])
                 self.engine.feed_block(t_us, bus, can_id, length, data)
                 yield
@@ -118,10 +129,16 @@ class Replay:
             kind = "clear" if event.level == 0 else "raise" if event.before == 0 else "change"
             yield {
                 "t": event.t_ms / 1000, "event": kind, "rule": rule["name"],
-                "level": event.level, "before": event.before, "where": event.where,
+                "level": event.level, "before": event.before, "where": self._where(rule, event.where),
                 "value": value, "unit": unit, "gb_bit": rule["gb_bit"],
             }  # fmt: skip
         self.engine.events.clear()
+
+    def _where(self, rule, number):
+        """The number of a cell or probe as the source counts them: a table may have columns of probes not fitted."""
+        if self.probe_numbers and number and rule["name"] in OF_PROBES:
+            return self.probe_numbers[number - 1]
+        return number
 
     def _nothing(self):
         account = self.log.account
@@ -162,9 +179,15 @@ class Replay:
         skipped = dict(account.skipped)
         if self.other_channels:
             skipped["other channel"] = self.other_channels.total()
+        frames, known = self.fed, state[L.FRAMES]
+        table = {}
+        if self.of_rows:
+            frames = known = account.frames
+            table = {"rows": account.frames, "unread": account.unread}
         return {
-            "event": "end", "frames": self.fed, "rejected": dict(account.rejected), "skipped": skipped,
-            "total": account.total, "cut": account.cut, "known_frames": state[L.FRAMES], "scans": state[L.SCANS],
+            "event": "end", "frames": frames, "notices": self.notices,
+            "rejected": dict(account.rejected), "skipped": skipped,
+            "total": account.total, "cut": account.cut, "known_frames": known, "scans": state[L.SCANS],
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
             "bms_level": bms_level,
@@ -176,7 +199,7 @@ class Replay:
             "cells_valid": features[L.F_CELLS_VALID], "cells_lost": features[L.F_CELLS_LOST],
             "probes_valid": features[L.F_PROBES_VALID], "probes_lost": features[L.F_PROBES_LOST],
             "engine": self.engine.name, "image_sha256": self.image.sha256,
-            "state_sha256": hashlib.sha256(state_bytes).hexdigest(),
+            "state_sha256": hashlib.sha256(state_bytes).hexdigest(), **table,
         }  # fmt: skip
 
 
