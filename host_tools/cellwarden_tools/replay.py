@@ -32,7 +32,7 @@ class Replay:
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
         self.end = None
-        self.of_rows = log.format == "table"  # each of them so many frames
+        self.of_rows = "table" in image.names  # each of them so many frames
         self.probe_numbers = image.names.get("probe_numbers")
 
     def _bus_numbers(self):

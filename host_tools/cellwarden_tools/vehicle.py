@@ -8,17 +8,19 @@ from .readers import open_log
 class Vehicle:
     """A profile, or an image file made of one. Raises InputError.
 
-    table: what the reader of tables needs, or None; warnings: told so far, for the caller to take
+    table: what the reader of tables needs, or None; warnings: told so far, for the caller to take;
+    made: {"table" in the image's names: Compiled} of what was compiled here
     """
 
     def __init__(self, path):
-        self.path, self.warnings = path, []
+        self.path, self.warnings, self.made = path, [], {}
         if images.is_image(path):
             image = images.load_image(path)
             self.table = image.names.get("table")
         else:
             made = images.compile_profile(path)
             image, self.warnings, self.table = made.image, made.warnings, made.profile.table
+            self.made[made.profile.is_table] = made
         self._images = {"table" in image.names: image}
 
     def image(self, of_table=None):
@@ -26,7 +28,7 @@ class Vehicle:
         if of_table is None:
             return self._images.get(False) or self._images[True]
         if of_table and of_table not in self._images and self.table is not None:
-            made = images.compile_profile(self.path, True)
+            self.made[True] = made = images.compile_profile(self.path, True)
             self._images[True] = made.image
             self.warnings += [text for text in made.warnings if text not in self.warnings]
         return self._images.get(of_table)

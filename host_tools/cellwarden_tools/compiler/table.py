@@ -36,6 +36,8 @@ class TableLoader:
         self.probe_numbers = list(range(1, probes + 1))
         period_ms = self.milliseconds(entries, "period_s", PERIOD_S)
         deadline_ms = self.milliseconds(entries, "deadline_s", None) or max(3 * period_ms, 5000)
+        if deadline_ms < period_ms:
+            self.fail("table", f"deadline_s = {entries['deadline_s']!r}", f"at least period_s = {period_ms / 1000:g}")
         self.sleep_ms = max(3 * period_ms, 10_000)
         self.mapping = {"period_ms": period_ms, **self.time(entries)}
         self.kinds, self.columns = [], []  # how values are read; (quantity, index, name of the column, kind)
@@ -217,7 +219,7 @@ class TableLoader:
                     room -= self.size(rows[0])
                     some.append(rows[0])
                     rows = rows[1:]
-                first, last = some[0][1], some[-1][1]
+                first, last = (self.number_in_table(row) for row in (some[0], some[-1]))
                 title = name + (f"_{first}_{last}" if first else "" if not messages else f"_{len(messages) + 1}")
                 message = dbc.Message(title, len(messages) + 1, False, MESSAGE_BYTES - room, fd=True)
                 messages.append(message)
@@ -240,6 +242,9 @@ class TableLoader:
             "columns": [[column, kind] for _, _, column, kind in order],
             "messages": [[message.can_id, len(message.signals)] for message in messages],
         }  # fmt: skip
+
+    def number_in_table(self, row):
+        return self.probe_numbers[row[1] - 1] if row[0].name == "temperature" else row[1]
 
     def size(self, row):
         return self.kinds[row[3]]["bytes"]

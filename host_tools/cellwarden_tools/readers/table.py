@@ -29,7 +29,7 @@ LINE = 1 << 16  # bytes of a line at most
 KEPT = 1 << 16  # texts remembered for each kind of value
 EMPTY = {"", "nan", "nat", "null", "none", "na", "n/a", "-", "--", "\\n"}  # in small letters: no value was written
 
-NUMBER = re.compile(r"[+-]?(\d{1,20}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d{1,20}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
 DATE = re.compile(
     r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})[ T]+(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|[+-]\d\d:?\d\d)?",
     re.ASCII,
@@ -253,15 +253,26 @@ def _rows(source, account, layout):
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 
-def header_of(head):
-    """(names, delimiter, encoding, the line as it stands) of a table's first line."""
+def header_of(head, needed):
+    """(names, delimiter, encoding, the line as it stands) of a table's first line: UTF-8, or what spreadsheets write.
+
+    needed: names of columns, most of which are found in the right encoding
+    """
     line = head.split(b"\n")[0].rstrip(b"\r").removeprefix(b"\xef\xbb\xbf")
-    try:
-        text, encoding = line.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = line.decode("gb18030", "replace"), "gb18030"  # what Chinese spreadsheets write
-    delimiter = max(",;\t|", key=text.count)
-    return [name.strip() for name in _cells(text, delimiter)], delimiter, encoding, text
+    needed, best = {name.strip() for name in needed}, None
+    for encoding in ("utf-8", "gb18030", "cp1252", "latin-1"):
+        try:
+            text = line.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        delimiter = max(",;\t|", key=text.count)
+        names = [name.strip() for name in _cells(text, delimiter)]
+        found = len(needed.intersection(names))
+        if best is None or found > best[0]:
+            best = found, (names, delimiter, encoding, text)
+        if encoding == "utf-8":
+            break
+    return best[1]
 
 
 def _cells(line, delimiter):
@@ -276,10 +287,11 @@ def _cells(line, delimiter):
 def fits(told, head):
     """Whether a table's first bytes have a header with the time's column and another one of [table]."""
     try:
-        names = set(header_of(head)[0])
+        others = {name.strip() for name, _ in told["columns"]}
+        names = set(header_of(head, {told["time"], *others})[0])
     except Reject:
         return False
-    return told["time"].strip() in names and any(name.strip() in names for name, _ in told["columns"])
+    return told["time"].strip() in names and not others.isdisjoint(names)
 
 
 def _csv_rows(source, account, layout):
@@ -287,7 +299,7 @@ def _csv_rows(source, account, layout):
     while b"\n" not in source.head and source.more(LINE):
         pass
     try:
-        header, delimiter, encoding, title = header_of(source.head)
+        header, delimiter, encoding, title = header_of(source.head, layout.columns)
     except Reject as reason:
         raise InputError(f"{source.path}:1", f"the header has {reason}", "names of columns") from None
     if "\0" in title:
