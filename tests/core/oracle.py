@@ -23,6 +23,7 @@ class Hazard:
     gate: str | None = None
     samples: int = 2
     calm_levels: tuple = ()
+    latched: bool = False  # only an acknowledgement clears it
     timers: list = field(default_factory=lambda: [Timer() for _ in range(3)])
     level: int = 0
 
@@ -216,7 +217,7 @@ class Oracle:
             bad = bad and (calm or k + 1 not in hazard.calm_levels)
             if timer.asserted:
                 back = valid and (gate == 0 or (value <= hazard.clear[k] if over else value >= hazard.clear[k]))
-                if back and (reading.complete or gate == 0):
+                if back and (reading.complete or gate == 0) and not hazard.latched:
                     timer.good_s = 0 if timer.good_s is None else timer.good_s + self.scan_s
                     if timer.good_s >= hazard.clear_s - 1e-9:
                         hazard.timers[k] = Timer()

@@ -1,0 +1,217 @@
+"""Rules of single cells against the median: short dips, sense lines, slow drift, joints, loss of charge when parked."""
+
+from statistics import fmean
+
+from oracle_time import STEP_S, Watch
+
+
+class Excursions:
+    """Every calm sample: how far each cell left its reference. The base of cell_transient and sense_line.
+
+    After scan(view, watch): count (most dips of one cell), count_at; line_mv, line_at (sense line).
+    """
+
+    OUT_MV, FOLLOW_MV, BACK_MV, BACK_S, BUCKET_S = 20, 4, 10, 60, 12 * 3600
+
+    def __init__(self, cells):
+        self.cells = cells
+        self.reference = [None] * cells
+        self.out_since = [None] * cells
+        self.dips = []  # (t, cell)
+        self.count, self.count_at, self.line_mv, self.line_at = 0, None, 0, None
+        self.last_calm = None
+        self.was_calm = False
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking:
+            self.was_calm, self.reference, self.out_since = False, [None] * self.cells, [None] * self.cells
+            self.line_mv = 0
+            return
+        if not watch.cells:
+            return
+        if not watch.calm:
+            self.was_calm = False
+            return
+        if not self.was_calm or view.t - self.last_calm > STEP_S:
+            self.reference, self.out_since = [None] * self.cells, [None] * self.cells
+        self.was_calm, self.last_calm = True, view.t
+        dev = [watch.cells.dev(n) for n in range(self.cells)]
+        by = [None if d is None or r is None else d - r for d, r in zip(dev, self.reference, strict=True)]
+        paired = self.find_line(by)
+        for n in range(self.cells):
+            if dev[n] is not None:
+                self.follow(n, dev[n], by[n], n in paired, view.t)
+        self.tell(view.t)
+
+    def find_line(self, by):
+        """Neighbours out by equal and opposite amounts; the strongest pair is the feature."""
+        self.line_mv, self.line_at, paired = 0, None, set()
+        for n in range(self.cells - 1):
+            a, b = by[n], by[n + 1]
+            if a is None or b is None or a * b >= 0 or min(abs(a), abs(b)) <= self.OUT_MV:
+                continue
+            small, large = sorted((abs(a), abs(b)))
+            if (large - small) * 4 <= large:
+                paired |= {n, n + 1}
+                if small > self.line_mv:
+                    self.line_mv, self.line_at = small, n
+        return paired
+
+    def follow(self, n, dev, by, paired, t):
+        if by is None:
+            self.reference[n] = dev
+        elif abs(by) > self.OUT_MV and self.out_since[n] is None:
+            self.out_since[n] = (t, by < 0 and not paired)
+        elif self.out_since[n] is not None:
+            since, dip = self.out_since[n]
+            if abs(by) <= self.BACK_MV:
+                if dip and t - since <= self.BACK_S:
+                    self.dips.append((t, n))
+                self.out_since[n] = None
+            elif t - since > self.BACK_S and not paired:
+                self.reference[n], self.out_since[n] = dev, None
+        else:
+            self.reference[n] += max(min(by, self.FOLLOW_MV), -self.FOLLOW_MV)
+
+    def tell(self, t):
+        oldest = t // self.BUCKET_S - 2
+        counts = [sum(1 for at, n in self.dips if n == k and at // self.BUCKET_S >= oldest) for k in range(self.cells)]
+        most = max(counts)
+        self.count, self.count_at = 0, None
+        if most and sum(1 for c in counts if c * 3 > most) == 1:
+            self.count, self.count_at = most, counts.index(most)
+
+
+class Drift:
+    """After scan(view, watch): value (mV that a cell fell against what its baseline explains), at; None before."""
+
+    BATCH, BATCHES, APART_S, GAIN, RIDGE_MV = 16, 19, 10, 4, 2
+
+    def __init__(self, cells, middle_mv=(0, 5000)):
+        self.cells, self.middle_mv = cells, middle_mv
+        self.batch = []  # devs of the samples of this batch
+        self.learning = []  # mean devs of the first batches
+        self.baseline = None
+        self.ewma = [0.0] * cells
+        self.value, self.at, self.last = None, None, None
+
+    def scan(self, view, watch):
+        sample = watch.cells
+        if not sample or not watch.rest or not watch.agree or None in sample.values:
+            return
+        if not self.middle_mv[0] <= sample.median <= self.middle_mv[1]:
+            return
+        if self.last is not None and view.t - self.last < self.APART_S:
+            return
+        self.last = view.t
+        self.batch.append([sample.dev(n) for n in range(self.cells)])
+        if len(self.batch) == self.BATCH:
+            means = [fmean(row[n] for row in self.batch) for n in range(self.cells)]
+            self.batch = []
+            self.take(means)
+
+    def take(self, means):
+        if self.baseline is None:
+            self.learning.append(means)
+            if len(self.learning) == self.BATCHES:
+                self.baseline = [fmean(row[n] for row in self.learning) for n in range(self.cells)]
+            return
+        for n in range(self.cells):
+            residual = means[n] - self.breath(means, n) * self.baseline[n]
+            self.ewma[n] += (residual - self.ewma[n]) / self.GAIN
+        fallen = [-e for e in self.ewma]
+        self.value, self.at = max(fallen), fallen.index(max(fallen))
+
+    def breath(self, means, without):
+        """By how much the others' imbalance has grown: a ridge fit of their devs to their baselines, towards 1."""
+        others = [n for n in range(self.cells) if n != without]
+        ridge = self.cells * self.RIDGE_MV**2
+        b = self.baseline
+        return 1 + sum(b[n] * (means[n] - b[n]) for n in others) / (sum(b[n] ** 2 for n in others) + ridge)
+
+
+class Contact:
+    """After scan(view, watch): value (uohm that a cell's resistance grew over the median's), at; 0 where none."""
+
+    APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 8, 500
+
+    def __init__(self, cells):
+        self.cells = cells
+        self.currents = []  # (t, mA)
+        self.half = None  # (t, mA, sample)
+        self.own = 0.0  # uohm of the median cell
+        self.over = [0.0] * cells
+        self.baseline = [None] * cells
+        self.pairs = 0
+        self.value, self.at = 0, None
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking or view["current"] is None:
+            self.currents = []
+            return
+        self.currents = [(t, i) for t, i in self.currents if round(view.t - t, 6) <= self.SETTLED_S]
+        self.currents.append((view.t, view["current"]))
+        sample = watch.cells
+        if not sample or round(view.t - self.currents[0][0], 6) < self.SETTLED_S:
+            return
+        values = [i for _, i in self.currents]
+        if max(values) - min(values) >= self.SETTLED_MA:
+            return
+        before, self.half = self.half, (view.t, view["current"], sample)
+        if before is None or view.t - before[0] > STEP_S or abs(view["current"] - before[1]) < self.APART_MA:
+            return
+        amps = (view["current"] - before[1]) / 1000
+        self.pairs += 1
+        self.own += self.clamp((before[2].median - sample.median) * 1000 / amps - self.own) / self.GAIN
+        for n in range(self.cells):
+            a, b = before[2].dev(n), sample.dev(n)
+            if a is not None and b is not None:
+                self.over[n] += self.clamp((a - b) * 1000 / amps - self.over[n]) / self.GAIN
+                if self.pairs == self.PAIRS:
+                    self.baseline[n] = self.over[n]
+        self.tell()
+
+    def clamp(self, by):
+        return max(min(by, self.CLAMP_UOHM), -self.CLAMP_UOHM)
+
+    def tell(self):
+        grown = {n: self.over[n] - b for n, b in enumerate(self.baseline) if b is not None}
+        grown = {n: g for n, g in grown.items() if g * 2 >= self.own}
+        self.at = max(grown, key=grown.get, default=None)
+        self.value = max(grown[self.at], 0) if grown else 0
+
+
+class SelfDischarge:
+    """After scan(view, watch): value (uV/h that a cell fell against the median while asleep), at; None before."""
+
+    LEAST_H, LEAST_MV = 1, 10
+
+    def __init__(self, cells):
+        self.cells = cells
+        self.before = None  # devs of the last rest sample
+        self.asleep_s = 0.0
+        self.last_t = None
+        self.value, self.at = None, None
+
+    def scan(self, view, watch):
+        if watch.asleep:
+            self.asleep_s += view.t - self.last_t
+        self.last_t = view.t
+        current = view["current"]
+        if current is not None and abs(current) > Watch.QUIET_MA:
+            self.before, self.asleep_s = None, 0.0
+        if not watch.cells or not watch.rest:
+            return
+        devs = [watch.cells.dev(n) for n in range(self.cells)]
+        hours = self.asleep_s / 3600
+        if self.before and self.asleep_s and hours < self.LEAST_H:
+            return  # a short sleep is added to the next
+        if self.before and hours >= self.LEAST_H:
+            self.evaluate(devs, hours)
+        self.before, self.asleep_s = devs, 0.0
+
+    def evaluate(self, devs, hours):
+        pairs = enumerate(zip(self.before, devs, strict=True))
+        falls = {n: a - b for n, (a, b) in pairs if a is not None and b is not None and a - b >= self.LEAST_MV}
+        self.at = max(falls, key=falls.get, default=None)
+        self.value = falls[self.at] * 1000 / hours if falls else 0

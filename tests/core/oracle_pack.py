@@ -1,0 +1,144 @@
+"""Rules of the whole pack: a step at rest, SOC against the charge counted, the sum of the cells, falling insulation."""
+
+from oracle_time import STEP_S
+
+
+class PackStep:
+    """scan(view, watch) -> mV by which the pack stepped at rest, 0 where it did not, None where nobody can say."""
+
+    QUIET_MA, QUIET_S = 5000, 2
+
+    def __init__(self):
+        self.reference = None  # (t, mV)
+        self.switches = None  # contactors, or where they are not sent the vehicle's state, at the reference
+        self.quiet_since = None
+        self.slept = False
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking:
+            self.quiet_since, self.slept = None, True
+            return None
+        volts, current = view["pack"], view["current"]
+        switches = view["contactors"] if "contactors" in view.sent else view["on"]
+        if volts is None or current is None:
+            self.quiet_since = None
+            return None
+        if abs(current) > self.QUIET_MA:
+            self.quiet_since = None
+            return 0
+        self.quiet_since = view.t if self.quiet_since is None else self.quiet_since
+        quiet = round(view.t - self.quiet_since, 6) >= self.QUIET_S
+        if self.reference is not None and switches != self.switches:
+            self.reference = None
+        step = 0
+        if self.reference is not None:
+            was = self.reference[1]
+            if self.slept:
+                step = max(was - volts, 0)  # across a sleep only falls count
+            elif view.t - self.reference[0] <= STEP_S:
+                step = abs(volts - was)
+            if step * 40 < was:
+                step = 0
+        if not step and quiet:
+            self.reference, self.switches, self.slept = (view.t, volts), switches, False
+        elif step and self.slept:
+            self.reference, self.slept = (view.t, was), False  # from here on it is a step like any other
+        return step
+
+
+class SocJump:
+    """scan(view, watch) -> (least, most) permille that SOC moved without charge; the page leaves the 10 s grid open."""
+
+    GRID_S = 10
+
+    def __init__(self, capacity_mah=20_000):
+        self.capacity_mah = capacity_mah
+        self.past = {}  # second -> lowest and highest SOC that the charge does not explain
+        self.charge_mah = 0.0
+        self.last_t = None
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking:
+            self.past, self.charge_mah, self.last_t = {}, 0.0, None
+            return None
+        if self.last_t is not None and view["current"] is not None:
+            self.charge_mah += view["current"] * (view.t - self.last_t) / 3600
+        self.last_t = view.t
+        if view["soc"] is None:
+            return None
+        unexplained = view["soc"] + self.charge_mah * 1000 / self.capacity_mah
+        second = int(view.t)
+        low, high = self.past.get(second, (unexplained, unexplained))
+        self.past = {t: span for t, span in self.past.items() if second - t <= STEP_S}
+        self.past[second] = min(low, unexplained), max(high, unexplained)
+        # However the grid lies, it has a reference in every GRID_S seconds.
+        least = [0.0] * self.GRID_S
+        for t, (low, high) in self.past.items():
+            nearest = max(low - unexplained, unexplained - high, 0)
+            least[t % self.GRID_S] = max(least[t % self.GRID_S], nearest)
+        most = max(max(high - unexplained, unexplained - low) for low, high in self.past.values())
+        return min(least), most
+
+
+class PackSum:
+    """scan(view, watch) -> permille of the pack voltage by which it left the sum of the cells, or None."""
+
+    FIRST, LEARNED, MOST_MV = 30, 300, 500_000
+
+    def __init__(self):
+        self.gaps = []  # pack - sum of the first samples
+        self.value = None
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking:
+            self.value = None
+            return None
+        if watch.cells:
+            self.value = self.judge(view, [v for v in watch.cells.values if v is not None])
+        return self.value
+
+    def judge(self, view, there):
+        pack = view["pack"]
+        if pack is None or not there:
+            return None
+        total = sum(there) * len(view.cells) / len(there)  # a missing cell counts as the mean of the others
+        shut = view["contactors"] != 0 if "contactors" in view.sent else pack * 2 >= total
+        if not shut or pack < 1000:
+            return None
+        gap = max(min(pack - total, self.MOST_MV), -self.MOST_MV)
+        if len(self.gaps) < self.LEARNED:
+            self.gaps.append(gap)
+        if len(self.gaps) < self.FIRST:
+            return None
+        bias = sum(self.gaps) / len(self.gaps)
+        bias = max(min(bias, pack / 50), -pack / 50)
+        return abs(gap - bias) * 1000 / pack
+
+
+class InsulationTrend:
+    """scan(view) -> hours until the slow mean reaches its limit; 10000 where it does not fall steadily; None before."""
+
+    POINT_H, CAP, NEVER_H = 6, 2000, 10_000
+
+    def __init__(self, limit=100):
+        self.limit = limit
+        self.readings = []
+        self.points = []  # (h, mean)
+        self.since_h = None
+
+    def scan(self, view):
+        hour = view.t // 3600
+        if self.since_h is None:
+            self.since_h = hour
+        if view["insulation"] is not None:
+            self.readings.append(min(view["insulation"], self.CAP))
+        if self.readings and hour - self.since_h >= self.POINT_H:
+            self.points.append((hour, sum(self.readings) / len(self.readings)))
+            self.readings, self.since_h = [], hour
+        if len(self.points) < 4:
+            return None
+        last = self.points[-4:]
+        means = [mean for _, mean in last]
+        if not means[0] > means[1] > means[2] > means[3]:
+            return self.NEVER_H
+        return max((means[3] - self.limit) * (last[3][0] - last[0][0]) / (means[0] - means[3]), 0)

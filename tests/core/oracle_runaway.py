@@ -1,0 +1,74 @@
+"""Thermal runaway (HAZARDS D): the signs, how long each is remembered, and which of them together are proof."""
+
+from statistics import median_low
+
+REMEMBERED_S, TOGETHER_S = 30, 10
+OVER_DDEGC = 800  # no healthy battery is hotter
+
+
+class Runaway:
+    """scan(view, watch, probes, lost, facts) -> (confirmed, suspected), each 0 or 1; a sign counts for 30 s.
+
+    reference_s: how far back the highest median is looked for; the page leaves 30 to 60 s open.
+    facts: {"step", "fault", "insulation", "lost2": bool} from the other rules at this scan.
+    """
+
+    def __init__(self, limits, reference_s=30):
+        self.limits = limits  # {"cell_l3_mv": cell_undervoltage L3, "hot_ddegc": temperature_high L2}
+        self.reference_s = reference_s
+        self.medians = []  # (time with true data, median) of every sample
+        self.shown = {}  # sign -> when it was seen last
+
+    def reference(self, now_s):
+        self.medians = [(t, m) for t, m in self.medians if now_s - t <= self.reference_s]
+        return max((m for _, m in self.medians), default=None)
+
+    def collapsed(self, view, watch):
+        """(a): a cell fell by more than 25 % of its voltage before the event."""
+        if watch.asleep or watch.waking:
+            return False
+        there = [v for v in view.cells if v is not None]
+        reference = self.reference(watch.awake_s)
+        return bool(there) and reference is not None and min(there) * 4 < 3 * reference
+
+    def remember(self, watch):
+        """Called before the signs are read: the medians of the samples."""
+        if watch.cells and watch.cells.median is not None:
+            self.medians.append((watch.awake_s, median_low([v for v in watch.cells.values if v is not None])))
+
+    def scan(self, view, watch, probes, lost, facts):
+        if watch.asleep or watch.waking:
+            return 0, 0
+        now = view.t
+        hottest = probes.highest
+        hot = hottest is not None and hottest >= self.limits["hot_ddegc"]
+        newly = [t for t, _ in lost.times if now - t <= TOGETHER_S]
+        there = [v for v in view.cells if v is not None]
+        low = bool(there) and min(there) <= self.limits["cell_l3_mv"]
+        signs = {
+            "a": self.collapsed(view, watch),
+            "b": hot,
+            "c": probes.rise >= 1000 and probes.halves,
+            "step": facts["step"],
+            "lost4": len(newly) >= 4,
+            "lost2": facts["lost2"],
+            "newly2": len(newly) >= 2,
+            "fault": bool(probes.faulty),
+            "insulation": facts["insulation"],
+        }
+        self.shown |= {name: now for name, on in signs.items() if on}
+        on = {name: name in self.shown and now - self.shown[name] <= REMEMBERED_S for name in signs}
+        confirmed = (
+            ((on["a"] or on["b"]) and on["c"])
+            or (on["a"] and on["b"])
+            or (on["a"] and on["lost4"])
+            or (on["b"] and on["step"])
+            or (hottest is not None and hottest > OVER_DDEGC)
+            or (on["fault"] and (on["a"] or on["newly2"]))
+        )
+        if watch.first_true:
+            before = watch.slept.cells if watch.slept else []
+            gone = [n for n in view.missing("cell") if before and before[n] is not None]
+            confirmed = confirmed or (on["b"] and (low or len(gone) >= 4))
+        suspected = sum(on[name] for name in ("a", "b", "c", "step", "lost2", "insulation")) >= 2
+        return int(confirmed), int(suspected)

@@ -1,0 +1,195 @@
+"""When the page takes a sample, what it calls calm, at rest, asleep and waking: whole histories, looked through anew.
+
+Signals are as the vehicle means them, as whole numbers: mV, mA, 0.1 degC, 0.1 %, ohm/V. None is "no valid value".
+"""
+
+from dataclasses import dataclass, field
+from statistics import median_low
+
+STEP_S = 60  # a step between two samples counts only if they are at most so far apart
+REMEMBERED_S = 200  # no rule of a scan looks farther back
+
+
+@dataclass
+class View:
+    """What the box knows at one scan.
+
+    t: s; cells, probes: a value or None each, cell 1 first; fresh, arrivals: for each message (or page of one);
+    cell_messages, probe_messages: which message carries each cell, each probe; scalars: {name: value or None}.
+    """
+
+    t: float
+    cells: list
+    probes: list
+    cell_messages: list
+    probe_messages: list
+    fresh: list
+    arrivals: list
+    scalars: dict = field(default_factory=dict)
+    sent: frozenset = frozenset()  # the scalars that the vehicle sends
+
+    def __getitem__(self, name):
+        return self.scalars.get(name)
+
+    def missing(self, kind):
+        """The cells (probes) that come without a value in a message that is fresh: their indices."""
+        values, messages = (self.cells, self.cell_messages) if kind == "cell" else (self.probes, self.probe_messages)
+        return [n for n, value in enumerate(values) if value is None and self.fresh[messages[n]]]
+
+
+@dataclass
+class Sample:
+    """One sample of the cells or probes: its time and each one's value or None."""
+
+    t: float
+    values: list
+
+    @property
+    def median(self):
+        there = [value for value in self.values if value is not None]
+        return median_low(there) if there else None
+
+    def dev(self, n):
+        """How far cell n stands over the median; None where it has no value."""
+        return None if self.values[n] is None else self.values[n] - self.median
+
+
+class Sampler:
+    """Takes a sample when 1 s has passed since the last and every fresh message of the kind has come again."""
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.samples = []
+        self.arrivals = {}  # of the messages, at the last sample
+
+    def forget(self, view):
+        self.samples = []
+        self.arrivals = dict(enumerate(view.arrivals))
+
+    def scan(self, view):
+        """The sample of this scan, or None."""
+        values, carriers = (
+            (view.cells, view.cell_messages) if self.kind == "cell" else (view.probes, view.probe_messages)
+        )
+        messages = [m for m in sorted(set(carriers)) if view.fresh[m]]
+        if not messages or any(self.arrivals.get(m, 0) == view.arrivals[m] for m in messages):
+            return None
+        if self.samples and round(view.t - self.samples[-1].t, 6) < 1:
+            return None
+        self.arrivals = {m: view.arrivals[m] for m in set(carriers)}
+        self.samples = [s for s in self.samples if view.t - s.t <= REMEMBERED_S] + [Sample(view.t, list(values))]
+        return self.samples[-1]
+
+    @property
+    def step(self):
+        """The last two samples, where they are near enough to be compared; else None."""
+        if len(self.samples) < 2 or self.samples[-1].t - self.samples[-2].t > STEP_S:
+            return None
+        return self.samples[-2], self.samples[-1]
+
+
+def agree(before, now):
+    """The cells moved together: the median absolute deviation of their steps is under 5 mV, and the steps are small."""
+    steps = [b - a for a, b in zip(before.values, now.values, strict=True) if a is not None and b is not None]
+    if not steps:
+        return False
+    middle = median_low(steps)
+    mad = sorted(abs(step - middle) for step in steps)[len(steps) // 2]
+    return mad < 5 and -32 < middle < 31
+
+
+class Watch:
+    """The clockwork under all rules. After `scan(view)`:
+
+    cells, probes: the Sample of this scan or None; calm, rest, asleep, waking, first_true: bool; mode: 0..4;
+    slept: Sample before the last sleep, of cells; woke: True in the scan in which the true data begins.
+    """
+
+    SLEEP_S, WAKING_S, FIRST_TRUE_S, REST_S, QUIET_MA, SPREAD_MA, QUIET_S = 10, 30, 60, 60, 5000, 2000, 2
+
+    def __init__(self, sleep_s=SLEEP_S):
+        self.sleep_s = sleep_s
+        self.cell_sampler, self.probe_sampler = Sampler("cell"), Sampler("probe")
+        self.cells = self.probes = None
+        self.quiet = None  # (since, lowest, highest) of the current while it is small and steady
+        self.small_since = None  # when it became small
+        self.last_frame = None
+        self.arrivals = None
+        self.asleep = self.waking = self.agree = self.woke = False
+        self.woken = self.true_since = self.start = None
+        self.slept = None  # a View: the last before sleep with frames in it
+        self.newest = None
+        self.awake_s = 0.0  # time with true data
+        self.last_t = None
+
+    def scan(self, view):
+        came = sum(view.arrivals) != self.arrivals
+        self.arrivals = sum(view.arrivals)
+        self.woke = False
+        if self.start is None:
+            self.start = self.last_frame = view.t
+        if came:
+            self.last_frame = view.t
+            if self.asleep:
+                self.asleep, self.waking, self.woken = False, True, view.t
+        elif not any(view.fresh) and view.t - self.last_frame >= self.sleep_s and not self.asleep:
+            self.asleep, self.waking, self.agree, self.true_since = True, False, False, None
+            self.slept = self.newest or self.slept
+            self.newest = None
+            for sampler in (self.cell_sampler, self.probe_sampler):
+                sampler.forget(view)
+        if self.waking:
+            if self.slept is None or self.differs(view) or view.t - self.woken >= self.WAKING_S:
+                self.waking, self.woke = False, True
+                self.start = self.true_since = view.t
+            else:
+                for sampler in (self.cell_sampler, self.probe_sampler):
+                    sampler.forget(view)
+        self.cells = self.probes = None
+        if not self.asleep and not self.waking:
+            self.cells, self.probes = self.cell_sampler.scan(view), self.probe_sampler.scan(view)
+            if self.cells or self.probes or self.newest is None:
+                self.newest = view
+            if self.last_t is not None:
+                self.awake_s += view.t - self.last_t
+        self.last_t = view.t
+        if self.cells:
+            step = self.cell_sampler.step
+            self.agree = bool(step) and agree(*step)
+        self.watch_current(view)
+        self.first_true = self.true_since is not None and view.t - self.true_since <= self.FIRST_TRUE_S
+        self.mode = self.judge_mode(view)
+
+    def differs(self, view):
+        """Something that came since the wake-up is not what it was before the sleep."""
+        for kind in ("cells", "probes"):
+            carriers = view.cell_messages if kind == "cells" else view.probe_messages
+            for n, value in enumerate(getattr(view, kind)):
+                if view.fresh[carriers[n]] and value != getattr(self.slept, kind)[n]:
+                    return True
+        return view["pack"] is not None and view["pack"] != self.slept["pack"]
+
+    def watch_current(self, view):
+        current = view["current"]
+        if current is None or abs(current) > self.QUIET_MA:
+            self.quiet = self.small_since = None
+        else:
+            self.small_since = view.t if self.small_since is None else self.small_since
+            since, low, high = self.quiet or (view.t, current, current)
+            low, high = min(low, current), max(high, current)
+            self.quiet = (since, low, high) if high - low < self.SPREAD_MA else (view.t, current, current)
+        self.quiet_for = view.t - self.quiet[0] if self.quiet else None
+        self.small_for = None if self.small_since is None else view.t - self.small_since
+        self.calm = self.agree and self.quiet_for is not None and round(self.quiet_for, 6) >= self.QUIET_S
+        self.rest = self.small_for is not None and round(self.small_for, 6) >= self.REST_S
+
+    def judge_mode(self, view):
+        if self.asleep:
+            return 4
+        if view["charging"] == 1:
+            return 2
+        if view["on"] == 1:
+            return 1
+        if view["on"] == 0 and (view["charging"] == 0 or "charging" not in view.sent):
+            return 3
+        return 0

@@ -1,0 +1,112 @@
+"""Trust in the data (HAZARDS C), each rule from what came and what did not."""
+
+START_S, STILL_S, RECENT_S = 30, 30, 5
+
+
+class CellsLost:
+    """scan(view, watch, second_sign) -> 0 none, 1 some, 2 some and a second sign; times: (t, cell) of each loss."""
+
+    def __init__(self):
+        self.seen, self.lost, self.times = set(), set(), []
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking:
+            self.seen, self.lost, self.times = set(), set(), []
+            return
+        was = self.lost
+        gone = {n for n in view.missing("cell") if n in self.seen}
+        # A loss is over when the cell has a value again, not when its message is late.
+        self.lost = {n for n in was | gone if view.cells[n] is None}
+        self.times = [(t, n) for t, n in self.times if view.t - t <= 60] + [(view.t, n) for n in sorted(gone - was)]
+        self.gone = gone
+        self.seen |= {n for n, v in enumerate(view.cells) if v is not None}
+
+    def value(self, second_sign):
+        return (2 if second_sign else 1) if getattr(self, "gone", None) else 0
+
+
+class CellsAbsent:
+    """scan(view, watch) -> how many cells never had a value, 30 s after the start and since they became fewer."""
+
+    def __init__(self):
+        self.seen, self.fewest, self.changed = set(), None, None
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking:
+            self.__init__()
+            return 0
+        self.seen |= {n for n, v in enumerate(view.cells) if v is not None}
+        absent = [n for n in view.missing("cell") if n not in self.seen]
+        if self.fewest is None or len(absent) < self.fewest:
+            self.fewest, self.changed = len(absent), view.t
+        waited = view.t - watch.start > START_S and view.t - self.changed >= STILL_S
+        return len(absent) if waited else 0
+
+
+class SignalLost:
+    """scan(view, overdue, never) -> 0, 1 (some message is silent), 2 (all are), while on or charging."""
+
+    def __init__(self):
+        self.active = None  # on or charging, as last known
+
+    def scan(self, view, overdue):
+        """overdue: for each message, True where it is older than its deadline."""
+        if view["on"] is not None or view["charging"] is not None:
+            self.active = view["on"] == 1 or view["charging"] == 1
+        told = {"on", "charging"} & view.sent
+        if all(overdue):
+            return 2 if told and self.active else 0
+        if any(overdue):
+            return 1 if self.active or not told else 0
+        return 0
+
+
+class Recent:
+    """1 while something happened within the last 5 s: malformed frames, dropped frames, stamps going back."""
+
+    def __init__(self):
+        self.last, self.count = None, 0
+
+    def scan(self, t, count):
+        if count != self.count:
+            self.last, self.count = t, count
+        return int(self.last is not None and t - self.last <= RECENT_S)
+
+
+class Leaky:
+    """A message's leaky counter, 0..5: one more for each wrong frame, one less for each right one."""
+
+    def __init__(self):
+        self.value = 0
+
+    def frame(self, right):
+        self.value = max(self.value - 1, 0) if right else min(self.value + 1, 5)
+
+
+class Frozen:
+    """scan(view) -> seconds for which no cell has changed while the current ranged over 20 A or more."""
+
+    RANGE_MA = 20_000
+
+    def __init__(self):
+        self.cells, self.since, self.currents = None, None, set()
+
+    def scan(self, view, watch):
+        if watch.asleep or watch.waking or not any(v is not None for v in view.cells):
+            self.cells = None
+            return 0
+        if view.cells != self.cells:
+            self.cells, self.since, self.currents = list(view.cells), view.t, set()
+        if view["current"] is not None:
+            self.currents.add(view["current"])
+        wide = self.currents and max(self.currents) - min(self.currents) >= self.RANGE_MA
+        return view.t - self.since if wide else 0
+
+
+class CountMismatch:
+    def __init__(self, cells, probes):
+        self.wanted = {"cell_count": cells, "probe_count": probes}
+
+    def scan(self, view):
+        said = {name: view[name] for name in self.wanted if view[name] is not None}
+        return None if not said else int(any(self.wanted[name] != value for name, value in said.items()))
