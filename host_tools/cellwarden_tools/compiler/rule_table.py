@@ -176,7 +176,9 @@ def _check(profile, name, row, limits, clear_at, above):
                 f"a clear limit {'under' if above else 'over'} the level's own",
             )  # fmt: skip
     low, high = _PLAUSIBLE.get(row["unit"], (-(10**6), 10**6))
-    if name.startswith("pack"):
+    if name == "pack_step":
+        low, high = 1000, 500_000
+    elif row["limits"] in (catalogue.PACK_OVER, catalogue.PACK_UNDER):
         low, high = low * profile.vehicle["cells"], high * profile.vehicle["cells"]
     for value in present:
         if not low <= value <= high:
