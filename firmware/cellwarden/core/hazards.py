@@ -289,7 +289,7 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         v = 1
     # The first true scans after a sleep: what they show needs no memory.
     if hot and q[_SLEPT] and q[_AGE_MS] < _FIRST_MS:
-        if q[_CELLS_MISSING] >= _FOUR or (not lowest >> 30 & 1 and lowest < p[_P_CELL_FLOOR_MV]):
+        if q[_CELLS_MISSING] >= _FOUR or (not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]):
             v = 1
     i = _FEATURES_AT + _F_RUNAWAY
     q[i] = v

@@ -65,6 +65,8 @@ _EVENT_SIZE = const(6)
 
 
 
+
+
 @micropython.viper
 def judge(row: int, at: int, state, params, events) -> int:
     """Judge every rule once. Returns the number of timers that moved.

@@ -1,6 +1,6 @@
 """What single probes do: how steeply they rise, and which of them cannot be believed.
 
-A probe that is left out reads as missing (NA) from here on, so no other file needs to know.
+A probe that is left out reads as missing (NA) while the features are measured, so no other file needs to know.
 Numbers are read and compared as in measure.py; how a probe's memories are packed stands in layout.py, "memory".
 """
 
@@ -18,6 +18,8 @@ _FAULTY = const(86)
 _STEEP = const(87)
 _SIGN_MS = const(122)
 _SIGN_FELL = const(0)
+_SIGN_HOT = const(1)
+_SIGN_STEEP = const(2)
 _FEATURES_AT = const(133)
 _WHERE = const(48)
 _SLOT = const(96)
@@ -30,6 +32,7 @@ _ALWAYS = const(24)
 _SCALARS = const(25)
 _GROUP_SIZE = const(3)
 _USED = const(3)
+_SEEN = const(24)
 _FAULT = const(26)
 _PROBE_BIAS = const(501)
 _P_GROUPS = const(3)
@@ -38,6 +41,7 @@ _P_PROBES = const(5)
 _P_MEMORY_AT = const(22)
 _P_GROUPS_AT = const(23)
 _P_GROUP_TABLE_AT = const(26)
+_P_OWNERS_AT = const(28)
 _P_RINGS_AT = const(33)
 _P_CELL_FLOOR_MV = const(38)
 _P_CARRIES = const(4)
@@ -73,6 +77,7 @@ def probes(i: int, v: int, state, params, due: int) -> int:
 
     # Distress of the cells: then no probe is called a liar, for a fire must not be taken for a broken sensor.
     distress = q[_FEATURES_AT + _F_CELLS_DEAD] + q[_SIGN_MS + _SIGN_FELL]
+    distress += q[_SIGN_MS + _SIGN_HOT] + q[_SIGN_MS + _SIGN_STEEP]
     lowest = q[_FEATURES_AT + _F_CELL_MIN_MV]
     if not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]:
         distress = 1
@@ -138,7 +143,7 @@ def probes(i: int, v: int, state, params, due: int) -> int:
                 back_s = older >> 24
                 if distress or moved:
                     back_s = _BACK_S
-                elif trusted and low - _NEAR_DDEGC <= v <= high + _NEAR_DDEGC:
+                elif not trusted or low - _NEAR_DDEGC <= v <= high + _NEAR_DDEGC:
                     if due:
                         back_s += dt_s if ring else 1
                 else:
@@ -173,14 +178,22 @@ def probes(i: int, v: int, state, params, due: int) -> int:
                             first = between - then
                             if first * 4 >= step and (step - first) * 4 >= step:
                                 steep = 1
-            if due:
-                v += _PROBE_BIAS
-                q[p[_P_RINGS_AT] + i] = (older & 0x3F000000) | (mark >> 12 & 4095) | (older & 4095) << 12
-                mark = (mark >> 24 << 24) | (mark & 4095) << 12 | v
-            q[marks + i] = mark
-        elif due:
+            v += _PROBE_BIAS
+        else:
+            v = 0
+            # One that has died is not believed at once when it is back.
+            if due and mark >> _SEEN & 1:
+                group = p[_P_GROUPS_AT] + p[p[_P_OWNERS_AT] + start - _SIGNALS_AT + i] * _GROUP_SIZE
+                if q[group] & 1:
+                    mark |= 1 << _FAULT
+                    older &= 0xFFFFFF
+            faulty += mark >> _FAULT & 1
+        if due:
             q[p[_P_RINGS_AT] + i] = (older & 0x3F000000) | (mark >> 12 & 4095) | (older & 4095) << 12
-            q[marks + i] = (mark >> 24 << 24) | (mark & 4095) << 12
+            mark = (mark >> 24 << 24) | (mark & 4095) << 12 | v
+        elif mark >> _FAULT & 1:
+            mark = (mark >> 12 << 12) | v  # what it reads, for unmask()
+        q[marks + i] = mark
         i += 1
     q[_FAULTY] = faulty
 
@@ -207,3 +220,22 @@ def probes(i: int, v: int, state, params, due: int) -> int:
             i += _GROUP_SIZE
             v += _GROUP_TABLE_SIZE
     return changed
+
+
+@micropython.viper
+def unmask(i: int, v: int, state, params) -> int:
+    """Give the probes that are left out their readings back: the next scan judges them again.
+
+    i, v: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    start = _SIGNALS_AT + _SCALARS + p[_P_CELLS]
+    marks = p[_P_MEMORY_AT] + p[_P_CELLS]
+    i = 0
+    while i < p[_P_PROBES]:
+        v = q[marks + i]
+        if v >> _FAULT & 1 and v & 4095:
+            q[start + i] = (v & 4095) - _PROBE_BIAS
+        i += 1
+    return 0

@@ -8,7 +8,7 @@ from cellwarden.core.hazards import hazards
 from cellwarden.core.judge import judge
 from cellwarden.core.measure import measure_arrays, measure_pack
 from cellwarden.core.pack import watch
-from cellwarden.core.probes import probes
+from cellwarden.core.probes import probes, unmask
 
 _NA = const(-0x20000000)
 _WRAP = const(-0x3FFFFFFF - 1)
@@ -281,6 +281,8 @@ def scan(box) -> int:
     if not v >> 30 & 1 and v >= p[_P_HOT_DDEGC] and not judged and p[_P_PROBES]:
         if int(probes(0, 0, state, params, 0)):
             measure_arrays(0, 0, state, params)
+    if q[_FAULTY]:
+        unmask(0, 0, state, params)
     watch(0, 0, state, params, quiet)
     if q[_PHASE] == _PHASE_CELLS:
         analyse(0, 0, state, params)
