@@ -10,6 +10,8 @@ from cellwarden.core import layout as L
 from .compiler.rule_table import physical
 from .errors import InputError
 
+# Rules whose events name a probe; of all others with a place it is a cell.
+OF_PROBES = {row[0] for row in catalogue.ROWS if row[catalogue.COLUMNS.index("needs")][0].startswith("temperature")}
 SAMPLE = 4096  # frames whose identifiers are remembered, to tell what the log holds
 
 
@@ -30,6 +32,8 @@ class Replay:
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
         self.end = None
+        self.of_rows = "table" in image.names  # each of them so many frames
+        self.probe_numbers = image.names.get("probe_numbers")
 
     def _bus_numbers(self):
         """Channel name -> bus number, or None for a channel the profile does not watch; looked up once a name."""
@@ -125,10 +129,16 @@ class Replay:
             kind = "clear" if event.level == 0 else "raise" if event.before == 0 else "change"
             yield {
                 "t": event.t_ms / 1000, "event": kind, "rule": rule["name"],
-                "level": event.level, "before": event.before, "where": event.where,
+                "level": event.level, "before": event.before, "where": self._where(rule, event.where),
                 "value": value, "unit": unit, "gb_bit": rule["gb_bit"],
             }  # fmt: skip
         self.engine.events.clear()
+
+    def _where(self, rule, number):
+        """The number of a cell or probe as the source counts them: a table may have columns of probes not fitted."""
+        if self.probe_numbers and number and rule["name"] in OF_PROBES:
+            return self.probe_numbers[number - 1]
+        return number
 
     def _nothing(self):
         account = self.log.account
@@ -169,10 +179,15 @@ class Replay:
         skipped = dict(account.skipped)
         if self.other_channels:
             skipped["other channel"] = self.other_channels.total()
+        frames, known = self.fed, state[L.FRAMES]
+        table = {}
+        if self.of_rows:
+            frames = known = account.frames
+            table = {"rows": account.frames, "unread": account.unread}
         return {
-            "event": "end", "frames": self.fed, "notices": self.notices,
+            "event": "end", "frames": frames, "notices": self.notices,
             "rejected": dict(account.rejected), "skipped": skipped,
-            "total": account.total, "cut": account.cut, "known_frames": state[L.FRAMES], "scans": state[L.SCANS],
+            "total": account.total, "cut": account.cut, "known_frames": known, "scans": state[L.SCANS],
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
             "bms_level": bms_level,
@@ -184,7 +199,7 @@ class Replay:
             "cells_valid": features[L.F_CELLS_VALID], "cells_lost": features[L.F_CELLS_LOST],
             "probes_valid": features[L.F_PROBES_VALID], "probes_lost": features[L.F_PROBES_LOST],
             "engine": self.engine.name, "image_sha256": self.image.sha256,
-            "state_sha256": hashlib.sha256(state_bytes).hexdigest(),
+            "state_sha256": hashlib.sha256(state_bytes).hexdigest(), **table,
         }  # fmt: skip
 
 

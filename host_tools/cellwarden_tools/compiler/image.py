@@ -108,9 +108,9 @@ class Compiled:
     warnings: list[str]
 
 
-def compile_profile(path):
-    """Profile and DBC -> Compiled. Raises InputError."""
-    profile = load_profile(path)
+def compile_profile(path, table=None):
+    """Profile and DBC -> Compiled; table as for load_profile. Raises InputError."""
+    profile = load_profile(path, table)
     rules = rules_of(profile)
     plan = make_plan(profile)
     decoder, scalings = write_decoder(plan)
@@ -201,7 +201,7 @@ def _params(profile, plan, rules):
     header[L.P_OVERCHARGE_PERMILLE] = 1000
     header[L.P_INFLOW_MA] = catalogue.INFLOW_MA
     level = {rule.name: rule.limits for rule in rules}
-    header[L.P_SLEEP_MS] = round(1000 * vehicle["sleep_s"]) if "sleep_s" in vehicle else catalogue.SLEEP_MS
+    header[L.P_SLEEP_MS] = profile.sleep_ms
     header[L.P_SLICE] = min(profile.cells, -(-profile.cells * header[L.P_SCAN_MS] // catalogue.SLICE_MS)) or 1
     header[L.P_CAPACITY_MAH] = round(1000 * (capacity or catalogue.CAPACITY_AH))
     header[L.P_HOT_DDEGC] = level["temperature_high"][1]
@@ -243,6 +243,7 @@ def _names(profile, plan, rules):
         "groups": [
             plan.messages[g.message][1].name + "".join(f" {n}={min(ids)}" for n, ids in g.pages) for g in plan.groups
         ],
+        **({"table": profile.table, "probe_numbers": profile.probe_numbers} if profile.is_table else {}),
     }  # fmt: skip
 
 
@@ -255,15 +256,20 @@ def _filters(profile, plan):
     return filters
 
 
-def open_image(path):
-    """(Image, warnings) of a profile, compiled now, or of an image file. Raises InputError."""
-    path = Path(path)
+def open_image(path, table=None):
+    """(Image, warnings) of a profile, compiled now, or of an image file. Raises InputError.
+
+    table: of a profile, as for load_profile
+    """
+    if is_image(path):
+        return load_image(path), []
+    made = compile_profile(path, table)
+    return made.image, made.warnings
+
+
+def is_image(path):
     try:
         with open(path, "rb") as file:
-            start = file.read(4)
+            return file.read(4) == b"PK\x03\x04"
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", "a vehicle profile or image") from None
-    if start == b"PK\x03\x04":
-        return load_image(path), []
-    made = compile_profile(path)
-    return made.image, made.warnings
