@@ -6,6 +6,7 @@ Wanted values are written by hand or computed with `decimal`; the reader compute
 import io
 import json
 import lzma
+import re
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
@@ -699,7 +700,7 @@ def test_values_are_lost_after_three_periods_and_sleep_begins_no_sooner(write, p
 
 DRIVE = HEADER + "".join(
     f"2021-05-05 09:{at // 60:02}:{at % 60:02},7.3,-12.5,11520,3,3.658,{4.4 if 60 <= at < 90 else 3.642},"
-    f"65,255,{108 if 30 <= at < 150 else 64}\n"
+    f"94,255,{97 if 30 <= at < 150 else 94}\n"
     for at in range(240)
 )
 
@@ -709,7 +710,7 @@ def test_an_alarm_names_the_tables_own_number_of_the_cell_and_the_probe(write, t
     (tmp_path / "drive.csv").write_text(DRIVE)
     events, end = replay(profile, tmp_path / "drive.csv")
     raised = {event["rule"]: event for event in events if event["event"] == "raise"}
-    assert raised["temperature_high"]["where"] == 3 and raised["temperature_high"]["value"] == 68.0
+    assert raised["temperature_high"]["where"] == 3 and raised["temperature_high"]["value"] == 57.0
     assert raised["cell_overvoltage"]["where"] == 2 and raised["cell_overvoltage"]["value"] == 4.4
     start = datetime(2021, 5, 5, 9, 0, tzinfo=UTC).timestamp()
     # 2 s and two samples of 1 Hz, on the grid of scans of 100 ms
@@ -797,7 +798,7 @@ def test_replay_takes_a_table_and_says_rows(say):
     status, out, err = say("replay", "drive.csv", "-p", "two.toml")
     assert (status, err) == (0, "")
     assert "drive.csv: 240 rows in 239.0 s; 2400 scans (python)" in out and "not replayed: 1 header" in out
-    assert "frames" not in out and "temperature_high" in out
+    assert "temperature_high" in out and not re.search(r"\d frames", out)
 
 
 def test_replays_end_line_of_a_table_has_its_rows_and_adds_up(say, tmp_path):
@@ -874,7 +875,7 @@ def test_decode_writes_the_values_of_a_table_with_its_own_numbers(say):
     rows = [line.split(",") for line in out.splitlines()]
     first = {(quantity, index): value for *_, quantity, index, value, _ in rows[1:9]}
     assert status == 0 and err == "cellwarden: drive.csv: 240 rows decoded, 1920 values, 1 header\n"
-    assert first["cell_voltage", "1"] == "3658" and first["temperature", "3"] == "240"
+    assert first["cell_voltage", "1"] == "3658" and first["temperature", "3"] == "540"
     assert ("temperature", "2") not in first
     status, _, err = say("compile", "two.toml", "-o", "t.cwi")
     status, _, err = say("decode", "drive.csv", "-p", "t.cwi")
