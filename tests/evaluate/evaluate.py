@@ -227,8 +227,8 @@ def scenario_tables(page, runs):
         "scenario expects stood at its level, at the right cell or probe, in time; of the others, a new alarm of any "
         "kind began while one was due. Delay: from the moment when the hazard, or its evidence, really begins until "
         "the last of the expected levels stood, shortest / median / longest. First alarm: from when the first thing "
-        "goes wrong, which is often long before, median. False: our episodes of a rule that the scenario neither expects "
-        "nor allows, or before anything went wrong."
+        "goes wrong, which is often long before, median. False: our episodes of a rule that the scenario neither "
+        "expects nor allows, or before anything went wrong."
     )
     rivals = [f">{rival}" for rival in RIVALS]
     firsts = [f">first: {system}" for system in SYSTEMS]
