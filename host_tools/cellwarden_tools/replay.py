@@ -179,9 +179,7 @@ class Replay:
         account = self.log.account
         header = self.image.params
         section = {name: state[first:end] for name, (first, end) in L.state_sections(header).items()}
-        by_status = {L.NEVER: [], L.FRESH: [], L.STALE: []}
-        for i, name in enumerate(self.image.names["groups"]):
-            by_status[section["groups"][i * L.GROUP_SIZE + L.STATUS]].append(name)
+        groups = list(zip(self.image.names["groups"], section["groups"][L.STATUS :: L.GROUP_SIZE], strict=True))
         features = section["features"]
         missing = {
             "cells": (header[L.P_CELLS] - features[L.F_CELLS_VALID], header[L.P_CELLS]),
@@ -204,7 +202,8 @@ class Replay:
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
             "bms_level": bms_level,
             "verdict": _verdict(state, bms_level, missing), "gb_flags": state[L.FLAGS],
-            "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
+            "never_received": [name for name, status in groups if status == L.NEVER],
+            "lost": [name for name, status in groups if status == L.STALE],
             "active": [rule["name"] for rule in self.image.names["rules"] if rule["active"]],
             "malformed": count(L.MALFORMED), "checksum_errors": count(L.CHECKSUM_ERRORS),
             "counter_errors": count(L.COUNTER_ERRORS), "time_backward": count(L.TIME_BACKWARD),
