@@ -101,10 +101,53 @@ def cut(limits, percent):
     return tuple(int(round(x * 1000) * percent / 100) / 1000 for x in limits)
 
 
-class Oracle:
+class Verdicts:
+    """Levels, timers, margins and gates: the semantics that are the same for every row."""
+
+    def __init__(self, scan_s=0.1):
+        self.scan_s = scan_s
+
+    def judge(self, hazard, reading, signals, arrivals, calm, now):
+        gate = 1 if hazard.gate is None else signals[hazard.gate]
+        value, shown, where = reading.value, reading.value, reading.where
+        valid = value is not None and gate is not None
+        for k, timer in enumerate(hazard.timers):
+            limit = hazard.limits[k]
+            if limit is None:
+                continue
+            over = hazard.side == BAD_HIGH
+            bad = valid and gate == 1 and (value >= limit if over else value <= limit)
+            bad = bad and (calm or k + 1 not in hazard.calm_levels)
+            if timer.asserted:
+                back = valid and (gate == 0 or (value <= hazard.clear[k] if over else value >= hazard.clear[k]))
+                if back and (reading.complete or gate == 0) and not hazard.latched:
+                    timer.good_s = 0 if timer.good_s is None else timer.good_s + self.scan_s
+                    if timer.good_s >= hazard.clear_s - 1e-9:
+                        hazard.timers[k] = Timer()
+                elif valid and not back:
+                    timer.good_s = None
+                continue
+            # The condition runs on while it is seen, and while nobody can say that it ended.
+            lost = timer.since is not None and (not valid or signals[timer.by] is None) and gate != 0
+            if bad and timer.since is None:
+                timer.since, timer.by, timer.sample = now, reading.by, arrivals[reading.by]
+            elif not bad and not lost:
+                timer.since = None
+            if timer.since is not None and now - timer.since >= hazard.assert_s[k] - 1e-9:
+                if hazard.samples == 1 or arrivals[timer.by] != timer.sample:
+                    timer.asserted, timer.good_s = True, None
+                    if not bad:
+                        shown, where = None, timer.by[1] if timer.by[0] in ("cell", "probe") else 0
+        level = max((k + 1 for k, timer in enumerate(hazard.timers) if timer.asserted), default=0)
+        before, hazard.level = hazard.level, level
+        return (hazard.name, before, level, where, shown) if level != before else None
+
+
+class Oracle(Verdicts):
     def __init__(self, cells, probes, scan_s=0.1):
+        super().__init__(scan_s)
         self.hazards = page(cells)
-        self.cells, self.probes, self.scan_s = cells, probes, scan_s
+        self.cells, self.probes = cells, probes
         self.ever = set()  # cells and probes that were valid once
         self.quiet = []  # the currents since the vehicle came to rest, one a scan
         self.before = {}  # the cells' voltages at the last scan
@@ -203,38 +246,3 @@ class Oracle:
             if event:
                 events.append((now_ms, *event))
         return events
-
-    def judge(self, hazard, reading, signals, arrivals, calm, now):
-        gate = 1 if hazard.gate is None else signals[hazard.gate]
-        value, shown, where = reading.value, reading.value, reading.where
-        valid = value is not None and gate is not None
-        for k, timer in enumerate(hazard.timers):
-            limit = hazard.limits[k]
-            if limit is None:
-                continue
-            over = hazard.side == BAD_HIGH
-            bad = valid and gate == 1 and (value >= limit if over else value <= limit)
-            bad = bad and (calm or k + 1 not in hazard.calm_levels)
-            if timer.asserted:
-                back = valid and (gate == 0 or (value <= hazard.clear[k] if over else value >= hazard.clear[k]))
-                if back and (reading.complete or gate == 0) and not hazard.latched:
-                    timer.good_s = 0 if timer.good_s is None else timer.good_s + self.scan_s
-                    if timer.good_s >= hazard.clear_s - 1e-9:
-                        hazard.timers[k] = Timer()
-                elif valid and not back:
-                    timer.good_s = None
-                continue
-            # The condition runs on while it is seen, and while nobody can say that it ended.
-            lost = timer.since is not None and (not valid or signals[timer.by] is None) and gate != 0
-            if bad and timer.since is None:
-                timer.since, timer.by, timer.sample = now, reading.by, arrivals[reading.by]
-            elif not bad and not lost:
-                timer.since = None
-            if timer.since is not None and now - timer.since >= hazard.assert_s[k] - 1e-9:
-                if hazard.samples == 1 or arrivals[timer.by] != timer.sample:
-                    timer.asserted, timer.good_s = True, None
-                    if not bad:
-                        shown, where = None, timer.by[1] if timer.by[0] in ("cell", "probe") else 0
-        level = max((k + 1 for k, timer in enumerate(hazard.timers) if timer.asserted), default=0)
-        before, hazard.level = hazard.level, level
-        return (hazard.name, before, level, where, shown) if level != before else None

@@ -9,7 +9,7 @@ from oracle_pack import InsulationTrend, PackStep, PackSum, SocJump
 from oracle_probes import Probes
 from oracle_runaway import Runaway
 from oracle_time import Watch
-from oracle_trust import CellsAbsent, CellsLost, CountMismatch, Frozen, SignalLost
+from oracle_trust import CellsAbsent, CellsLost, CountMismatch, Frozen, Recent, SignalLost
 
 NMC = {"cell_l3_mv": 2500, "hot_ddegc": 600, "insulation_l3": 100, "step_mv": 10_000, "sum_permille": 15}
 
@@ -63,6 +63,7 @@ class Page:
         self.lost, self.absent, self.frozen = CellsLost(), CellsAbsent(), Frozen()
         self.counts, self.signals = CountMismatch(cells, probes), SignalLost()
         self.step, self.soc, self.sum, self.insulation = PackStep(), SocJump(), PackSum(), InsulationTrend()
+        self.recent = {rule: Recent() for rule in ("frame_malformed", "frames_lost", "time_backward")}
         self.excursions, self.drift = Excursions(cells), Drift(cells, middle_mv)
         self.contact, self.discharge = Contact(cells), SelfDischarge(cells)
         self.runaway = Runaway(self.limits, reference_s)
@@ -94,4 +95,6 @@ class Page:
             "cells_absent": self.absent.scan(view, watch), "probe_fault": len(self.probes.faulty),
             "sense_line": self.excursions.line_mv, "frozen": self.frozen.scan(view, watch),
             "count_mismatch": self.counts.scan(view), "thermal_runaway": confirmed, "thermal_suspected": suspected,
+            "signal_lost": self.signals.scan(view), "bus_off": view.counted.get("bus_off", 0),
+            **{rule: recent.scan(view.t, view.counted.get(rule, 0)) for rule, recent in self.recent.items()},
         }  # fmt: skip

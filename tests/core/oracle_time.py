@@ -15,7 +15,8 @@ class View:
     """What the box knows at one scan.
 
     t: s; cells, probes: a value or None each, cell 1 first; fresh, arrivals: for each message (or page of one);
-    cell_messages, probe_messages: which message carries each cell, each probe; scalars: {name: value or None}.
+    cell_messages, probe_messages: which message carries each cell, each probe; scalars: {name: value or None}; sent: the scalars that
+    the vehicle sends; counted: {what: how often so far} of what is counted beside the values.
     """
 
     t: float
@@ -26,7 +27,8 @@ class View:
     fresh: list
     arrivals: list
     scalars: dict = field(default_factory=dict)
-    sent: frozenset = frozenset()  # the scalars that the vehicle sends
+    sent: frozenset = frozenset()
+    counted: dict = field(default_factory=dict)
 
     def __getitem__(self, name):
         return self.scalars.get(name)

@@ -44,25 +44,25 @@ class CellsAbsent:
 
 
 class SignalLost:
-    """scan(view, overdue, never) -> 0, 1 (some message is silent), 2 (all are), while on or charging."""
+    """scan(view) -> 0, 1 (some message is silent), 2 (all are), while on or charging as last known."""
 
     def __init__(self):
-        self.active = None  # on or charging, as last known
+        self.active, self.start = None, None
 
-    def scan(self, view, overdue):
-        """overdue: for each message, True where it is older than its deadline."""
+    def scan(self, view):
+        self.start = view.t if self.start is None else self.start
         if view["on"] is not None or view["charging"] is not None:
             self.active = view["on"] == 1 or view["charging"] == 1
+        waited = view.t - self.start > START_S  # a message that never came is missed from then on
+        overdue = [not fresh and (n > 0 or waited) for fresh, n in zip(view.fresh, view.arrivals, strict=True)]
         told = {"on", "charging"} & view.sent
         if all(overdue):
             return 2 if told and self.active else 0
-        if any(overdue):
-            return 1 if self.active or not told else 0
-        return 0
+        return int(any(overdue) and (self.active or not told))
 
 
 class Recent:
-    """1 while something happened within the last 5 s: malformed frames, dropped frames, stamps going back."""
+    """scan(t, count) -> 1 while something was counted within the last 5 s: a malformed frame, a stamp going back."""
 
     def __init__(self):
         self.last, self.count = None, 0
@@ -70,7 +70,7 @@ class Recent:
     def scan(self, t, count):
         if count != self.count:
             self.last, self.count = t, count
-        return int(self.last is not None and t - self.last <= RECENT_S)
+        return int(self.last is not None and round(t - self.last, 6) <= RECENT_S)
 
 
 class Leaky:
