@@ -14,9 +14,9 @@ REMEMBERED_S = 200  # no rule of a scan looks farther back
 class View:
     """What the box knows at one scan.
 
-    t: s; cells, probes: a value or None each, cell 1 first; fresh, arrivals: for each message (or page of one);
-    cell_messages, probe_messages: which message carries each cell, each probe; scalars: {name: value or None}; sent: the scalars that
-    the vehicle sends; counted: {what: how often so far} of what is counted beside the values.
+    t: s; cells, probes: a value or None each, cell 1 first; cell_messages, probe_messages: which message carries each;
+    fresh, arrivals: for each message (or page of one); scalars: {name: value or None}; sent: the scalars that the
+    vehicle sends; counted: {what: how often so far} of what is counted beside the values.
     """
 
     t: float
