@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick coverage lint bench picture clean
+.PHONY: help demo test test-quick coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,7 +31,7 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; the detection core must be covered whole
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/host tests/device
+	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/host tests/device
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= tests/core
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=100 --show-missing --skip-covered
 
@@ -50,6 +50,12 @@ lint: .venv/.test ## Ruff, and the integer-only check of the detection core
 
 bench: .venv/.bench $(WASM) $(CORTEX_M3) ## Measure everything side by side and write docs/benchmarks.md; ARGS=--quick for a try
 	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+evaluate: .venv/.test ## Detection figures on scenarios and recordings, beside the rivals': writes docs/evaluation.md
+	PYTHONPATH=tests/bench $(BIN)/python tests/evaluate/evaluate.py $(ARGS)
+
+traceability: .venv/.test ## Write docs/traceability.md: each rule and clause with its tests
+	$(BIN)/python docs/make_traceability.py
 
 picture: .venv/.test ## Draw docs/replay.svg, the README's picture, from a replay of the demonstration
 	$(BIN)/python docs/make_picture.py

@@ -32,7 +32,7 @@ LOOK = re.compile(r"\((\d+)\.\d+\) [!-~]+ ([0-9A-Fa-f]+#(?:#([0-9A-Fa-f]))?[0-9A
 def line(t_us, channel, can_id, data, sent=False, form=0):
     """The text of a frame, as str with its line end."""
     seconds, us = divmod(t_us, 1_000_000)
-    name = f"{can_id - EXT:08X}" if can_id & EXT else f"{can_id:03X}"
+    name, data = candump.written(can_id, data)
     flags = f"#{form >> 8:X}" if form & FLAGGED else "#0" if len(data) > NARROW else ""
     body = f"{name}#{flags}{data.hex().upper()}"
     if form:

@@ -14,12 +14,12 @@ import numpy
 
 from . import candump_rows
 from .errors import InputError
-from .readers import open_log
+from .readers import candump, open_log
 from .readers import parquet as columnar
-from .readers.account import Account
+from .readers.account import KINDS, NOTICE, Account
 from .readers.parquet import Rows
 from .readers.source import Source
-from .writers import open_writer
+from .writers import NO_NOTICE, open_writer
 
 BLOCK = 1 << 20
 EARLY = "frames from before 1970"
@@ -134,6 +134,7 @@ class Conversion:
             if early.any():
                 self.left_out[EARLY] += int(early.sum())
                 some = _plain(columnar.part(some.block, ~early), some.sent[~early])
+            some = self._sayable(some)
             text = candump_rows.render(some, writer.name)
             made.update(text)
             writer.raw(text)
@@ -150,6 +151,16 @@ class Conversion:
             raise InputError(
                 self.path, f"does not give back the bytes of {source.get('name', self.path)}", "its SHA-256"
             )
+
+    def _sayable(self, rows):
+        """The rows without the notices that candump has no error frame for."""
+        unsaid = rows.block.can_id & KINDS == NOTICE
+        for at in unsaid.nonzero()[0].tolist():
+            unsaid[at] = candump.error_frame(int(rows.block.can_id[at]), b"") is None
+        if not unsaid.any():
+            return rows
+        self.left_out[NO_NOTICE] += int(unsaid.sum())
+        return _plain(columnar.part(rows.block, ~unsaid), rows.sent[~unsaid])
 
     def _to_other(self, given, writer):
         fault = None

@@ -97,6 +97,8 @@ class DbcRows:
         decoders = {}
         default = tables.get(None)
         for t_us, channel, can_id, data in self.log:
+            if can_id >> 30:
+                continue
             messages = tables.get(channel, default)
             message = messages.get(can_id) if messages else None
             if message is None:
@@ -145,6 +147,8 @@ class ProfileRows:
             members = [(slot_of(b, profile.cells), b) for b in group.bindings]
             by_id.setdefault((bus.number, message.can_id), []).append((number, message.name, members))
         for t_us, channel, can_id, data in self.log:
+            if can_id >> 30:
+                continue
             bus = buses.get(channel, buses.get(None))
             here = by_id.get((bus, can_id))
             if here is None:

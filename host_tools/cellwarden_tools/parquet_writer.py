@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 
 from . import __version__
-from .readers.account import EXT
+from .readers.account import EXT, KINDS, NOTICE
 from .readers.blocks import from_frames
 from .readers.parquet import KEY, KEY_SUM, NARROW, NO_ID, VERSION, WIDE, Rows, cut, schema
 
@@ -37,6 +37,7 @@ class ParquetLog:
         self.pieces, self.waiting, self.text = [], 0, 0
         self.frames, self.singles = 0, []
         self.first = self.last = None
+        self.notices = False
         self.backward = 0
         self.groups = []
 
@@ -111,6 +112,8 @@ class ParquetLog:
         can_id = numpy.concatenate([rows.block.can_id for rows in taken])
         bus, names = _channels(taken, can_id == NO_ID)
         form = numpy.concatenate([rows.form for rows in taken])
+        notices = can_id & KINDS == NOTICE
+        self.notices |= bool(notices.any())
         extended = (can_id & EXT != 0) & (can_id != NO_ID)
         can_id = numpy.where(extended, can_id & ~EXT, can_id)
         narrow = numpy.concatenate([rows.block.data[:, :NARROW] for rows in taken])
@@ -173,7 +176,7 @@ class ParquetLog:
         self._gather()
         self._flush(self.waiting)
         told = {
-            "version": VERSION,
+            "version": VERSION if self.notices else 1,
             "written_by": f"cellwarden {__version__}",
             "source": source,
             "lines": lines,

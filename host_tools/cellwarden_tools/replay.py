@@ -24,7 +24,8 @@ class Replay:
         self.buses = image.names["buses"]
         self.channels = channels or {}
         self.tick = tick or (lambda: None)
-        self.fed = 0
+        self.fed = 0  # frames
+        self.notices = 0  # and what the recorder knew of its buses
         self.first_us = self.last_us = None
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
@@ -66,11 +67,14 @@ class Replay:
                 if bus is None:
                     self._other(name)
                     continue
-            if self.fed < SAMPLE:
-                if self.fed == 0:
-                    self.first_us = t_us
-                self.seen_ids[can_id] += 1
-            self.fed += 1
+            if self.first_us is None:
+                self.first_us = t_us
+            if can_id >> 30:
+                self.notices += 1
+            else:
+                if self.fed < SAMPLE:
+                    self.seen_ids[can_id] += 1
+                self.fed += 1
             self.last_us = t_us
             feed(t_us, bus, can_id, data)
             if events:
@@ -96,11 +100,14 @@ class Replay:
                 watched = bus >= 0
                 t_us, bus, can_id, length, data = (column[watched] for column in (t_us, bus, can_id, length, data))
             if len(t_us):
-                if self.fed == 0:
+                if self.first_us is None:
                     self.first_us = int(t_us[0])
+                frames = can_id >> 30 == 0
                 if self.fed < SAMPLE:
-                    self.seen_ids.update(can_id[: SAMPLE - self.fed].tolist())
-                self.fed += len(t_us)
+                    self.seen_ids.update(can_id[frames][: SAMPLE - self.fed].tolist())
+                count = int(frames.sum())
+                self.fed += count
+                self.notices += len(t_us) - count
                 self.last_us = int(t_us[-1])
                 self.engine.feed_block(t_us, bus, can_id, length, data)
                 yield
@@ -163,7 +170,8 @@ class Replay:
         if self.other_channels:
             skipped["other channel"] = self.other_channels.total()
         return {
-            "event": "end", "frames": self.fed, "rejected": dict(account.rejected), "skipped": skipped,
+            "event": "end", "frames": self.fed, "notices": self.notices,
+            "rejected": dict(account.rejected), "skipped": skipped,
             "total": account.total, "cut": account.cut, "known_frames": state[L.FRAMES], "scans": state[L.SCANS],
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],

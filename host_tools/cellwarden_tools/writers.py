@@ -15,13 +15,15 @@ from pathlib import Path, PurePath
 
 from .errors import InputError
 from .files import whole_file
-from .readers import EXT
+from .readers import EXT, candump
+from .readers.account import KINDS, NOTICE
 from .readers.source import PACKED
 
 BYTES = 1 << 16  # of text gathered before it is written
 TEXT = (".log", ".csv")
 FOREIGN = (".asc", ".blf", ".trc", ".mf4")
 COLUMNAR = ".parquet"
+NO_NOTICE = "notices of a kind that this format has no record for"
 YEAR_1990 = 631_152_000_000_000  # us; python-can takes what is before for no time of day
 
 
@@ -31,7 +33,8 @@ def open_writer(path):
     .parquet.
 
     `.write(t_us, channel, can_id, data, fd=False, sent=False)` takes microseconds >= 0, a channel's name, an identifier
-    with EXT set for 29 bits, and 0..8 bytes, or 0..64 with `fd`; `sent` marks a frame that the tester sent.
+    with EXT set for 29 bits, and 0..8 bytes, or 0..64 with `fd`; `sent` marks a frame that the tester sent. A notice
+    (readers) is written as the kernel's error frame in candump, as it is in Parquet, and refused by the others.
     `.name(channel)` is what will stand there for a channel, `.zero_us` the time that is zero there. The file appears
     when the block ends well, or not at all.
     Raises InputError for another suffix, a folder that cannot be written, and a frame the format cannot hold.
@@ -133,10 +136,11 @@ class _Candump(_Text):
     format = "candump"
 
     def write(self, t_us, channel, can_id, data, fd=False, sent=False):
-        _check(self.path, t_us, can_id, data, fd)
+        told = can_id >> 30 and candump.error_frame(can_id, data)
+        _check(self.path, t_us, 0 if told else can_id, data, fd)
         if not re.fullmatch("[!-~]+", channel):
             raise InputError(self.path, f"channel {channel!r} cannot stand in a candump log", "a name without blanks")
-        name = f"{can_id - EXT:08X}" if can_id & EXT else f"{can_id:03X}"
+        name, data = candump.written(can_id, data)
         seconds, us = divmod(t_us, 1_000_000)
         way = " T" if sent else ""
         self.put(f"({seconds:06}.{us:06}) {channel} {name}#{'#0' if fd else ''}{data.hex().upper()}{way}\n")
@@ -218,6 +222,8 @@ class _Foreign:
 
 
 def _check(path, t_us, can_id, data, fd):
+    if can_id & KINDS == NOTICE != can_id:
+        raise InputError(path, NO_NOTICE, "candump for error frames, Parquet for any notice")
     if t_us < 0 or not 0 <= can_id < 2 * EXT or (can_id < EXT and can_id > 0x7FF) or len(data) > (64 if fd else 8):
         what = f"a frame that no bus carries (time {t_us} us, identifier {can_id:#x}, {len(data)} bytes)"
         raise InputError(path, what, "time from 0, 11 or 29 bits, 8 bytes or 64 in CAN FD")

@@ -47,3 +47,13 @@ def compile_text(tmp_path_factory):
         return compile_profile(folder / "vehicle.toml")
 
     return compiled
+
+
+def pytest_collection_modifyitems(items):
+    """Say of each test of a row which rule and which clauses it is of, as docs/make_traceability.py reads it."""
+    for item in items:
+        cls = getattr(item, "cls", None)
+        if hasattr(cls, "clauses"):
+            item.add_marker(pytest.mark.rule(cls.name))
+            for clause in cls.clauses():
+                item.add_marker(pytest.mark.clause(clause))

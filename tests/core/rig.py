@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
+from cellwarden.core.judge import judge
 from cellwarden.engine import Engine
 from cellwarden_tools.compiler.decoder import slot_of
 from cellwarden_tools.compiler.quantities import LEVEL, NUMBER
@@ -111,6 +112,35 @@ class Rig:
 
     def of(self, rule):
         return [event for event in self.events if event.rule == rule]
+
+
+class JudgeRig(Rig):
+    """A Rig of one feature, which the judge finds as `value` says; the others stay as the healthy pack left them.
+
+    feature: its number; cell: the cell whose signal it is said to come from, 0 = the pack voltage's
+    """
+
+    def __init__(self, image, feature, cell=0, start_ms=0):
+        self.value = None
+        super().__init__(image, start_ms)
+        self.value = 0
+        self.number = feature
+        self.features[L.SLOT + feature] = self.cell(cell) if cell else L.PACK_VOLTAGE_MV
+        self.features[L.WHERE + feature] = cell
+        self.features[L.COMPLETE + feature] = 1
+
+    def scan(self, n=1, samples=1):
+        if self.value is None:
+            super().scan(n, samples)
+            return
+        state, params, events, _ = self.engine.box
+        for _ in range(n):
+            self.arrive(samples)
+            self.clock[L.NOW_MS] = self.clock[L.DUE_MS]
+            self.clock[L.DUE_MS] = self.clock[L.DUE_MS] + SCAN_MS & L.MASK
+            self.features[L.VALUE + self.number] = self.value
+            judge(0, 0, state, params, events)
+            self.take()
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
 """The tests that every row of the catalogue inherits: a row's own class is its figures, written out by hand.
 
+A RuleTest puts signals and lets the core measure; a JudgedTest puts what measuring leaves, so that the verdict of a row
+whose feature takes hours to come about is tested to the unit and the scan as well. How it is measured is tested beside.
+
 Times count from the scan in which the condition is first there: it is complete when that long has passed.
 """
 
+import pytest
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
-from rig import SCAN_MS, FrameRig, Rig, changed
+from rig import SCAN_MS, FrameRig, JudgeRig, Rig, changed
 
 NA = L.NA
 
@@ -14,7 +18,8 @@ class RuleTest:
     """name, limits, assert_ms, clear_at (None where the rule has no such level), clear_ms: the row.
 
     slot: the signal that carries the feature where it is a scalar; good: a value far from every limit; worst: one past
-    all of them that frames can carry; gate: the signal that must be 1; where: what an event names; flag: GB/T bit.
+    all of them that frames can carry; gate: the signal that must be 1; where: what an event names; flag: GB/T bit, or
+    several; answers: the clauses that the row is there for, beside its flags (docs/traceability.md).
     """
 
     name = ""
@@ -32,6 +37,19 @@ class RuleTest:
     gate_open = ()  # values of the gate's signal that close the gate
     where = 0
     flag = None
+    answers = ()
+
+    @classmethod
+    def flags(cls):
+        """The general alarm flags as bits."""
+        if cls.flag is None:
+            return ()
+        return cls.flag if isinstance(cls.flag, tuple) else (cls.flag,)
+
+    @classmethod
+    def clauses(cls):
+        """All that the row answers, by the names of docs/make_traceability.py."""
+        return (*(f"GB/T 32960.3 flag {bit}" for bit in cls.flags()), *cls.answers)
 
     # --- what a row may say differently ---
 
@@ -62,7 +80,11 @@ class RuleTest:
 
     def due(self, value, ms):
         """The level that must be asserted when `value` has stood for `ms`."""
-        return max((k + 1 for k in range(3) if self.hit(k, value) and ms >= self.assert_ms[k]), default=0)
+        return max((k + 1 for k in range(3) if self.hit(k, value) and ms >= self.time(k)), default=0)
+
+    def time(self, k):
+        """Of level k + 1: a second sample comes with the second scan at the earliest."""
+        return max(self.assert_ms[k], (self.samples - 1) * SCAN_MS)
 
     @property
     def levels(self):
@@ -77,17 +99,18 @@ class RuleTest:
         rig = self.rig(image, **options)
         k = self.top - 1 if k is None else k
         self.put(rig, self.limits[k])
-        rig.scan(max(self.assert_ms[j] for j in range(k + 1) if self.hit(j, self.limits[k])) // SCAN_MS + 1)
+        rig.scan(max(self.time(j) for j in range(k + 1) if self.hit(j, self.limits[k])) // SCAN_MS + 1)
         if k + 1 < self.top and self.limits[k] == self.limits[k + 1]:
             return rig  # told apart by time only
         assert rig.level(self.name) == k + 1, f"{self.name} level {k + 1} was not raised: the driver was not warned"
         return rig
 
     def longest(self):
-        return max(self.assert_ms[k] for k in self.levels)
+        return max(self.time(k) for k in self.levels)
 
     # --- levels and their times ---
 
+    @pytest.mark.proves("boundary")
     def test_each_level_asserts_at_its_limit_and_its_time_and_not_before(self, image):
         step = 1 if self.above else -1
         for value in sorted({self.limits[k] + d * step for k in self.levels for d in (-1, 0, 1)}):
@@ -106,7 +129,7 @@ class RuleTest:
         return True
 
     def test_one_good_sample_starts_the_time_anew(self, image):
-        needed = min(self.assert_ms[k] for k in self.levels)
+        needed = min(self.time(k) for k in self.levels)
         rig = self.rig(image)
         for _ in range(2):
             self.put(rig, self.worst)
@@ -118,6 +141,7 @@ class RuleTest:
         rig.scan(needed // SCAN_MS + 1)
         assert rig.level(self.name), f"{self.name}: an alarm was not raised after an earlier short spell"
 
+    @pytest.mark.proves("recovery")
     def test_each_level_clears_at_its_margin_and_its_time_and_not_before(self, image):
         for k in self.levels:
             rig = self.raised(image, k)
@@ -133,6 +157,7 @@ class RuleTest:
     def beyond(self, k, value):
         return value <= self.clear_at[k] if self.above else value >= self.clear_at[k]
 
+    @pytest.mark.proves("recovery")
     def test_inside_the_margin_it_stays(self, image):
         step = 1 if self.above else -1
         for k in self.levels:
@@ -165,7 +190,7 @@ class RuleTest:
         good_from = rig.clock[L.DUE_MS]
         rig.scan(self.clear_ms // SCAN_MS + 5)
         expected, before = [], 0
-        for ms in sorted({self.assert_ms[k] for k in self.levels}):
+        for ms in sorted({self.time(k) for k in self.levels}):
             level = self.due(self.worst, ms)
             if level != before:
                 expected.append((start + ms, self.name, before, level, self.where, bad))
@@ -181,9 +206,9 @@ class RuleTest:
 
     def test_its_general_alarm_flag_is_set_as_long_as_it_is_asserted(self, image):
         rig = self.raised(image)
-        flags = 0 if self.flag is None else 1 << self.flag
+        flags = sum(1 << bit for bit in self.flags())
         assert rig.clock[L.FLAGS] & flags == flags, f"{self.name}: the platform is not told"
-        told = {1 << row.flag for row in rows() if row.flag is not None and rig.level(row.name)}
+        told = {1 << bit for row in rows() if rig.level(row.name) for bit in row.flags()}
         assert rig.clock[L.FLAGS] == sum(told), "a flag of a rule that is at rest"
         self.put(rig, self.good)
         rig.scan(self.clear_ms // SCAN_MS + 1)
@@ -204,6 +229,7 @@ class RuleTest:
         assert told[0] == told[1]
         assert [e.level for e in rig.of(self.name)][-2:] == [self.top, 0]
 
+    @pytest.mark.proves("clock wrap")
     def test_the_wrap_of_the_clock_changes_nothing(self, image):
         stories = []
         for start in (0, (1 << 30) - 2700 - 124):
@@ -219,6 +245,7 @@ class RuleTest:
 
     # --- data that is missing ---
 
+    @pytest.mark.proves("invalid data")
     def test_missing_data_freezes_clearing_and_never_clears(self, image):
         rig = self.raised(image)
         level = rig.level(self.name)
@@ -234,6 +261,7 @@ class RuleTest:
         rig.scan()
         assert rig.level(self.name) == 0, f"{self.name}: good time before the gap was forgotten"
 
+    @pytest.mark.proves("invalid data")
     def test_missing_data_keeps_a_running_time_running(self, image):
         rig = self.rig(image)
         self.put(rig, self.worst)
@@ -245,6 +273,7 @@ class RuleTest:
         assert {e.value for e in rig.of(self.name)} == {NA}
         assert {e.where for e in rig.of(self.name)} == {self.where}, "the record names another than the one that died"
 
+    @pytest.mark.proves("invalid data")
     def test_missing_data_starts_nothing(self, image):
         rig = self.rig(image)
         self.dark(rig)
@@ -287,7 +316,7 @@ class RuleTest:
         for silent in (False, True) if self.gate is not None else ():
             rig = self.rig(image)
             self.put(rig, self.worst)
-            rig.scan(min(self.assert_ms[k] for k in self.levels) // SCAN_MS)
+            rig.scan(min(self.time(k) for k in self.levels) // SCAN_MS)
             rig[self.gate] = 0
             if silent:
                 self.dark(rig)
@@ -324,6 +353,33 @@ def rows(kind=RuleTest):
         if sub.name:
             yield sub
         yield from rows(sub)
+
+
+class JudgedTest(RuleTest):
+    """A row whose feature is computed: each scan the judge finds it as `put` left it, come with a sample of its own.
+
+    Here the demonstration pack sends all that the row needs, and no acknowledgement is: an image that says so.
+    """
+
+    good = 0
+    test_frames_and_signals_tell_the_same_story = None  # it is not in any frame
+
+    @pytest.fixture
+    def image(self, demo):
+        first = next(limit for limit in self.limits if limit is not None)
+        return changed(demo.image, rule=self.name, P_FIRST_LIMIT=first, P_LATCHED=0)
+
+    def rig(self, image, **options):
+        rig = JudgeRig(image, self.feature(), self.where, **options)
+        self.put(rig, self.good)
+        rig.scan(22)
+        return rig
+
+    def put(self, rig, value):
+        rig.value = value
+
+    def dark(self, rig):
+        rig.value = NA
 
 
 class ElementTest(RuleTest):

@@ -19,6 +19,7 @@ def compiled(demo):
 
 class TestCellOvervoltage(CellTest):
     name = "cell_overvoltage"
+    answers = ("GB/T 38661 cell voltage", "GB/T 39086 overcharge goal")
     limits = (4250, 4280, 4350)
     assert_ms = (1000, 1000, 1000)
     clear_at = (4220, 4250, 4320)
@@ -30,6 +31,7 @@ class TestCellOvervoltage(CellTest):
 
 class TestCellUndervoltage(CellTest):
     name = "cell_undervoltage"
+    answers = ("GB/T 38661 cell voltage",)
     above = False
     limits = (2900, 2750, 2500)
     assert_ms = (1000, 1000, 300)
@@ -66,6 +68,7 @@ class TestPackUndervoltage(RuleTest):
 
 class TestTemperatureHigh(ProbeTest):
     name = "temperature_high"
+    answers = ("GB 38031-2025 C.5.3.7 b", "GB/T 38661 temperature")
     limits = (550, 600, 650)
     assert_ms = (2000, 2000, 2000)
     clear_at = (520, 570, 620)
@@ -76,6 +79,7 @@ class TestTemperatureHigh(ProbeTest):
 
 class TestTemperatureSpread(ProbeTest):
     name = "temperature_spread"
+    answers = ("GB/T 38661 temperature",)
     limits = (120, 180, 250)
     assert_ms = (5000, 5000, 5000)
     clear_at = (100, 160, 230)
@@ -104,6 +108,7 @@ class TestTemperatureSpread(ProbeTest):
 
 class TestChargeTooCold(ProbeTest):
     name = "charge_too_cold"
+    answers = ("GB/T 38661 temperature",)
     above = False
     limits = (0, -50, -100)
     assert_ms = (10000, 10000, 10000)
@@ -115,6 +120,7 @@ class TestChargeTooCold(ProbeTest):
 
 class TestCellSpread(CellTest):
     name = "cell_spread"
+    answers = ("GB/T 38661 consistency",)
     limits = (150, 300, 500)
     assert_ms = (5000, 5000, 5000)
     clear_at = (120, 270, 470)
@@ -169,6 +175,7 @@ class TestCellSpread(CellTest):
 
 class TestOvercurrentDischarge(RuleTest):
     name = "overcurrent_discharge"
+    answers = ("GB/T 38661 over-current",)
     limits = (1050, 1150, 1300)
     assert_ms = (5000, 2000, 500)
     clear_at = (950, 950, 950)
@@ -244,6 +251,7 @@ class TestOvercurrentCharge(TestOvercurrentDischarge):
 
 class TestInsulationLow(RuleTest):
     name = "insulation_low"
+    answers = ("GB 18384 insulation", "GB/T 38661 insulation")
     above = False
     limits = (500, 300, 100)
     assert_ms = (5000, 5000, 1000)
@@ -400,7 +408,11 @@ class TestBmsAlarm(RuleTest):
     def possible(self, value):
         return 0 <= value <= 3
 
-    @pytest.mark.parametrize("i, bit", list(enumerate((9, 12, 13, 14, 15, 17))))
+    @pytest.mark.parametrize(
+        "i, bit",
+        [pytest.param(i, bit, marks=pytest.mark.clause(f"GB/T 32960.3 flag {bit}"))
+         for i, bit in enumerate((9, 12, 13, 14, 15, 17))],
+    )  # fmt: skip
     def test_its_flags_are_passed_on_as_sent_and_are_level_1(self, image, i, bit):
         rig = self.rig(image)
         rig[L.BMS_FLAG_9 + i] = 1

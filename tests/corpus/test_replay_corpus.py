@@ -79,6 +79,7 @@ def test_a_healthy_car_raises_nothing_and_every_line_is_accounted_for(log, vehic
     events, end = replay(there(log), vehicle, include_tx=include_tx)
     assert events == [], "a healthy car would have been stopped"
     assert end["max_level"] == end["level"] == end["gb_flags"] == 0
+    assert end["notices"] == 0
     assert end["frames"] + sum(end["skipped"].values()) + sum(end["rejected"].values()) == end["total"]
     assert tuple(end["active"]) == active
     assert not end["rejected"] and not end["cut"] and end["malformed"] == end["checksum_errors"] == 0

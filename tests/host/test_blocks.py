@@ -84,6 +84,7 @@ def both(data, format=None, most=1 << 30, **options):
 
 ANY = {
     kind: [line for name in (kind, f"{kind}_SKIPPED", f"{kind}_REJECTED") for line, _ in HAND[name]]
+    + [line for line, _ in HAND.get(f"{kind}_NOTICES", ())]
     for kind in ("CANDUMP", "ASC")
 }
 TABLE = (
@@ -106,7 +107,7 @@ def test_every_line_of_the_readers_tables_means_the_same_in_blocks(include_tx, m
 MOST = 10**18 - 1  # us that a stamp can say
 HEX8 = bytes.fromhex("FFEEDDCCBBAA9988")
 BY_HAND = [
-    ("candump", "", [(line, frame) for line, frame in HAND["CANDUMP"]]),
+    ("candump", "", [(line, frame) for line, frame in HAND["CANDUMP"] + HAND["CANDUMP_NOTICES"]]),
     (
         "candump",
         "",
@@ -576,6 +577,8 @@ def test_a_block_is_rendered_as_the_candump_writer_writes_it(tmp_path, marked):
     for at in range(3000):
         can_id = rng.choice([0, 1, 0x7FF, rng.randrange(1 << 11), EXT, EXT * 2 - 1, EXT | rng.randrange(EXT)])
         data = rng.randbytes(rng.choice([0, 1, 7, 8] if at < 1000 else [0, 8, 12, 64]))
+        if at % 97 == 0:
+            can_id, data = rng.choice([(HAND["DROPPED"], b"\0"), (HAND["BUS_OFF"], b"\0"), (HAND["BUS_OFF"], b"\1")])
         frames.append((rng.choice([*times, rng.randrange(10**16)]), rng.choice(["can0", "!", "~" * 40]), can_id, data))
         marks.append(rng.choice(list(MARKS)) if marked else "")
     path = tmp_path / "drive.log"
@@ -604,6 +607,9 @@ def blocks(frames):
         (0, "can0", 0x800, b""),
         (0, "can0", -1, b""),
         (0, "can0", 2 * EXT, b""),
+        (0, "can0", 1 << 30 | 3, b"\7"),
+        (-1, "can0", 1 << 30 | 1, b"\0"),
+        (0, "can0", 1 << 30 | 1 << 29, b""),
         (0, "can 0", 1, b""),
         (0, "", 1, b""),
         (0, "\xe9", 1, b""),

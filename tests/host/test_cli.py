@@ -151,6 +151,65 @@ def test_replays_end_line_accounts_for_every_line_and_hashes_the_state(say, here
     assert end["image_sha256"] == image.sha256
 
 
+# Error frames by the kernel's linux/can/error.h: frames lost, bus off, restarted; then two that say nothing of these.
+LOST, OFF, ON = "20000004#0001000000000000", "20000040#0000000000000000", "20000100#0000000000000000"
+OTHER = ("20000004#0008000000000000", "20000080#0000000000000000")
+
+
+def with_errors(text, *errors, every=7, channel="can0"):
+    """The log with one of the error frames in turn behind every so many lines, at the time of the line before."""
+    out = []
+    for at, line in enumerate(text.splitlines(keepends=True), 1):
+        out.append(line)
+        if at % every == 0:
+            out.append(f"{line.split()[0]} {channel} {errors[at // every % len(errors)]}\n")
+    return "".join(out)
+
+
+@pytest.mark.parametrize("engine", ["python", pytest.param("fast", marks=pytest.mark.numba), "micropython"])
+def test_what_the_recorder_knew_of_its_bus_is_told_to_the_core_and_counted_apart_from_frames(say, here, engine):
+    pytest.importorskip({"fast": "numba"}.get(engine, "json"))
+    text = with_errors(lines(3), LOST, OFF, ON, *OTHER)
+    other = f"(1001.000000) can1 {OFF}\n"
+    (here / "told.log").write_text(f"(0999.000000) can0 {ON}\n" + text + other)
+    status, out, err = say("replay", "told.log", "-p", "small.toml", "--engine", engine, "--json")
+    if engine == "micropython" and "no MicroPython" in err:
+        pytest.skip(err)
+    end = objects(out)[-1]
+    assert (status, end["frames"], end["notices"]) == (0, 60, 1 + 5)
+    assert end["skipped"] == {"error frame": 3, "other channel": 1} and end["first"] == 999.0
+    assert end["frames"] + end["notices"] + sum(end["skipped"].values()) == end["total"] == 1 + 60 + 8 + 1
+    image, _ = open_image(here / "small.toml")
+    engine = cellwarden.engine.Engine(image)
+    for line in ["(0999.000000) can0 " + ON, *text.splitlines()]:
+        t, _, frame = line.split()
+        can_id, _, data = frame.partition("#")
+        known = {LOST: (1, b"\0"), OFF: (2, b"\1"), ON: (2, b"\0")}
+        if frame not in OTHER:
+            kind, value = known.get(frame, (None, None))
+            record = (1 << 30 | kind, value) if kind else (int(can_id, 16), bytes.fromhex(data))
+            engine.frame(int(float(t[1:-1]) * 1000 + 0.0001), *record)
+    assert end["state_sha256"] == hashlib.sha256(bytes(engine.state)).hexdigest()
+
+
+def test_notices_alone_are_no_log_of_a_vehicle(refused, here):
+    (here / "off.log").write_text(f"(1.0) can0 {OFF}\n")
+    assert "off.log: no frame to replay" in refused("replay", "off.log", "-p", "small.toml")
+
+
+def test_notices_are_no_signals_and_no_unknown_frames(say, here):
+    (here / "told.log").write_text(with_errors(lines(3), LOST, OFF, ON))
+    for words in (("--dbc", "small.dbc"), ("-p", "small.toml")):
+        plain, told = (say("decode", log, *words)[1] for log in ("fine.log", "told.log"))
+        assert plain == told and plain.count("\n") > 60
+    assert "told.log: 60 of 60 frames decoded" in say("decode", "told.log", *words)[2]
+
+
+def test_the_table_for_people_tells_of_notices(say, here):
+    (here / "told.log").write_text(with_errors(lines(3), LOST))
+    assert "8 notices that frames were lost" in say("replay", "told.log", "-p", "small.toml")[1]
+
+
 def test_replay_of_several_logs_names_each_and_starts_afresh(say):
     _, out, _ = say("replay", "fine.log", "low.log", "fine.log", "-p", "small.toml", "--json")
     told = objects(out)

@@ -16,7 +16,7 @@ import can
 import pytest
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.readers import EXT, open_log
-from cellwarden_tools.writers import open_writer
+from cellwarden_tools.writers import NO_NOTICE, open_writer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +33,9 @@ HAND = runpy.run_path(str(HERE / "test_readers.py"))
 FOREIGN = runpy.run_path(str(HERE / "test_readers_foreign.py"))
 COMMAND = runpy.run_path(str(HERE / "test_cli.py"))
 GOOD = HAND["GOOD"]
-CASES = [line for table in ("CANDUMP", "CANDUMP_SKIPPED", "CANDUMP_REJECTED") for line, _ in HAND[table]]
+CASES = [
+    line for table in ("CANDUMP", "CANDUMP_NOTICES", "CANDUMP_SKIPPED", "CANDUMP_REJECTED") for line, _ in HAND[table]
+]
 
 
 def convert(path, output, **options):
@@ -66,6 +68,8 @@ def back_and_forth(folder, data, name="drive.log"):
         theirs = read(source, include_tx)
         assert read(made, include_tx) == theirs, "the Parquet file does not give the frames and account of its log"
         assert read(made, include_tx, blocks=True) == theirs
+    accounts = [open_log(path) for path in (source, made)]
+    assert len({(sum(frame[2] >> 30 for frame in log), log.account.notices) for log in accounts}) == 1
     return made
 
 
@@ -156,6 +160,52 @@ def test_a_candump_log_comes_back_byte_for_byte_whatever_is_in_it(tmp_path_facto
             patch.setattr(candump_rows, "RUN", 2)
         patch.setattr(parquet_writer, "GROUP", 16)
         back_and_forth(folder, GOOD.encode() + b"".join(parts))
+
+
+NOTICES = [
+    (1, "can0", HAND["DROPPED"], b"\0"),
+    (2, "can1", HAND["BUS_OFF"], b"\1"),
+    (3, "can1", HAND["BUS_OFF"], b"\0"),
+]
+ACK, SLEEP = (4, "can0", 1 << 30 | 3, b"\7"), (5, "can0", 1 << 30 | 4, b"\0")
+
+
+def log_of(path, frames):
+    with open_writer(path) as log:
+        for frame in frames:
+            log.write(*frame)
+    return path
+
+
+def test_notices_keep_in_candump_and_in_parquet_and_the_file_says_that_it_has_some(tmp_path):
+    text = log_of(tmp_path / "a.log", NOTICES)
+    assert text.read_text() == (
+        "(000000.000001) can0 20000004#0001000000000000\n"
+        "(000000.000002) can1 20000040#0000000000000000\n"
+        "(000000.000003) can1 20000100#0000000000000000\n"
+    )
+    made = back_and_forth(tmp_path, text.read_bytes() + GOOD.encode())
+    rows = table(made)
+    assert [(row["t_us"], row["channel"], row["can_id"], row["data"][:1]) for row in rows[:3]] == NOTICES
+    assert not any(row["extended"] or row["sent"] or row["reason"] or row["text"] for row in rows)
+    versions = [
+        json.loads(pyarrow.parquet.read_metadata(path).metadata[columnar.KEY])["version"]
+        for path in (made, log_of(tmp_path / "plain.parquet", [(0, "can0", 1, b"")]))
+    ]
+    assert versions == [2, 1]
+
+
+def test_a_notice_that_a_format_has_no_record_for_is_left_out_and_told(tmp_path):
+    frame = (0, "can0", 1, b"\1")
+    source = log_of(tmp_path / "a.parquet", [frame, *NOTICES, ACK, SLEEP])
+    assert read(source)[0] == [frame, *NOTICES, ACK, SLEEP]
+    for name, kept in {"b.log": NOTICES, "b.parquet": [*NOTICES, ACK, SLEEP]}.items():
+        made = convert(source, tmp_path / name)
+        assert read(tmp_path / name)[0] == [frame, *kept]
+        assert made.left_out == ({NO_NOTICE: 2} if kept is NOTICES else {})
+    for suffix in ("csv", "asc", "trc", "blf", "mf4"):
+        made = convert(source, tmp_path / f"b.{suffix}")
+        assert made.left_out == {NO_NOTICE: 5} and len(read(tmp_path / f"b.{suffix}")[0]) == 1
 
 
 def many(count=30_000, seed=1):
@@ -354,7 +404,7 @@ def test_parquet_gives_the_frames_and_the_account_of_a_log_of_any_format(tmp_pat
         assert ours.account.rejections == [(f"{path.name}:{where}", *rest) for where, *rest in places]
 
 
-def test_what_the_tester_sent_is_marked_in_every_format_that_can_be_written(tmp_path):
+def test_what_the_tester_sent_is_marked_in_every_format_that_can_be_log_of(tmp_path):
     source = FOREIGN["make"](tmp_path / "made.blf")
     every, heard = read(source, True)[0], read(source)[0]
     for name in ("x.parquet", "x.log", "x.csv", "x.asc.xz", "x.blf", "x.mf4", "x.trc"):
@@ -495,9 +545,9 @@ def test_a_parquet_file_that_is_not_ours_or_not_of_now_is_refused_in_one_line(tm
     pyarrow.parquet.write_table(pyarrow.table({"a": [1], "b": [2]}), other)
     with pytest.raises(InputError, match=r"a Parquet file of another kind \(its columns: a, b\); expected a log that"):
         read(other)
-    newer = hand_made(tmp_path / "newer.parquet", {"version": 2, "written_by": "cellwarden 9.0.0"})
+    newer = hand_made(tmp_path / "newer.parquet", {"version": 3, "written_by": "cellwarden 9.0.0"})
     with pytest.raises(
-        InputError, match=r"in version 2 of our Parquet form, by cellwarden 9.0.0; expected version 1; upd"
+        InputError, match=r"in version 3 of our Parquet form, by cellwarden 9.0.0; expected version 1 or 2; upd"
     ):
         read(newer)
     with pytest.raises(InputError, match="no frame in it, for it is no Parquet file; it seems to be text"):
@@ -580,7 +630,7 @@ def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
 
 
-def test_text_that_would_not_be_that_of_the_log_is_never_written(tmp_path, monkeypatch):
+def test_text_that_would_not_be_that_of_the_log_is_never_log_of(tmp_path, monkeypatch):
     made = back_and_forth(tmp_path, many(100))
     monkeypatch.setattr(candump_rows, "line", lambda *given: "(0.000000) can0 123#\n")
     with pytest.raises(InputError, match=r"does not give back the bytes of drive\.log"):

@@ -47,10 +47,29 @@ CANDUMP = [
     ("  (3.000000)  can0  123#11  \r", (3_000_000, "can0", 0x123, b"\x11")),
 ]
 
+# Error frames by the kernel's linux/can/error.h: 004 the controller (second byte 01: it lost what it received), 040 bus
+# off, 100 restarted.
+DROPPED, BUS_OFF = 1 << 30 | 1, 1 << 30 | 2
+CANDUMP_NOTICES = [
+    ("(1.500000) can0 20000004#0001000000000000", (1_500_000, "can0", DROPPED, b"\0")),
+    ("(1.500000) can1 20000204#000D000000008F00", (1_500_000, "can1", DROPPED, b"\0")),
+    ("(1.500000) can0 20000004#0001", (1_500_000, "can0", DROPPED, b"\0")),
+    ("(1.500000) can0 20000040#0000000000000000", (1_500_000, "can0", BUS_OFF, b"\1")),
+    ("(1.500000) can0 200000c8#000000F800000000 R", (1_500_000, "can0", BUS_OFF, b"\1")),
+    ("(1.500000) can0 20000144#0001000000000000", (1_500_000, "can0", BUS_OFF, b"\1")),
+    ("(1.500000) can0 20000100#0000000000000000", (1_500_000, "can0", BUS_OFF, b"\0")),
+    ("(1.500000) can0 20000100# T", (1_500_000, "can0", BUS_OFF, b"\0")),
+    ("(1.500000) can0 20000104#0041000000000000", (1_500_000, "can0", DROPPED, b"\0")),
+]
+
 CANDUMP_SKIPPED = [
     ("(1.000000) can0 123#R", "remote frame"),
     ("(1.000000) can0 123#R8", "remote frame"),
-    ("(1.000000) can0 20000040#0000000000000000", "error frame"),
+    ("(1.000000) can0 20000004#0002000000000000", "error frame"),  # what we sent was lost, not what we hear
+    ("(1.000000) can0 20000004#0008000000000000", "error frame"),
+    ("(1.000000) can0 20000004#00", "error frame"),
+    ("(1.000000) can0 20000088#0001000000000000", "error frame"),
+    ("(1.000000) can0 3FFFFEBB#FFFFFFFFFFFFFFFF", "error frame"),
     ("(1.000000) can0 123#11 T", "transmitted"),
     ("", "blank"),
     ("# made by hand", "comment"),
@@ -85,6 +104,19 @@ def test_a_candump_line_means_its_frame(line, frame):
     assert read(line + "\n", "candump")[0] == [frame]
 
 
+@pytest.mark.parametrize(("line", "notice"), CANDUMP_NOTICES)
+def test_an_error_frame_that_tells_of_lost_frames_or_of_a_bus_off_comes_as_a_notice(line, notice):
+    frames, account = read(GOOD + line + "\n", "candump")
+    assert frames[1:] == [notice] and not account.skipped
+    assert (account.frames, account.notices) == (2, 1)
+
+
+def test_an_extended_identifier_with_the_bits_of_a_notice_is_a_frame():
+    for ident in (0x004, 0x040, 0x100, 0x1FFFFFFF):
+        frames, _ = read(f"(1.000000) can0 {ident:08X}#0001000000000000\n", "candump")
+        assert [frame[2] for frame in frames] == [ident | EXT]
+
+
 @pytest.mark.parametrize(("line", "reason"), CANDUMP_SKIPPED)
 def test_a_candump_line_without_data_is_skipped_by_name(line, reason):
     frames, account = read(GOOD + line + "\n", "candump")
@@ -116,6 +148,8 @@ def test_transmitted_frames_come_when_asked_for():
         ("(2.000000) can0 123#1122", 0),  # may have been longer
         ("(2.000000) can0 123#1122334455667788", 1),  # cannot have been
         ("(2.000000) can0 123#1122 R", 1),
+        ("(2.000000) can0 20000040#0000", 0),
+        ("(2.000000) can0 20000040#0000000000000000", 1),
         ("(2.000000) can0 123#112", 0),
         ("(2.0", 0),
     ],
@@ -712,7 +746,7 @@ def test_a_mutated_candump_line_is_accounted_for_and_read_as_python_can_reads_it
     frames, _ = read(GOOD + line + "\n" + GOOD, "candump", include_tx=True)
     for t_us, *rest in frames[1:-1]:
         theirs = python_can(line)
-        if theirs:
+        if theirs and not rest[1] >> 30:  # it takes most error frames for data frames
             assert abs(theirs[0] - t_us / 1e6) < 1.1e-6 and list(theirs[1:]) == rest
 
 

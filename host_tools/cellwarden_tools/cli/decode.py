@@ -57,7 +57,7 @@ def decode(
                 update()
     account = reader.account
     show.message(
-        f"{log}: {rows.known} of {account.frames} frames decoded, {count} values"
+        f"{log}: {rows.known} of {account.frames - account.notices} frames decoded, {count} values"
         + "".join(f", {n} {reason}" for reason, n in (account.skipped + account.rejected).items())
     )
     if account.cut:

@@ -137,6 +137,7 @@ def _table(image, path, rows, end, show):
 
 
 _COUNTS = {
+    "notices": "notices that frames were lost, or that a bus went off or came back",
     "malformed": "frames too short for their DBC",
     "checksum_errors": "frames with a wrong checksum",
     "counter_errors": "frames with a wrong counter",

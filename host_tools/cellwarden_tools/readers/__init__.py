@@ -6,6 +6,9 @@
 
 t_us is whole microseconds on the log's own clock. can_id is the 11-bit identifier, or the 29-bit one with bit 29 (EXT)
 set. channel is text as the log has it. data is bytes, 0..8, or 0..64 in CAN FD.
+
+An error frame that says that frames were lost, or that the bus went off or came back, comes as a notice: can_id is
+NOTICE with the kind (cellwarden.core.layout), data its one byte of value; `can_id >> 30` tells it from a frame.
 """
 
 import importlib

@@ -4,6 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 EXT = 1 << 29  # set in can_id for a 29-bit identifier
+# Set in can_id for what is no frame but what the recorder knew of its bus, with the kind in the bits below.
+NOTICE = 1 << 30
+KINDS = -0x100  # can_id & KINDS == NOTICE for a notice alone
+NOTICE_DROPPED, NOTICE_BUS_OFF, NOTICE_ACK, NOTICE_SLEEP = range(1, 5)
 KEPT = 20  # rejections remembered with their place; the counters know them all
 FRAME_LIKE = {"transmitted", "remote frame", "error frame"}
 
@@ -28,7 +32,8 @@ class Account:
     """Once a log has been read to its end: frames + skipped + rejected == total.
 
     total:      records: lines of a text log, objects of a binary one; counted apart from the other three
-    frames:     records delivered
+    frames:     records delivered, notices among them
+    notices:    how many of them are notices
     skipped:    {reason: n}, understood but not data frames for the core
     rejected:   {reason: n}, not understood
     rejections: the first of them, as (where, reason, excerpt)
@@ -37,6 +42,7 @@ class Account:
 
     total: int = 0
     frames: int = 0
+    notices: int = 0
     skipped: Counter = field(default_factory=Counter)
     rejected: Counter = field(default_factory=Counter)
     rejections: list = field(default_factory=list)

@@ -2,10 +2,13 @@
 
 import re
 
-from .account import EXT, Reject, Skip
+from .account import EXT, NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED, Reject, Skip
 from .source import blocks, micros, settle
 
-ERROR = 1 << 29  # in candump's identifier the bit means an error frame
+ERROR = 1 << 29  # in candump's identifier the bit means an error frame, and those below are its classes
+CONTROLLER, BUS_OFF, RESTARTED = 0x004, 0x040, 0x100  # classes, as the kernel numbers them (linux/can/error.h)
+RX_OVERFLOW = 0x01  # in the second byte of class CONTROLLER
+ERROR_BYTES = 8
 
 # The line as candump has always written it, or any other line whole.
 USUAL = re.compile(
@@ -108,11 +111,43 @@ def _parse(line, whole, include_tx):
         raise Reject("odd number of hex digits")
     if len(data) > 2 * most:
         raise Reject(f"more than {most} bytes")
-    if error:
-        raise Skip("error frame")
+    told = notice(int(match[3], 16), data) if error else None
     # Without its line end a line may have lost bytes and still look right; a full frame or a direction says it did not.
     if not whole and not way and len(data) < 2 * most:
         raise Reject("cut off")
-    if way in ("T", "t") and not include_tx:
+    if told:
+        can_id, data = told
+    elif way in ("T", "t") and not include_tx:
         raise Skip("transmitted")
     return micros(time[1], time[2] or "0"), channel, can_id, bytes.fromhex(data)
+
+
+def notice(error, data):
+    """(NOTICE | kind, data) of an error frame's identifier and data in hexadecimal; raises Skip where it says nothing.
+
+    Of one with several classes the gravest is told.
+    """
+    if error & BUS_OFF:
+        return NOTICE | NOTICE_BUS_OFF, "01"
+    if error & CONTROLLER and int(data[2:4] or "0", 16) & RX_OVERFLOW:
+        return NOTICE | NOTICE_DROPPED, "00"
+    if error & RESTARTED:
+        return NOTICE | NOTICE_BUS_OFF, "00"
+    raise Skip("error frame")
+
+
+def error_frame(can_id, data):
+    """(identifier with ERROR set, data) of the error frame that notice() reads as this; None where there is none."""
+    if can_id == NOTICE | NOTICE_DROPPED:
+        return ERROR | CONTROLLER, bytes([0, RX_OVERFLOW]).ljust(ERROR_BYTES, b"\0")
+    if can_id == NOTICE | NOTICE_BUS_OFF:
+        return ERROR | (BUS_OFF if any(data[:1]) else RESTARTED), bytes(ERROR_BYTES)
+    return None
+
+
+def written(can_id, data):
+    """(identifier as text, data) as a line has them: of a notice those of its error frame."""
+    if can_id >> 30:
+        error, data = error_frame(can_id, data)
+        return f"{error:08X}", data
+    return (f"{can_id - EXT:08X}" if can_id & EXT else f"{can_id:03X}"), data

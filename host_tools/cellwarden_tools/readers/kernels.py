@@ -11,8 +11,9 @@ import numpy
 from numba import njit
 
 from ..errors import InputError
-from .account import EXT
+from .account import EXT, KINDS, NOTICE
 from .blocks import FRAMES, NARROW, WIDE, Block, from_frames
+from .candump import error_frame
 from .source import LINE, pieces, settle
 
 PIECE = 1 << 20  # bytes read at a time
@@ -553,7 +554,7 @@ def _candump_text(columns, marks, names, ends, text):
         text[at] = 32
         ident = can_id[row]
         if ident & EXT:
-            ident -= EXT
+            ident -= EXT if ident < 2 * EXT else 2 * EXT
             for pair in range(4):
                 text[at + 1 + 2 * pair] = PAIR[ident >> 24 - 8 * pair & 255, 0]
                 text[at + 2 + 2 * pair] = PAIR[ident >> 24 - 8 * pair & 255, 1]
@@ -588,11 +589,13 @@ def render(block, marks=None, path="-"):
         return b""
     if length.max() > data.shape[1]:
         raise ValueError("a length is over the data's width")
+    can_id, length, data, said = _with_error_frames(can_id, length, data)
     used = numpy.zeros(len(channels), bool)
     used[channel] = True
     bad = numpy.array([not re.fullmatch("[!-~]+", name) for name in channels]) & used
     ident = can_id.astype("i8")
-    wrong = (t_us < 0) | (ident < 0) | (ident >= 2 * EXT) | ((ident < EXT) & (ident > 0x7FF)) | bad[channel]
+    wrong = (ident < 0) | ((ident >= 2 * EXT) & ~said) | ((ident < EXT) & (ident > 0x7FF))
+    wrong |= (t_us < 0) | bad[channel]
     if wrong.any():
         from ..writers import _Candump
 
@@ -604,5 +607,22 @@ def render(block, marks=None, path="-"):
     most = 35 + max(map(len, names)) + 2 * int(length.max()) + 5
     text = numpy.empty(len(t_us) * most, "u1")
     marks = numpy.zeros(len(t_us), "u1") if marks is None else marks
-    size = _candump_text(tuple(block[:5]), marks, numpy.frombuffer(b"".join(names), "u1"), ends, text)
+    columns = (t_us, channel, can_id, length, data)
+    size = _candump_text(columns, marks, numpy.frombuffer(b"".join(names), "u1"), ends, text)
     return text[:size].tobytes()
+
+
+def _with_error_frames(can_id, length, data):
+    """The columns with the error frame of each notice in its place, 2 * EXT set in its identifier; and where."""
+    said = numpy.zeros(len(can_id), bool)
+    notices = (can_id & KINDS == NOTICE).nonzero()[0].tolist()
+    if not notices:
+        return can_id, length, data, said
+    can_id, length, data = can_id.copy(), length.copy(), data.copy()
+    for row in notices:
+        frame = error_frame(int(can_id[row]), data[row, : length[row]].tobytes())
+        if frame:
+            error, content = frame
+            can_id[row], length[row], said[row] = 2 * EXT | error, len(content), True
+            data[row, : len(content)] = numpy.frombuffer(content, "u1")
+    return can_id, length, data, said

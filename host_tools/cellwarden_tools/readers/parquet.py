@@ -11,10 +11,10 @@ from collections import Counter
 from typing import NamedTuple
 
 from ..errors import InputError
-from .account import EXT
+from .account import EXT, KINDS, NOTICE
 from .source import nothing, spooled
 
-VERSION = 1
+VERSION = 2  # 1 where there is no notice
 KEY, KEY_SUM = b"cellwarden", b"cellwarden_sha256"  # what is told of the log, as JSON, and its checksum
 NO_ID = -1  # the identifier in a row that is no frame
 MORE = "a line that goes on"  # the reason in a row with more of the text of the row before; not a record
@@ -78,6 +78,7 @@ def columns(source, account, include_tx=False):
             if wanted is not None:
                 block = part(block, wanted)
             account.frames += len(block)
+            account.notices += _notices(block)
             if len(block):
                 yield block
         settle(account, told, source.path, include_tx)
@@ -96,9 +97,14 @@ def rows(source, account, told):
             form = numpy.zeros(n, "u2") if form is None else _numbers(form, "u2")
             some = Rows(block, sent, form, _sparse(column("reason")), _sparse(column("text")))
             account.frames += n - len(some.reason) - int(sent.sum())
+            account.notices += _notices(block)
             account.total += n
             yield some
         settle(account, told, source.path, False)
+
+
+def _notices(block):
+    return int((block.can_id & KINDS == NOTICE).sum())
 
 
 def _sparse(column):
@@ -209,9 +215,9 @@ def _told(metadata, path):
     if hashlib.sha256(told).hexdigest().encode() != metadata.metadata.get(KEY_SUM):
         raise damaged(path, "its account does not fit its checksum")
     told = json.loads(told)
-    if told["version"] != VERSION:
+    if not 1 <= told["version"] <= VERSION:
         what = f"holds a log in version {told['version']} of our Parquet form, by {told['written_by']}"
-        raise InputError(path, what, f"version {VERSION}", "update cellwarden")
+        raise InputError(path, what, f"version 1 or {VERSION}", "update cellwarden")
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     if sizes != [counts["rows"] for counts in told["groups"]]:
         raise damaged(path, "its row groups are not those it was written with")
@@ -259,7 +265,8 @@ def _blocks(file, told, path):
         if counts.get("more"):
             more = some.pop(0) if some else column("more")
             data = numpy.hstack([data, _bytes(more.fill_null(bytes(WIDE - NARROW)), WIDE - NARROW)])
-        if length.max() > data.shape[1] or can_id.min() < NO_ID or can_id.max() >= 2 * EXT:
+        other = (can_id < NO_ID) | (can_id >= 2 * EXT)
+        if length.max() > data.shape[1] or (other & (can_id & KINDS != NOTICE)).any():
             raise damaged(path, f"an identifier or a length that no bus carries in row group {group}")
         yield Block(t_us, mine[bus], can_id, length, data, channels), column
 

@@ -233,7 +233,9 @@ def settle(parse, line, number, whole, source, account):
     if len(line) > LINE:
         return _too_long(line, number, source, account)
     try:
-        return parse(line, whole)
+        frame = parse(line, whole)
+        account.notices += frame[2] >> 30 != 0
+        return frame
     except Skip as reason:
         account.skip(str(reason))
         if not whole and not line.strip():

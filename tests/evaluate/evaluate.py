@@ -1,0 +1,353 @@
+"""How early, how certain, how silent: the detection figures, and the rivals' on the same data, in docs/evaluation.md.
+
+    PYTHONPATH=tests/bench python tests/evaluate/evaluate.py [--only NAME ...] [--seeds N]
+
+The figures follow from the sources and the corpus alone: fixed seeds, no clock. Exits with 1 when an episode on a
+recording has no explanation in explained.toml, or an explanation no episode. --only runs some scenarios or recordings
+and prints, without writing the page.
+"""
+
+import argparse
+import os
+import sys
+import tomllib
+from collections import Counter
+from datetime import UTC, datetime
+from multiprocessing import Pool
+from pathlib import Path
+from statistics import median
+
+from cellwarden.core import catalogue
+from cellwarden_tools.files import whole_file
+from cellwarden_tools.simulator import DEMO_PROFILE, scenarios
+from cellwarden_tools.simulator.run import simulate
+from episodes import CHAIN_S, awake_s, episodes, episodes_of_levels, per_100_hours
+from page import Page
+from rivals import RIVALS
+from watch import Frames, watch
+
+HERE = Path(__file__).parent
+CHECKOUT = HERE.parents[1]
+DATA = Path(os.environ.get("CELLWARDEN_CORPUS") or CHECKOUT.parent / "shared" / "data")
+SEEDS = 3
+OURS = "Cellwarden"
+SYSTEMS = (OURS, *RIVALS)
+
+# name, log or table, profile, what it is
+RECORDINGS = (
+    ("car1", "baticm-ev-faults/car1_processed.csv.xz", "car1", "sedan, 96 cells, 1 Hz, two days"),
+    ("car3", "baticm-ev-faults/car3_processed.csv.xz", "car3", "87 cells, every 10 s, four weeks"),
+    ("i3 trip", "bmw-i3-trips/TripA13.csv.xz", "i3_trip", "BMW i3, 10 Hz, a drive; pack values"),
+    ("i3 AC", "bmw-i3/2014i3_AC_start_PT_CAN.csv.xz", "i3", "BMW i3, CAN, an AC charge begins"),
+    ("i3 DC", "bmw-i3/2019_Circontrol_midpoint.csv.xz", "i3", "BMW i3, CAN, DC charging"),
+    ("kona idle", "kona/Idle_log_no_diagnostic_function_selected-30sec.asc.xz", "kona", "Hyundai Kona's pack, CAN"),
+    ("kona relay", "kona/Main_Relay_plus_On.asc", "kona", "Hyundai Kona's pack, CAN, the main relay forced on"),
+    ("bolt", "bolt-bicm-cc0/12_can_log_bms_bus_60s_raw.csv.xz", "bolt", "Chevrolet Bolt's cell module, CAN"),
+)  # fmt: skip
+
+SECTION = {row[0]: row[-1].split("HAZARDS ")[1][0] for row in catalogue.ROWS}
+FOUND = "ABDE"  # the sections whose episodes count against us; C speaks of the data
+
+
+# --- scenarios -------------------------------------------------------------------------------------------------------
+
+
+def run_scenario(job):
+    """What one scenario with one seed gives: {"name", "false": our false episodes, "found": {system: seconds from the
+    onset, or None}, "alarmed": {system: whether there was a false alarm}}."""
+    name, seed = job
+    told = scenarios.load(name)
+    expects = told["expect"]
+    for expect in expects:
+        expect.setdefault("from_s", min((fault["starts_s"] for fault in told["fault"]), default=0))
+        expect.setdefault("within_s", 60 * told["minutes"])
+    seen = watch(DEMO_PROFILE, Frames(simulate(name, DEMO_PROFILE, seed)))
+    delays = [delay(seen.events, expect) for expect in expects]
+    false = false_episodes(episodes(seen.events, seen.end["last"]), expects, told["may"])
+    found = {OURS: None if None in delays or not delays else max(delays)}
+    alarmed = {OURS: bool(false)}
+    for rival, levels in RIVALS.items():
+        told_by_it = levels(seen.samples)
+        found[rival] = first_alarm(seen.samples.t_s, told_by_it, expects) if expects else None
+        alarmed[rival] = bool(told_by_it.any())
+    return {"name": name, "false": len(false), "found": found, "alarmed": alarmed}
+
+
+def delay(events, expect):
+    """Seconds from the onset until the rule stood at its level; None where it came late, elsewhere or never."""
+    for event in events:
+        here = expect.get("where") in (None, event["where"])
+        if event["rule"] == expect["rule"] and event["level"] >= expect["level"] and here:
+            after = event["t"] - expect["from_s"]
+            if 0 <= after <= expect["within_s"]:
+                return after
+    return None
+
+
+def false_episodes(found, expects, may):
+    """Those of a rule that is neither expected nor allowed, or of one that began before its onset."""
+    since = dict.fromkeys(may, 0)
+    for expect in expects:
+        since[expect["rule"]] = min(expect["from_s"], since.get(expect["rule"], expect["from_s"]))
+    return [episode for episode in found if episode.rule not in since or episode.begins_s < since[episode.rule]]
+
+
+def first_alarm(t_s, levels, expects):
+    """Of a rival: seconds from the onset to its first new alarm while one is due; None where there was none.
+
+    An alarm that stood already when the fault began says nothing new.
+    """
+    begins = min(expect["from_s"] for expect in expects)
+    ends = max(expect["from_s"] + expect["within_s"] for expect in expects)
+    before = levels[t_s < begins]
+    alarmed = t_s[(t_s >= begins) & (t_s <= ends) & (levels > 0)]
+    if not len(alarmed) or (len(before) and before[-1]):
+        return None
+    return float(alarmed[0] - begins)
+
+
+# --- recordings ------------------------------------------------------------------------------------------------------
+
+
+def run_recording(job):
+    """What one recording gives, as plain values."""
+    name, log, profile, _ = job
+    seen = watch(CHECKOUT / "dbc" / "vehicles" / f"{profile}.toml", DATA / log)
+    t_s = seen.samples.t_s
+    found = episodes(seen.events, seen.end["last"])
+    result = {
+        "name": name,
+        "samples": len(t_s),
+        "awake_s": awake_s(t_s),
+        "episodes": found,
+        "max": seen.end["max_level"],
+    }
+    result["flagged"] = {OURS: int((seen.level > 0).sum())}
+    result["alarms"] = {OURS: sum(SECTION[e.rule] in FOUND and e.rule != catalogue.BMS for e in found)}
+    for rival, levels in RIVALS.items():
+        told = levels(seen.samples)
+        result["flagged"][rival] = int((told > 0).sum())
+        result["alarms"][rival] = len(episodes_of_levels(rival, t_s, told))
+    return result
+
+
+def explained(results, path=HERE / "explained.toml"):
+    """({(recording, rule, begin): reason}, complaints): every episode with its reason, both ways."""
+    reasons = {}
+    for entry in tomllib.loads(path.read_text("utf-8")).get("episode", []):
+        for at in entry["at"]:
+            reasons[entry["recording"], entry["rule"], at] = entry["because"]
+    there = {
+        (result["name"], e.rule, stamp(e.begins_s))
+        for result in results
+        for e in result["episodes"]
+        if e.rule != catalogue.BMS
+    }
+    names = {result["name"] for result in results}
+    complaints = [f"not explained: {' '.join(key)}" for key in sorted(there - reasons.keys())]
+    complaints += [f"explains nothing: {' '.join(key)}" for key in sorted(reasons.keys() - there) if key[0] in names]
+    return reasons, complaints
+
+
+def stamp(t_s):
+    """A moment of a log: a date where its clock has one, else seconds."""
+    if t_s < 86400 * 365:
+        return f"{t_s:.1f} s"
+    return datetime.fromtimestamp(t_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def spread(values):
+    """Shortest, median and longest."""
+    return f"{min(values):.1f} / {median(values):.1f} / {max(values):.1f}" if values else None
+
+
+def share(count, of):
+    return f"{count} of {of}" if of else None
+
+
+def scenario_tables(page, runs):
+    """Adds the tables; returns {system: Counter of faults, found, innocent, alarmed, pairs, told apart}."""
+    faults, silent = [], []
+    totals = {system: Counter() for system in SYSTEMS}
+    by_name = {}
+    for run in runs:
+        by_name.setdefault(run["name"], []).append(run)
+    for name, mine in by_name.items():
+        told = scenarios.load(name)
+        twin_of, innocent = told.get("twin_of"), told.get("twin_of") or not told["expect"]
+        row = [name, sum(run["false"] for run in mine)]
+        for system in SYSTEMS:
+            total = totals[system]
+            hits = [run["found"][system] for run in mine if run["found"][system] is not None]
+            alarmed = sum(run["alarmed"][system] for run in mine)
+            total["innocent" if innocent else "faults"] += len(mine)
+            total["alarmed" if innocent else "found"] += alarmed if innocent else len(hits)
+            if twin_of in by_name:
+                fault = sum(run["found"][system] is not None for run in by_name[twin_of])
+                total["pairs"] += 1
+                total["told apart"] += not alarmed and fault == len(by_name[twin_of])
+            if innocent:
+                row.append(share(alarmed, len(mine)))
+            elif system == OURS:
+                row += [share(len(hits), len(mine)), spread(hits)]
+            else:
+                row.append(f"{share(len(hits), len(mine))}, {median(hits):.0f} s" if hits else "0")
+        if innocent:
+            row.insert(1, twin_of)
+            row.insert(2, ", ".join(f"{expect['rule']} {expect['level']}" for expect in told["expect"]) or None)
+        (silent if innocent else faults).append(row)
+    rivals = [f">{rival}" for rival in RIVALS]
+    page.heading("Faults on request")
+    page.say(
+        f"The simulator's scenarios, each with {len(runs) // max(1, len(by_name))} seeds. Found: every rule that the "
+        "scenario expects stood at its level, at the right cell or probe, in time. Delay: from the physical onset "
+        "until the last of them did, shortest / median / longest. False: episodes of a rule that the scenario neither "
+        "expects nor allows, or before its onset. Of the others: in how many runs a new alarm of any kind began while "
+        "one was due, and after how long."
+    )
+    page.table(["scenario", ">false", ">found", ">delay s", *rivals], faults)
+    page.heading("Innocent twins and healthy packs")
+    page.say(
+        "The nearest harmless neighbour of a fault: beyond the lesser notice that some deserve, nothing may be raised. "
+        "Runs with a false alarm; of the others, with any alarm."
+    )
+    page.table(["scenario", "twin of", "may say", ">false", f">{OURS}", *rivals], silent)
+    return totals
+
+
+def recording_tables(page, results, reasons):
+    hours = sum(result["awake_s"] for result in results)
+    page.heading("Recorded vehicles")
+    page.say(
+        f"An episode lasts from the raise to the clear; raised again within {CHAIN_S} s it is the same one. Hours are "
+        "those recorded awake. Beside our own stands what the vehicle's BMS reported itself (`bms_alarm`), and how "
+        "many of ours it shares: the rate leaves those out, and section C, which speaks of the data."
+    )
+    rows = []
+    for result, (_, _, _, what) in zip(results, RECORDINGS, strict=True):
+        ours = [e for e in result["episodes"] if e.rule != catalogue.BMS]
+        theirs = [e for e in result["episodes"] if e.rule == catalogue.BMS]
+        levels = Counter((SECTION[e.rule], e.level) for e in ours)
+        sections = [
+            " ".join(f"{levels[section, level]}" for level in (1, 2, 3))
+            if any(s == section for s, _ in levels)
+            else "0"
+            for section in "ABCDE"
+        ]
+        both = sum(any(e.overlaps(other) for other in theirs) for e in ours)
+        alone = sum(SECTION[e.rule] in FOUND and not any(e.overlaps(b) for b in theirs) for e in ours)
+        rate = per_100_hours(alone, result["awake_s"])
+        rows.append(
+            [result["name"], what, f"{result['awake_s'] / 3600:.2f}", *sections, len(theirs), both, f"{rate:.1f}"]
+        )
+    page.table(
+        ["recording", "what", ">hours", *(f">{s}: L1 L2 L3" for s in "ABCDE"), ">BMS", ">shared", ">own / 100 h"],
+        rows,
+    )
+    page.say(f"Together {hours / 3600:.1f} vehicle hours.")
+    page.heading("Each episode that remains", 3)
+    lines = []
+    for result in results:
+        for e in result["episodes"]:
+            if e.rule == catalogue.BMS:
+                continue
+            value = "-" if e.value is None else f"{e.value:g} {e.unit}".strip()
+            reason = reasons.get((result["name"], e.rule, stamp(e.begins_s)), "**not explained**")
+            where = e.where or None
+            lines.append(
+                [
+                    result["name"],
+                    stamp(e.begins_s),
+                    f"{e.ends_s - e.begins_s:.0f}",
+                    e.rule,
+                    e.level,
+                    where,
+                    value,
+                    reason,
+                ]
+            )
+    if lines:
+        page.table(["recording", "from", ">lasts s", "rule", ">level", ">where", ">value", "why"], lines)
+    else:
+        page.say("None.")
+    page.heading("The rivals on the recordings")
+    page.say("Share of samples (one a second, or the log's own) in alarm, and episodes per 100 hours.")
+    rows = []
+    for result in results:
+        row = [result["name"]]
+        for system in SYSTEMS:
+            flagged = 100 * result["flagged"][system] / max(1, result["samples"])
+            rate = per_100_hours(result["alarms"][system], result["awake_s"])
+            row += [f"{flagged:.2f} %", f"{rate:.1f}"]
+        rows.append(row)
+    page.table(["recording", *(f">{s} {what}" for s in SYSTEMS for what in ("flagged", "/ 100 h"))], rows)
+
+
+def summary(totals, results):
+    """The short table: rows of text."""
+    hours_s = sum(result["awake_s"] for result in results)
+    samples = sum(result["samples"] for result in results)
+    rows = []
+    for what, count, of in (
+        ("runs of a fault in which it was found", "found", "faults"),
+        ("innocent runs alarmed", "alarmed", "innocent"),
+        ("faults told from their innocent twin", "told apart", "pairs"),
+    ):
+        rows.append([what, *(share(totals[system][count], totals[system][of]) for system in SYSTEMS)])
+    if results:
+        rows += [[f"episodes per 100 h on {hours_s / 3600:.0f} h of recordings"], ["samples in alarm there"]]
+        for system in SYSTEMS:
+            rows[-2].append(f"{per_100_hours(sum(r['alarms'][system] for r in results), hours_s):.1f}")
+            rows[-1].append(f"{100 * sum(r['flagged'][system] for r in results) / max(1, samples):.2f} %")
+        highest = max(result["max"] for result in results)
+        rows.append(["highest level there", highest, *(None for _ in RIVALS)])
+    return rows
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="scenarios or recordings")
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N")
+    options = parser.parse_args(arguments)
+    wanted = set(options.only or ())
+    chosen = [name for name in scenarios.names() if not wanted or name in wanted]
+    recordings = [entry for entry in RECORDINGS if not wanted or entry[0] in wanted]
+    missing = [log for _, log, _, _ in recordings if not (DATA / log).exists()]
+    if missing:
+        print(f"evaluate: not in the corpus (CELLWARDEN_CORPUS): {', '.join(missing)}", file=sys.stderr)
+        return 2
+    os.environ.setdefault("CELLWARDEN_CORPUS", str(DATA))
+    jobs = [(name, seed) for name in chosen for seed in range(1, options.seeds + 1)]
+    with Pool(2) as pool:
+        later = pool.map_async(run_recording, recordings, 1)
+        runs = pool.map(run_scenario, jobs, 1)
+        results = later.get()
+    page = Page()
+    totals = scenario_tables(page, runs)
+    reasons, complaints = explained(results)
+    if len(results) == len(RECORDINGS):
+        recording_tables(page, results, reasons)
+    first = Page()
+    first.heading("Evaluation", 1)
+    first.say(
+        "Generated by `make evaluate`, not by hand; the same sources and recordings give the same page. The rivals are "
+        "small oracles of their public rules with their own thresholds (`tests/evaluate/rivals.py`), on the same "
+        "samples."
+    )
+    first.heading("In short")
+    first.table(["", *(f">{system}" for system in SYSTEMS)], summary(totals, results))
+    text = first.text() + "\n" + page.text()
+    print(text)
+    if not wanted and options.seeds == SEEDS:
+        with whole_file(CHECKOUT / "docs" / "evaluation.md", "w") as file:
+            file.write(text)
+    for complaint in complaints:
+        print(f"evaluate: {complaint}", file=sys.stderr)
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
