@@ -3,13 +3,13 @@
 Whole numbers as the vehicle sends them (mV, mA, 0.1 degC, 0.1 %, ohm/V); a feature is in the unit of its row.
 """
 
-from oracle import BAD_HIGH, BAD_LOW, Hazard
 from oracle_cells import Contact, Drift, Excursions, SelfDischarge
 from oracle_pack import InsulationTrend, PackStep, PackSum, SocJump
 from oracle_probes import Probes
 from oracle_runaway import Runaway
 from oracle_time import Watch
 from oracle_trust import CellsAbsent, CellsLost, CountMismatch, Frozen, Recent, SignalLost
+from oracle_verdicts import BAD_HIGH, BAD_LOW, Hazard
 
 NMC = {"cell_l3_mv": 2500, "hot_ddegc": 600, "insulation_l3": 100, "step_mv": 10_000, "sum_permille": 15}
 

@@ -7,9 +7,9 @@ from collections import deque
 
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
-from oracle import Reading, Verdicts
 from oracle_page import Page, rows
 from oracle_time import View
+from oracle_verdicts import Reading, Verdicts
 from rig import FIRST_CELL, FrameRig
 from vehicles import dbc, message, profile
 
@@ -148,6 +148,23 @@ class Twin:
             self.rig.scan(samples=0)
             self.compare()
             self.compare_verdicts()
+
+    def happen(self, what):
+        """One thing beside the values: "short" frame, "back" in time, "dropped" frames, bus "off" or "on"."""
+        rig = self.rig
+        t_ms = (rig.clock[L.DUE_MS] - rig.clock[L.OFFSET_MS] - 50) & L.MASK
+        can_id, data, bus = rig.sender.frame(self.group("pack"), rig.wanted)
+        if what == "short":
+            rig.send((can_id, data[:3], bus))
+        elif what == "back":
+            rig.send((can_id, data, bus), before_ms=40)
+            rig.send((can_id, data, bus), before_ms=60)
+        elif what == "dropped":
+            rig.engine.notice(t_ms, L.DROPPED, 1)
+            self.dropped += 1
+        else:
+            rig.engine.notice(t_ms, L.BUS_OFF, int(what == "off"))
+            self.bus_off = int(what == "off")
 
     def sleep(self, hours):
         """A silent bus for so long; the scans of it are left to the core's own short cut."""

@@ -177,3 +177,22 @@ def test_a_night_stale_repeats_and_what_was_true_read_the_same(vehicle, stale_s,
         twin.run(10 * stale_s, every=10)
     twin.set(truth)
     twin.run(200, every=10)
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["short", "back", "dropped", "off", "on"]),
+            st.sampled_from([1, 10, 48, 49, 50, 51, 52, 90, 120, 160]),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_what_happens_beside_the_values_is_told_the_same(vehicle, happenings):
+    twin = Twin(vehicle)
+    twin.run(30)
+    for what, scans in happenings:
+        twin.happen(what)
+        twin.run(scans, every=10)
