@@ -68,6 +68,16 @@ class Page:
         self.contact, self.discharge = Contact(cells), SelfDischarge(cells)
         self.runaway = Runaway(self.limits, reference_s)
 
+    def where(self):
+        """{rule: number from 1 of the cell or probe that its feature speaks of, or None}"""
+        at = {
+            "temperature_rise": self.probes.rise_at, "cell_transient": self.excursions.count_at,
+            "cell_drift": self.drift.at, "self_discharge": self.discharge.at,
+            "contact_resistance": self.contact.at, "sense_line": self.excursions.line_at,
+            "cells_lost": min(self.lost.lost, default=None), "probe_fault": min(self.probes.faulty, default=None),
+        }  # fmt: skip
+        return {rule: None if n is None else n + 1 for rule, n in at.items()}
+
     def scan(self, view):
         watch, limits = self.watch, self.limits
         watch.scan(view)

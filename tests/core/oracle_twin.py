@@ -95,6 +95,8 @@ class Twin:
         self.pages = (Page(CELLS, PROBES, reference_s=30), Page(CELLS, PROBES, reference_s=60))
         self.rows = [row for row in rows() if row.name in catalogue.RULES]
         self.verdicts = Verdicts(self.scan_ms / 1000)
+        self.first = {row.name: next(limit for limit in row.limits if limit is not None) for row in self.rows}
+        self.named = {}  # rule -> which cell or probe the oracle named in the last scans
         self.told = {}  # rule -> the oracle's (least, most) of the last scans
         self.scans = self.dropped = self.bus_off = 0
         self.ramps = {}
@@ -159,6 +161,9 @@ class Twin:
         elif what == "back":
             rig.send((can_id, data, bus), before_ms=40)
             rig.send((can_id, data, bus), before_ms=60)
+        elif what[0] == "ack":
+            rig.engine.notice(t_ms, L.ACK, catalogue.RULES.index(what[1]))
+            self.verdicts.acknowledge(next(row for row in self.rows if row.name == what[1]))
         elif what == "dropped":
             rig.engine.notice(t_ms, L.DROPPED, 1)
             self.dropped += 1
@@ -247,6 +252,12 @@ class Twin:
     def compare(self):
         view = self.view()
         least, most = (page.scan(view) for page in self.pages)
+        for rule, number in self.pages[0].where().items():
+            named = self.named.setdefault(rule, deque(maxlen=SPREAD_MS // self.scan_ms + 1))
+            named.append(number)
+            if rule in self.features and (self.core(rule) or 0) >= self.first[rule]:
+                where = self.rig.engine.state[self.features[rule] + L.WHERE]
+                assert where in named, f"{rule} at {view.t} s: the core names {where}, the page {named[-1]}"
         for rule, low in least.items():
             high = most[rule]
             if isinstance(low, tuple):

@@ -51,6 +51,10 @@ class Verdicts:
     def __init__(self, scan_s=0.1):
         self.scan_s = scan_s
 
+    def acknowledge(self, hazard):
+        """Every level is as if it had never been; one whose condition still holds comes back in the same scan."""
+        hazard.timers = [Timer() for _ in range(3)]
+
     def judge(self, hazard, reading, signals, arrivals, calm, now):
         gate = 1 if hazard.gate is None else signals[hazard.gate]
         value, shown, where = reading.value, reading.value, reading.where

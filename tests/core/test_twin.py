@@ -196,3 +196,22 @@ def test_what_happens_beside_the_values_is_told_the_same(vehicle, happenings):
     for what, scans in happenings:
         twin.happen(what)
         twin.run(scans, every=10)
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_latched_alarm_is_released_by_an_acknowledgement_only(vehicle, over):
+    twin = Twin(vehicle)
+    twin.run(100, every=10)
+    twin.set([(("cell", 7), 2000), (("ramp", 3), 30)])
+    twin.run(140, every=10)
+    twin.set([("cells", 3700), (("ramp", 3), -30)])
+    twin.run(140, every=10)
+    twin.set([(("ramp", 3), 0)])
+    twin.run(700, every=10)
+    assert twin.rig.level("thermal_runaway") == 3, "a fire was forgotten"
+    if not over:
+        twin.set([("probes", 650), (("cell", 7), 2000)])
+        twin.run(20, every=10)
+    twin.happen(("ack", "thermal_runaway"))
+    twin.run(20, every=10)
+    assert twin.rig.level("thermal_runaway") == (0 if over else 3)
