@@ -87,7 +87,7 @@ class Drift:
 
     BATCH, BATCHES, APART_S, GAIN, RIDGE_MV = 16, 19, 10, 4, 2
 
-    def __init__(self, cells, middle_mv=(0, 5000)):
+    def __init__(self, cells, middle_mv=(3450, 4250)):
         self.cells, self.middle_mv = cells, middle_mv
         self.batch = []  # devs of the samples of this batch
         self.learning = []  # mean devs of the first batches
@@ -97,37 +97,44 @@ class Drift:
 
     def scan(self, view, watch):
         sample = watch.cells
-        if not sample or not watch.rest or not watch.agree or None in sample.values:
+        if not sample or not watch.rest or sample.median is None:
             return
         if not self.middle_mv[0] <= sample.median <= self.middle_mv[1]:
+            return
+        if len(self.batch) == self.BATCH:
+            # The batch is judged with the next rest sample, which is none of the next batch.
+            means = [
+                None if None in (devs := [row[n] for row in self.batch]) else fmean(devs) for n in range(self.cells)
+            ]  # a batch with a hole in it says nothing about this cell
+            self.batch = []
+            self.take(means)
             return
         if self.last is not None and view.t - self.last < self.APART_S:
             return
         self.last = view.t
         self.batch.append([sample.dev(n) for n in range(self.cells)])
-        if len(self.batch) == self.BATCH:
-            means = [fmean(row[n] for row in self.batch) for n in range(self.cells)]
-            self.batch = []
-            self.take(means)
 
     def take(self, means):
         if self.baseline is None:
             self.learning.append(means)
             if len(self.learning) == self.BATCHES:
-                self.baseline = [fmean(row[n] for row in self.learning) for n in range(self.cells)]
+                self.baseline = [
+                    fmean([row[n] for row in self.learning if row[n] is not None] or [0]) for n in range(self.cells)
+                ]
             return
-        for n in range(self.cells):
+        for n in [n for n in range(self.cells) if means[n] is not None]:
             residual = means[n] - self.breath(means, n) * self.baseline[n]
             self.ewma[n] += (residual - self.ewma[n]) / self.GAIN
         fallen = [-e for e in self.ewma]
-        self.value, self.at = max(fallen), fallen.index(max(fallen))
+        self.value, self.at = max(0, *fallen), fallen.index(max(fallen))
 
     def breath(self, means, without):
         """By how much the others' imbalance has grown: a ridge fit of their devs to their baselines, towards 1."""
-        others = [n for n in range(self.cells) if n != without]
+        others = [n for n in range(self.cells) if n != without and means[n] is not None]
         ridge = self.cells * self.RIDGE_MV**2
         b = self.baseline
-        return 1 + sum(b[n] * (means[n] - b[n]) for n in others) / (sum(b[n] ** 2 for n in others) + ridge)
+        breath = 1 + sum(b[n] * (means[n] - b[n]) for n in others) / (sum(b[n] ** 2 for n in others) + ridge)
+        return max(0, min(4, breath))
 
 
 class Contact:
@@ -182,7 +189,10 @@ class Contact:
 
 
 class SelfDischarge:
-    """After scan(view, watch): value (uV/h that a cell fell against the median while asleep), at; None before."""
+    """After scan(view, watch): value (uV/h that a cell fell against the median while asleep), at; None before.
+
+    The reference is the last rest before the first sleep, so the falls of several sleeps add up until the next drive.
+    """
 
     LEAST_H, LEAST_MV = 1, 10
 
@@ -190,25 +200,26 @@ class SelfDischarge:
         self.cells = cells
         self.before = None  # devs of the last rest sample
         self.asleep_s = 0.0
+        self.slept = False
         self.last_t = None
         self.value, self.at = None, None
 
     def scan(self, view, watch):
         if watch.asleep:
             self.asleep_s += view.t - self.last_t
+            self.slept = True
         self.last_t = view.t
         current = view["current"]
         if current is not None and abs(current) > Watch.QUIET_MA:
             self.before, self.asleep_s = None, 0.0
-        if not watch.cells or not watch.rest:
+        if not watch.cells or not watch.rest or watch.cells.median is None:
             return
         devs = [watch.cells.dev(n) for n in range(self.cells)]
-        hours = self.asleep_s / 3600
-        if self.before and self.asleep_s and hours < self.LEAST_H:
-            return  # a short sleep is added to the next
-        if self.before and hours >= self.LEAST_H:
-            self.evaluate(devs, hours)
-        self.before, self.asleep_s = devs, 0.0
+        if self.slept and self.before and self.asleep_s >= self.LEAST_H * 3600:
+            self.evaluate(devs, self.asleep_s / 3600)
+        self.slept = False
+        if not self.before or not self.asleep_s:
+            self.before, self.asleep_s = devs, 0.0
 
     def evaluate(self, devs, hours):
         pairs = enumerate(zip(self.before, devs, strict=True))

@@ -6,44 +6,43 @@ from oracle_time import STEP_S
 class PackStep:
     """scan(view, watch) -> mV by which the pack stepped at rest, 0 where it did not, None where nobody can say."""
 
-    QUIET_MA, QUIET_S = 5000, 2
+    QUIET_MA, QUIET_S, RENEW_S = 5000, 2, 30
 
-    def __init__(self):
-        self.reference = None  # (t, mV)
+    def __init__(self, limit_mv):
+        self.limit_mv = limit_mv
+        self.reference = None  # (t, mV); t stands still while asleep
         self.switches = None  # contactors, or where they are not sent the vehicle's state, at the reference
-        self.quiet_since = None
         self.slept = False
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.quiet_since, self.slept = None, True
+        if watch.asleep:
+            if self.reference:
+                self.reference, self.slept = (view.t, self.reference[1]), True
             return None
         volts, current = view["pack"], view["current"]
         switches = view["contactors"] if "contactors" in view.sent else view["on"]
-        if volts is None or current is None:
-            self.quiet_since = None
-            return None
-        if abs(current) > self.QUIET_MA:
-            self.quiet_since = None
-            return 0
-        self.quiet_since = view.t if self.quiet_since is None else self.quiet_since
-        quiet = round(view.t - self.quiet_since, 6) >= self.QUIET_S
-        if self.reference is not None and switches != self.switches:
+        if current is not None and abs(current) > self.QUIET_MA:
             self.reference = None
-        step = 0
-        if self.reference is not None:
-            was = self.reference[1]
-            if self.slept:
-                step = max(was - volts, 0)  # across a sleep only falls count
-            elif view.t - self.reference[0] <= STEP_S:
-                step = abs(volts - was)
-            if step * 40 < was:
-                step = 0
-        if not step and quiet:
-            self.reference, self.switches, self.slept = (view.t, volts), switches, False
-        elif step and self.slept:
-            self.reference, self.slept = (view.t, was), False  # from here on it is a step like any other
+        if volts is None or current is None or abs(current) > self.QUIET_MA:
+            return None
+        if self.reference and switches != self.switches:
+            self.reference = None
+        if not self.reference:
+            if watch.quiet_for is not None and round(watch.quiet_for, 6) >= self.QUIET_S:
+                self.renew(view, volts, switches)
+            return 0
+        since, was = self.reference
+        if round(view.t - since, 6) > STEP_S:
+            self.renew(view, volts, switches)
+            return 0
+        step = max(was - volts, 0) if self.slept else abs(volts - was)  # across a sleep only falls count
+        step = step if step * 40 >= was else 0
+        if step < self.limit_mv and not watch.waking and (self.slept or round(view.t - since, 6) >= self.RENEW_S):
+            self.renew(view, volts, switches)
         return step
+
+    def renew(self, view, volts, switches):
+        self.reference, self.switches, self.slept = (view.t, volts), switches, False
 
 
 class SocJump:
@@ -64,7 +63,8 @@ class SocJump:
         if self.last_t is not None and view["current"] is not None:
             self.charge_mah += view["current"] * (view.t - self.last_t) / 3600
         self.last_t = view.t
-        if view["soc"] is None:
+        if view["soc"] is None or view["current"] is None:
+            self.past = {}
             return None
         unexplained = view["soc"] + self.charge_mah * 1000 / self.capacity_mah
         second = int(view.t)
@@ -106,7 +106,7 @@ class PackSum:
         if not shut or pack < 1000:
             return None
         gap = max(min(pack - total, self.MOST_MV), -self.MOST_MV)
-        if len(self.gaps) < self.LEARNED:
+        if len(self.gaps) < self.LEARNED and len(there) == len(view.cells):
             self.gaps.append(gap)
         if len(self.gaps) < self.FIRST:
             return None

@@ -44,7 +44,7 @@ def rows():
         row("sense_line", (30, no, no), 0, (20, no, no), 10),
         row("frozen", (60, no, no), 0, (30, no, no), 5),
         row("time_backward", (1, no, no), 0, (0, no, no), 10),
-        row("count_mismatch", (no, 1, no), 5, (no, 0, no), 10, samples=2),
+        row("mismatch", (no, 1, no), 5, (no, 0, no), 10, samples=2),
         row("thermal_runaway", (no, no, 1), 0, (no, no, 0), 0, latched=True),
         row("thermal_suspected", (no, 1, no), 0, (no, 0, no), 30),
     ]
@@ -53,16 +53,22 @@ def rows():
 class Page:
     """scan(view) -> {rule: feature} of sections B, D, E and of C as far as values tell; None is "no value".
 
-    reference_s: the part of the page's "30-60 s" that the reference of sign (a) uses.
+    reference_s: the part of the page's "30-60 s" that the reference of sign (a) uses; with more than 30 the widest
+    reading of the page in all things, else the narrowest that is allowed.
     """
 
-    def __init__(self, cells, probes, limits=None, reference_s=30, sleep_s=10, middle_mv=(0, 5000)):
+    def __init__(self, cells, probes, limits=None, reference_s=30, sleep_s=10, scan_s=0.1, middle_mv=(3450, 4250)):
         self.limits = limits or NMC
-        self.watch = Watch(sleep_s)
+        self.watch = Watch(sleep_s, scan_s)
         self.probes = Probes(probes)
-        self.lost, self.absent, self.frozen = CellsLost(), CellsAbsent(), Frozen()
+        self.lost, self.absent, self.frozen = CellsLost(slides=reference_s > 30), CellsAbsent(), Frozen()
         self.counts, self.signals = CountMismatch(cells, probes), SignalLost()
-        self.step, self.soc, self.sum, self.insulation = PackStep(), SocJump(), PackSum(), InsulationTrend()
+        self.step, self.soc, self.sum, self.insulation = (
+            PackStep(self.limits["step_mv"]),
+            SocJump(),
+            PackSum(),
+            InsulationTrend(),
+        )
         self.recent = {rule: Recent() for rule in ("frame_malformed", "frames_lost", "time_backward")}
         self.excursions, self.drift = Excursions(cells), Drift(cells, middle_mv)
         self.contact, self.discharge = Contact(cells), SelfDischarge(cells)
@@ -86,7 +92,8 @@ class Page:
         there = [v for v in view.cells if v is not None]
         low = bool(there) and min(there) <= limits["cell_l3_mv"]
         fell = self.runaway.collapsed(view, watch)
-        self.probes.scan(view, watch, bool(self.lost.lost) or low or fell, limits["hot_ddegc"])
+        burns = any(self.runaway.on(sign, view.t) for sign in ("a", "b", "c"))
+        self.probes.scan(view, watch, bool(self.lost.lost) or low or fell or burns, limits["hot_ddegc"])
         step, mismatch = self.step.scan(view, watch), self.sum.scan(view, watch)
         stepped = step is not None and step >= limits["step_mv"]
         hot = self.probes.highest is not None and self.probes.highest >= limits["hot_ddegc"]
@@ -104,7 +111,7 @@ class Page:
             "insulation_trend": self.insulation.scan(view), "cells_lost": lost,
             "cells_absent": self.absent.scan(view, watch), "probe_fault": len(self.probes.faulty),
             "sense_line": self.excursions.line_mv, "frozen": self.frozen.scan(view, watch),
-            "count_mismatch": self.counts.scan(view), "thermal_runaway": confirmed, "thermal_suspected": suspected,
+            "mismatch": self.counts.scan(view), "thermal_runaway": confirmed, "thermal_suspected": suspected,
             "signal_lost": self.signals.scan(view), "bus_off": view.counted.get("bus_off", 0),
             **{rule: recent.scan(view.t, view.counted.get(rule, 0)) for rule, recent in self.recent.items()},
         }  # fmt: skip

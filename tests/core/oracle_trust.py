@@ -4,25 +4,39 @@ START_S, STILL_S, RECENT_S = 30, 30, 5
 
 
 class CellsLost:
-    """scan(view, watch, second_sign) -> 0 none, 1 some, 2 some and a second sign; times: (t, cell) of each loss."""
+    """scan(view, watch), then value(second_sign) -> 0 none, 1 some, 2 some and a second sign.
 
-    def __init__(self):
-        self.seen, self.lost, self.times = set(), set(), []
+    lost: cells without a value now that had one since the start or the first frame after a sleep, in a fresh message.
+    newly: how many more they have become within 10 s; slides: the page's words, a window that ends now. Without it, as
+    the core may: windows that begin with a loss and follow each other.
+    """
+
+    WITHIN_S = 10
+
+    def __init__(self, slides=True):
+        self.slides = slides
+        self.seen, self.lost, self.newly = set(), set(), 0
+        self.counts = []  # (t, how many were lost)
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.seen, self.lost, self.times = set(), set(), []
+        if watch.asleep:
+            self.__init__(self.slides)
             return
-        was = self.lost
-        gone = {n for n in view.missing("cell") if n in self.seen}
-        # A loss is over when the cell has a value again, not when its message is late.
-        self.lost = {n for n in was | gone if view.cells[n] is None}
-        self.times = [(t, n) for t, n in self.times if view.t - t <= 60] + [(view.t, n) for n in sorted(gone - was)]
-        self.gone = gone
+        self.lost = {n for n in view.missing("cell") if n in self.seen}
         self.seen |= {n for n, v in enumerate(view.cells) if v is not None}
+        now = len(self.lost)
+        if self.slides:
+            self.counts = [(t, n) for t, n in self.counts if round(view.t - t, 6) <= self.WITHIN_S] + [(view.t, now)]
+            self.newly = now - min(n for _, n in self.counts)
+        else:
+            started, base = self.counts or (view.t, now)
+            if now <= base or view.t - started > self.WITHIN_S:
+                started, base = view.t, now
+            self.counts = started, base
+            self.newly = now - base
 
     def value(self, second_sign):
-        return (2 if second_sign else 1) if getattr(self, "gone", None) else 0
+        return (2 if second_sign else 1) if self.lost else 0
 
 
 class CellsAbsent:
@@ -32,7 +46,7 @@ class CellsAbsent:
         self.seen, self.fewest, self.changed = set(), None, None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
+        if watch.asleep:
             self.__init__()
             return 0
         self.seen |= {n for n, v in enumerate(view.cells) if v is not None}
@@ -47,18 +61,16 @@ class SignalLost:
     """scan(view) -> 0, 1 (some message is silent), 2 (all are), while on or charging as last known."""
 
     def __init__(self):
-        self.active, self.start = None, None
+        self.known = {}
 
     def scan(self, view):
-        self.start = view.t if self.start is None else self.start
-        if view["on"] is not None or view["charging"] is not None:
-            self.active = view["on"] == 1 or view["charging"] == 1
-        waited = view.t - self.start > START_S  # a message that never came is missed from then on
-        overdue = [not fresh and (n > 0 or waited) for fresh, n in zip(view.fresh, view.arrivals, strict=True)]
+        self.known |= {name: view[name] for name in ("on", "charging") if view[name] is not None}
+        active = 1 in self.known.values()
+        overdue = [not fresh and n > 0 for fresh, n in zip(view.fresh, view.arrivals, strict=True)]
         told = {"on", "charging"} & view.sent
-        if all(overdue):
-            return 2 if told and self.active else 0
-        return int(any(overdue) and (self.active or not told))
+        if not any(view.fresh):
+            return 2 if told and active and any(overdue) else 0
+        return int(any(overdue) and (active or not told))
 
 
 class Recent:
@@ -70,7 +82,7 @@ class Recent:
     def scan(self, t, count):
         if count != self.count:
             self.last, self.count = t, count
-        return int(self.last is not None and round(t - self.last, 6) <= RECENT_S)
+        return int(self.last is not None and round(t - self.last, 6) < RECENT_S)
 
 
 class Leaky:
