@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test test-quick mutate coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests r
 
 test-quick: .venv/.test ## Run the tests of core and host only
 	$(BIN)/python -m pytest -n 2 -q tests/core tests/host
+
+mutate: .venv/.test ## Make every small fault in the detection core that can be made, and see each fail a test
+	$(BIN)/python tests/mutate/mutate.py $(ARGS)
 
 lint: .venv/.test ## Ruff, and the integer-only check of the detection core
 	$(BIN)/ruff check .

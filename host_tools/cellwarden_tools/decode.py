@@ -140,6 +140,7 @@ class ProfileRows:
         params[L.P_SCAN_MS] = 1 << 28
         engine = cellwarden.engine.Engine(_Parts(params, self.compiled.image.drain))
         groups, signals = engine.section("groups"), engine.section("signals")
+        numbers = profile.probe_numbers
         buses = {bus.channel: bus.number for bus in profile.buses}
         by_id = {}
         for number, group in enumerate(plan.groups):
@@ -162,9 +163,11 @@ class ProfileRows:
                 if groups[number * L.GROUP_SIZE + L.ARRIVALS] == arrivals:
                     continue
                 for slot, binding in members:
-                    value = signals[slot]
+                    value, index = signals[slot], binding.index
+                    if numbers and binding.quantity.name == "temperature":
+                        index = numbers[index - 1]
                     yield (
-                        t_us / 1e6, channel, name, binding.quantity.name, binding.index or None,
+                        t_us / 1e6, channel, name, binding.quantity.name, index or None,
                         None if value == L.NA else value, binding.quantity.unit,
                     )  # fmt: skip
 

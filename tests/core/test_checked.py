@@ -11,13 +11,17 @@ from cellwarden.engine import Engine
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.compiler.quantities import QUANTITIES
 from cellwarden_tools.readers import open_log
-from cellwarden_tools.simulator import run, scenarios
+from cellwarden_tools.simulator import run
 from conftest import DEMO
 from rig import FrameRig, Rig
 from vehicles import DECODERS
 
 CORPUS = Path(os.environ.get("CELLWARDEN_CORPUS") or Path(__file__).parents[3] / "shared" / "data")
 VEHICLES = DEMO.parent / "vehicles"
+SCENARIOS = (
+    "demo", "healthy_drive", "healthy_charge", "healthy_park", "cell_over", "cell_under", "overcurrent", "hot_probe",
+    "insulation_fall", "hard_short_burns", "burns_and_blinds", "soc_jumps", "cold_start", "table_fills",
+)  # fmt: skip
 LOGS = {
     "bolt": ("bolt-bicm-cc0/12_can_log_bms_bus_60s_raw.csv.xz",),
     "i3": ("bmw-i3/2014i3_AC_start_PT_CAN.csv.xz", "bmw-i3/2019_Circontrol_midpoint.csv.xz"),
@@ -96,7 +100,7 @@ def test_a_core_with_one_sum_unguarded_is_caught(demo):
 # --- and does not -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", scenarios.names())
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_no_scenario_leaves_30_bits(name, demo):
     # One second in eight is played, and the gaps between.
     frames = [f for f in run.simulate(name, DEMO, minutes=1.5) if f[0] // 1_000_000 % 8 == 0]
@@ -120,7 +124,7 @@ def test_random_bytes_at_hostile_times_stay_inside(name, demo, compile_text):
         data = rng.randbytes(rng.choice((0, 1, 3, 7, 8, 8, 8, 12, 48, 64)))
         if i % 7 == 0:
             data = bytes(rng.choice((0, 255)) for _ in data)
-        t += rng.choice(HOSTILE_MS) if rng.random() < 0.02 else rng.randrange(30)
+        t += rng.choice(HOSTILE_MS) if rng.random() < 0.004 else rng.randrange(30)
         for engine in (plain, watched):
             engine.frame(t & L.MASK, can_id, data, bus)
             if i % 50 == 0:
@@ -137,12 +141,12 @@ def check_invariants(image, engine):
     assert (clock[L.DUE_MS] - clock[L.NOW_MS]) & L.MASK <= image.params[L.P_SCAN_MS]
     assert 0 <= clock[L.LEVEL] <= clock[L.MAX_LEVEL] <= 3
     assert all(0 <= wrong <= L.WRONG_LIMIT for wrong in messages[L.WRONG :: L.MESSAGE_SIZE])
-    assert set(groups[L.STATUS :: L.GROUP_SIZE]) <= {L.NEVER, L.FRESH, L.STALE}
+    assert set(groups[L.STATUS :: L.GROUP_SIZE]) <= {L.NEVER, L.FRESH, L.STALE, L.USED}
     cells = signals[L.SCALARS : L.SCALARS + image.params[L.P_CELLS]]
     assert all(value == L.NA or 500 <= value <= 4999 for value in cells)
     for row in range(0, len(rules), L.RULE_SIZE):
         busy = rules[row + L.BUSY]
-        asserted, asserting, clearing = busy & 7, busy >> 3 & 7, busy >> 6
+        asserted, asserting, clearing = busy & 7, busy >> 3 & 7, busy >> 6 & 7
         assert not asserted & asserting and not clearing & ~asserted and clearing < 8
         assert rules[row + L.LEVEL_NOW] == asserted.bit_length()
 

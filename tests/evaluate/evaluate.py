@@ -12,13 +12,14 @@ import os
 import sys
 import tomllib
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 from multiprocessing import Pool
 from pathlib import Path
 from statistics import median
 
 from cellwarden.core import catalogue
 from cellwarden_tools.files import whole_file
+from cellwarden_tools.readers.table import zone_of
 from cellwarden_tools.simulator import DEMO_PROFILE, scenarios
 from cellwarden_tools.simulator.run import simulate
 from episodes import CHAIN_S, awake_s, episodes, episodes_of_levels, per_100_hours
@@ -46,6 +47,7 @@ RECORDINGS = (
 )  # fmt: skip
 
 SECTION = {row[0]: row[-1].split("HAZARDS ")[1][0] for row in catalogue.ROWS}
+SECTIONS = sorted(set(SECTION.values()))
 FOUND = "ABDE"  # the sections whose episodes count against us; C speaks of the data
 
 
@@ -122,6 +124,7 @@ def run_recording(job):
         "episodes": found,
         "max": seen.end["max_level"],
     }
+    result["zone"] = seen.zone
     result["flagged"] = {OURS: int((seen.level > 0).sum())}
     result["alarms"] = {OURS: sum(SECTION[e.rule] in FOUND and e.rule != catalogue.BMS for e in found)}
     for rival, levels in RIVALS.items():
@@ -138,7 +141,7 @@ def explained(results, path=HERE / "explained.toml"):
         for at in entry["at"]:
             reasons[entry["recording"], entry["rule"], at] = entry["because"]
     there = {
-        (result["name"], e.rule, stamp(e.begins_s))
+        (result["name"], e.rule, stamp(e.begins_s, result["zone"]))
         for result in results
         for e in result["episodes"]
         if e.rule != catalogue.BMS
@@ -149,11 +152,11 @@ def explained(results, path=HERE / "explained.toml"):
     return reasons, complaints
 
 
-def stamp(t_s):
-    """A moment of a log: a date where its clock has one, else seconds."""
-    if t_s < 86400 * 365:
+def stamp(t_s, zone):
+    """A moment of a log: seconds, or in a table with dates the time that stands in it."""
+    if zone is None or t_s < 86400 * 365:
         return f"{t_s:.1f} s"
-    return datetime.fromtimestamp(t_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(t_s, zone_of(zone)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -218,57 +221,45 @@ def scenario_tables(page, runs):
     return totals
 
 
+def by_level(found):
+    """How many episodes of level 1 / 2 / 3; None where there is none."""
+    levels = Counter(e.level for e in found)
+    return " / ".join(str(levels[level]) for level in (1, 2, 3)) if found else None
+
+
 def recording_tables(page, results, reasons):
-    hours = sum(result["awake_s"] for result in results)
+    together = sum(result["awake_s"] for result in results)
     page.heading("Recorded vehicles")
     page.say(
         f"An episode lasts from the raise to the clear; raised again within {CHAIN_S} s it is the same one. Hours are "
-        "those recorded awake. Beside our own stands what the vehicle's BMS reported itself (`bms_alarm`), and how "
-        "many of ours it shares: the rate leaves those out, and section C, which speaks of the data."
+        "those recorded awake. Ours by section of the catalogue, of level 1 / 2 / 3; beside them what the vehicle's "
+        "own BMS reported (`bms_alarm`), and how many of ours it shared: our rate leaves those out, and section C, "
+        "which speaks of the data."
     )
     rows = []
     for result, (_, _, _, what) in zip(results, RECORDINGS, strict=True):
         ours = [e for e in result["episodes"] if e.rule != catalogue.BMS]
         theirs = [e for e in result["episodes"] if e.rule == catalogue.BMS]
-        levels = Counter((SECTION[e.rule], e.level) for e in ours)
-        sections = [
-            " ".join(f"{levels[section, level]}" for level in (1, 2, 3))
-            if any(s == section for s, _ in levels)
-            else "0"
-            for section in "ABCDE"
-        ]
+        sections = [by_level([e for e in ours if SECTION[e.rule] == section]) for section in SECTIONS]
         both = sum(any(e.overlaps(other) for other in theirs) for e in ours)
         alone = sum(SECTION[e.rule] in FOUND and not any(e.overlaps(b) for b in theirs) for e in ours)
-        rate = per_100_hours(alone, result["awake_s"])
-        rows.append(
-            [result["name"], what, f"{result['awake_s'] / 3600:.2f}", *sections, len(theirs), both, f"{rate:.1f}"]
-        )
-    page.table(
-        ["recording", "what", ">hours", *(f">{s}: L1 L2 L3" for s in "ABCDE"), ">BMS", ">shared", ">own / 100 h"],
-        rows,
-    )
-    page.say(f"Together {hours / 3600:.1f} vehicle hours.")
+        rates = [f"{per_100_hours(count, result['awake_s']):.1f}" for count in (len(theirs), alone)]
+        hours = f"{result['awake_s'] / 3600:.2f}"
+        rows.append([result["name"], what, hours, *sections, both or None, by_level(theirs), *rates])
+    columns = [*(f">section {section}" for section in SECTIONS), ">shared", ">BMS", ">BMS / 100 h", ">ours / 100 h"]
+    page.table(["recording", "what", ">hours", *columns], rows)
+    page.say(f"Together {together / 3600:.1f} vehicle hours.")
     page.heading("Each episode that remains", 3)
     lines = []
     for result in results:
         for e in result["episodes"]:
             if e.rule == catalogue.BMS:
                 continue
+            begins = stamp(e.begins_s, result["zone"])
             value = "-" if e.value is None else f"{e.value:g} {e.unit}".strip()
-            reason = reasons.get((result["name"], e.rule, stamp(e.begins_s)), "**not explained**")
-            where = e.where or None
-            lines.append(
-                [
-                    result["name"],
-                    stamp(e.begins_s),
-                    f"{e.ends_s - e.begins_s:.0f}",
-                    e.rule,
-                    e.level,
-                    where,
-                    value,
-                    reason,
-                ]
-            )
+            reason = reasons.get((result["name"], e.rule, begins), "**not explained**")
+            lasts = f"{e.ends_s - e.begins_s:.0f}"
+            lines.append([result["name"], begins, lasts, e.rule, e.level, e.where or None, value, reason])
     if lines:
         page.table(["recording", "from", ">lasts s", "rule", ">level", ">where", ">value", "why"], lines)
     else:

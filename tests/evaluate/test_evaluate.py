@@ -222,7 +222,7 @@ def test_of_a_rival_only_a_new_alarm_while_one_is_due_counts():
 
 
 def recording(*found):
-    return {"name": "car", "episodes": list(found)}
+    return {"name": "car", "episodes": list(found), "zone": None}
 
 
 def test_every_episode_needs_its_reason_and_every_reason_its_episode(tmp_path):
@@ -246,8 +246,10 @@ def test_the_explanations_in_the_project_name_known_recordings_and_rules():
 
 
 def test_moments_are_dates_where_the_log_has_them():
-    assert evaluate.stamp(12.34) == "12.3 s"
-    assert evaluate.stamp(1620205800.0) == "2021-05-05 09:10:00"
+    assert evaluate.stamp(12.34, None) == "12.3 s"
+    assert evaluate.stamp(12.34, "UTC") == "12.3 s", "a table whose clock starts at 0"
+    assert evaluate.stamp(1620205800.0, "UTC") == "2021-05-05 09:10:00"
+    assert evaluate.stamp(1620205800.0, "Asia/Shanghai") == "2021-05-05 17:10:00"
 
 
 def test_every_rule_belongs_to_a_section_of_the_catalogue():

@@ -5,24 +5,26 @@ from typing import NamedTuple
 
 import numpy
 from cellwarden.core import layout as L
-from cellwarden_tools.compiler.image import open_image
 from cellwarden_tools.compiler.profile import load_profile
 from cellwarden_tools.engines.fast import FastEngine
-from cellwarden_tools.readers import open_log
 from cellwarden_tools.readers.blocks import from_frames
 from cellwarden_tools.replay import Replay
+from cellwarden_tools.vehicle import Vehicle
 from rivals import Samples
 
 SAMPLE_US = 1_000_000
 
 
 class Watched(NamedTuple):
-    """events: as `replay --json` has them; end: its last line; samples: Samples; level: (n,) our own at each sample."""
+    """events: as `replay --json` has them; end: its last line; samples: Samples; level: (n,) our own at each sample;
+    zone: of a table's times, else None
+    """
 
     events: list
     end: dict
     samples: Samples
     level: numpy.ndarray
+    zone: str | None
 
 
 class SamplingEngine(FastEngine):
@@ -79,17 +81,19 @@ class Frames:
         skipped, rejected, total, cut = {}, {}, 0, None
 
     def __init__(self, frames):
-        self.path, self._frames = "simulated", frames
+        self.path, self.format, self._frames = "simulated", "frames", frames
 
     def blocks(self):
         return from_frames(self._frames)
 
 
 def watch(profile, log):
-    """Watched, of a whole log: a path, or Frames. profile: path of a vehicle's."""
-    image, _ = open_image(profile)
-    series = load_profile(profile).vehicle["cells"]
+    """Watched, of a whole log or table: a path, or Frames. profile: path of a vehicle's."""
+    vehicle = Vehicle(profile)
+    image, log = (vehicle.image(), log) if isinstance(log, Frames) else vehicle.open(log)
+    zone = vehicle.table["timezone"] if log.format == "table" else None
     with SamplingEngine(image) as engine:
-        run = Replay(image, log if isinstance(log, Frames) else open_log(log), engine)
+        run = Replay(image, log, engine)
         events = list(run)
-        return Watched(events, run.end, *engine.samples(series))
+        samples = engine.samples(load_profile(profile).vehicle["cells"])
+        return Watched(events, run.end, *samples, zone)

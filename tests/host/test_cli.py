@@ -616,7 +616,7 @@ def test_trouble_from_outside_ends_in_one_line_and_its_own_status(trouble, statu
     def fail(path):
         raise trouble
 
-    monkeypatch.setattr("cellwarden_tools.compiler.image.open_image", fail)
+    monkeypatch.setattr("cellwarden_tools.compiler.image.compile_profile", fail)
     assert say("replay", "low.log", "-p", "small.toml") == (status, "", message)
 
 

@@ -564,8 +564,3 @@ def test_a_multiplexer_that_shares_bits_is_warned_of(write, tmp_path):
     path = write(WHOLE + 'soc = "Paged.Soc"\n')
     (tmp_path / "test.dbc").write_text(paged)
     assert any("`Paged.Page` shares bits with `Over`" in warning for warning in compile_profile(path).warnings)
-
-
-def test_a_part_of_the_profile_without_effect_is_told(write):
-    warnings = compile_profile(write(WHOLE + '[table]\ntime = "t"\n')).warnings
-    assert any("[table] has no effect yet" in warning for warning in warnings)

@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 DBC = Path(__file__).parents[2] / "dbc" / "demo_pack.dbc"
 EXT = 1 << 29
 HEALTHY = [name for name in scenarios.names() if name.startswith("healthy")]
-FAULTY = [name for name in scenarios.names() if not name.startswith("healthy")]
+# Those that lead a value through the limits of section A, at times that the scenario says.
+LIMITS = [name for name in scenarios.names() if any("limits_s" in e for e in scenarios.load(name)["expect"])]
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +373,7 @@ def test_a_healthy_pack_stays_inside_every_limit(judged, name, seed):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", FAULTY)
+@pytest.mark.parametrize("name", ["demo", *LIMITS])
 def test_a_fault_crosses_exactly_the_limits_it_promises_where_and_when(judged, name, seed):
     told, oracle = scenarios.load(name), judged(name, seed)
     highest = defaultdict(int)
@@ -406,11 +407,14 @@ def test_the_demonstration_rises_changes_and_clears(judged):
 def test_every_scenario_says_what_people_and_tests_need(name):
     told = scenarios.load(name)
     assert told["title"]
-    assert bool(told["fault"]) == bool(told["expect"])
+    assert told["section"] in scenarios.SECTIONS
+    assert told["twin_of"] or (told["section"] == "healthy") == (not told["expect"])
     for expect in told["expect"]:
-        assert set(expect) <= {"rule", "level", "where", "limits_s", "clears"}
-        assert expect["rule"] in SECTION_A
+        assert set(expect) <= {"rule", "level", "where", "limits_s", "from_s", "within_s", "clears"}
         assert len(expect.get("limits_s", [])) in (0, expect["level"])
+        assert 0 <= expect["from_s"] < expect["from_s"] + expect["within_s"] <= 60 * told["minutes"]
+        assert expect["rule"] != told["twin_of"]
+    assert told["twin_of"] not in told["may"]
 
 
 # What a user gets wrong.
@@ -440,12 +444,38 @@ def test_a_scenario_of_ones_own_can_be_simulated(tmp_path):
         ({"mode": '"drift"'}, "did you mean `drive`"),
         ({"minuets": "3"}, "did you mean `minutes`"),
         ({"minutes": "0"}, "more than 0"),
-        ({"minutes": "nan"}, "more than 0"),
+        ({"minutes": "nan"}, "expected a number"),
         ({"minutes": "true"}, "expected a number"),
         ({"soc_permille": '"full"'}, "expected a number"),
         ({"chemistry": '"lfp"'}, "the profile's are nmc"),
         ({"fault": "3"}, "fault = 3"),
         ({"fault": "[3]"}, "[[fault]]"),
+        ({"soc_permille": "inf"}, "expected a number"),
+        ({"pack": '"demo_gatway"'}, "did you mean `demo_gateway`"),
+        ({"section": '"F"'}, "section `F`"),
+        ({"then": "[[5]]"}, "[[second, mode], ...]"),
+        ({"then": '[[20, "park"], [10, "drive"]]'}, "seconds rising"),
+        ({"then": '[[20, "dive"]]'}, "did you mean `drive`"),
+        ({"sleep": "[{ starts_s = 5, ends_s = 4 }]"}, "lasts from 5 to 4"),
+        ({"sleep": "[{ starts_s = 5, ends_s = 9, stail_s = 1 }]"}, "did you mean `stale_s`"),
+        ({"sleep": "[{ starts_s = 5, ends_s = 9, again_s = 4 }]"}, "more than they last"),
+        ({"cell": "[{ where = 97 }]"}, "expected 1 to 96"),
+        ({"cell": "[{ where = 1, capacity = 0 }]"}, "a number over 0"),
+        ({"cell": '[{ where = 1, bias_mv = "x" }]'}, "bias_mv = 'x'"),
+        ({"fault": fault(kind='"inner_shrt"')}, "did you mean `inner_short`"),
+        ({"fault": fault(where='"90-97"')}, "expected 1 to 96"),
+        ({"fault": fault(pathmv="[[2, 3]]")}, "did you mean `path_mv`"),
+        ({"fault": fault(starts_s="nan")}, "rising order"),
+        ({"fault": '[{ kind = "inner_short", where = 3, starts_s = 1 }]'}, "one of ohm and path_ohm"),
+        ({"fault": '[{ kind = "inner_short", where = 3, starts_s = 1, ohm = -1 }]'}, "numbers from 0"),
+        ({"fault": '[{ kind = "inner_short", where = 3, at_s = [3, 2], for_s = 1, ohm = 1 }]'}, "rising order"),
+        ({"fault": '[{ kind = "joint", where = 3, starts_s = 5, ends_s = 5, mohm = 1 }]'}, "starts_s, then ends_s"),
+        ({"fault": '[{ kind = "line", where = 96, starts_s = 1, path_mv = [[2, 3]] }]'}, "expected 1 to 95"),
+        ({"fault": '[{ kind = "noise", quantity = "soc", starts_s = 1, sigma_permille = -1 }]'}, "a number from 0"),
+        ({"fault": '[{ kind = "drop", messages = ["Cels"], starts_s = 1 }]'}, "no message is called Cels"),
+        ({"fault": '[{ kind = "drop", messages = "Cells", starts_s = 1 }]'}, "a list of names"),
+        ({"fault": '[{ kind = "clock", starts_s = 1 }]'}, "back_s = None"),
+        ({"fault": '[{ kind = "drop", shar = 0.5, starts_s = 1 }]'}, "did you mean `share`"),
         ({"fault": fault(quantity='"cell_voltge"')}, "did you mean `cell_voltage`"),
         ({"fault": fault(where="97")}, "expected 1 to 96"),
         ({"fault": fault(where=None)}, "expected 1 to 96"),

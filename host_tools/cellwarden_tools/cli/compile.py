@@ -10,6 +10,9 @@ def compile(
     profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="The vehicle profile (TOML).")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The image to write.")] = None,
     decoder: Annotated[bool, typer.Option("--decoder", help="Print the generated decoder and stop.")] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="For recorded tables, of a profile that has a [[bus]] too.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
 ):
     """Build the image of a vehicle: decoder, params, filters, names.
@@ -20,9 +23,8 @@ def compile(
     from ..errors import InputError
     from . import show
 
-    made = compile_profile(profile)
-    for warning in made.warnings:
-        show.message(f"warning: {warning}")
+    made = compile_profile(profile, table or None)
+    show.warnings(made.warnings)
     if decoder:
         typer.echo(made.image.parts["decoder.py"].decode(), nl=False)
         return

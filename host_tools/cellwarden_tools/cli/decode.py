@@ -33,17 +33,20 @@ def decode(
     if bool(dbc) == bool(profile):
         raise InputError("decode", "give either --dbc or -p", "--dbc FILE.dbc or -p PROFILE.toml")
     if profile:
-        from ..compiler.image import compile_profile
+        from ..vehicle import Vehicle
 
-        compiled = compile_profile(profile)
-        for warning in compiled.warnings:
-            show.message(f"warning: {warning}")
-        databases, what = None, compiled.profile.name
+        vehicle = Vehicle(profile)
+        if not vehicle.made:
+            raise InputError(profile, "is an image", "the profile it was made of")
+        image, reader = vehicle.open(log, format, include_tx)
+        show.warnings(vehicle.warnings)
+        compiled = vehicle.made["table" in image.names]
+        rows, what = ProfileRows(reader, compiled), compiled.profile.name
     else:
         databases = _databases(dbc)
         what = ", ".join(database.path.name for database in databases.values())
-    reader = open_log(log, format=format, include_tx=include_tx)
-    rows = ProfileRows(reader, compiled) if profile else DbcRows(reader, databases)
+        reader = open_log(log, format=format, include_tx=include_tx)
+        rows = DbcRows(reader, databases)
     # Nothing is written before the log is known to fit.
     values = iter(rows)
     first = list(islice(values, 1))
@@ -56,8 +59,11 @@ def decode(
             if not count & 0x3FFF:
                 update()
     account = reader.account
+    decoded = f"{rows.known} of {account.frames - account.notices} frames"
+    if reader.format == "table":
+        decoded = f"{account.frames} rows"
     show.message(
-        f"{log}: {rows.known} of {account.frames - account.notices} frames decoded, {count} values"
+        f"{log}: {decoded} decoded, {count} values"
         + "".join(f", {n} {reason}" for reason, n in (account.skipped + account.rejected).items())
     )
     if account.cut:

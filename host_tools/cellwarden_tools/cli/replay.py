@@ -26,19 +26,36 @@ def replay(
         bool, typer.Option("--include-tx", help="Take frames too that the log marks as sent by the tester.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+    state_in: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Go on from a saved state, as if nothing had stopped.")
+    ] = None,
+    state_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the state at the end of the log.")
+    ] = None,
 ):
     """Run each log through the core, from the start, and show the alarms as they rise, change and clear."""
-    from ..compiler.image import open_image
+    from ..errors import InputError
+    from ..snapshot import read_snapshot, write_snapshot
+    from ..vehicle import Vehicle
     from . import show
 
-    image, warnings = open_image(profile)
-    for warning in warnings:
-        show.message(f"warning: {warning}")
-    channels = _channels(channel or [], image)
+    if len(logs) > 1 and (state_in or state_out):
+        raise InputError(
+            "--state-in" if state_in else "--state-out", f"with {len(logs)} logs", "one log", "run it for each"
+        )
+    vehicle = Vehicle(profile)
+    show.warnings(vehicle.warnings)
+    channels = _channels(channel or [], vehicle.image())
     worst = 0
     for path in logs:
-        end = _one(image, path, engine, format, channels, include_tx, json, len(logs) > 1)
-        worst = max(worst, end["max_level"])
+        told = len(vehicle.warnings)
+        image, log = vehicle.open(path, format, include_tx)
+        show.warnings(vehicle.warnings[told:])
+        before = read_snapshot(state_in, image) if state_in else None
+        run = _one(image, log, path, engine, channels, json, len(logs) > 1, before)
+        worst = max(worst, run.end["max_level"])
+        if state_out:
+            write_snapshot(state_out, image, run.after)
     if fail_on is not None and worst >= fail_on:
         show.message(f"level {worst} was reached (--fail-on {fail_on})")
         raise typer.Exit(1)
@@ -62,18 +79,16 @@ def _channels(pairs, image):
     return channels
 
 
-def _one(image, path, engine_name, format, channels, include_tx, as_json, several):
+def _one(image, log, path, engine_name, channels, as_json, several, before):
     from ..engines import open_engine
-    from ..readers import open_log
     from ..replay import Replay
     from . import show
 
-    log = open_log(path, format=format, include_tx=include_tx)
     rows = []
     with show.busy("making machine code of the core, once for each vehicle"):
         opened = open_engine(engine_name, image, log.frames_about)
     with opened as engine, show.progress(log) as update:
-        run = Replay(image, log, engine, channels, tick=update)
+        run = Replay(image, log, engine, channels, tick=update, before=before)
         for event in run:
             if as_json:
                 show.json_line({"log": str(path)} | event if several else event)
@@ -82,9 +97,9 @@ def _one(image, path, engine_name, format, channels, include_tx, as_json, severa
     end = run.end
     if as_json:
         show.json_line({"log": str(path)} | end if several else end)
-        return end
-    _table(image, path, rows, end, show)
-    return end
+    else:
+        _table(image, path, rows, end, show)
+    return run
 
 
 def _table(image, path, rows, end, show):
@@ -104,13 +119,16 @@ def _table(image, path, rows, end, show):
             )  # fmt: skip
         console.print(table)
     lasted = end["last"] - end["first"]
-    console.print(
-        f"{path}: {end['frames']} frames, {end['known_frames']} of them {image.names['vehicle']}'s, in {lasted:.1f} s; "
-        f"{end['scans']} scans ({end['engine']})", soft_wrap=True,
-    )  # fmt: skip
+    held = f"{end['frames']} frames, {end['known_frames']} of them {image.names['vehicle']}'s,"
+    if "rows" in end:
+        held = f"{end['rows']} rows"
+    console.print(f"{path}: {held} in {lasted:.1f} s; {end['scans']} scans ({end['engine']})", soft_wrap=True)
     left_out = [f"{n} {reason}" for reason, n in (end["skipped"] | end["rejected"]).items()]
     if left_out:
         console.print(f"not replayed: {', '.join(left_out)}", soft_wrap=True)
+    if end.get("unread"):
+        unread = ", ".join(f"{n} of {quantity}" for quantity, n in end["unread"].items())
+        console.print(f"texts that are no numbers, taken for no value: {unread}", style="yellow", soft_wrap=True)
     if end["cut"]:
         console.print(f"the log is cut: {end['cut']}", style="yellow", soft_wrap=True)
     for key, text in _COUNTS.items():

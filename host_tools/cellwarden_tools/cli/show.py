@@ -16,6 +16,12 @@ def message(text):
     print(f"cellwarden: {text}", file=sys.stderr)
 
 
+def warnings(texts):
+    """Each of some warnings as a line on stderr."""
+    for text in texts:
+        message(f"warning: {text}")
+
+
 def console():
     """A rich console on stdout; as wide as the text needs where stdout is no terminal."""
     from rich.console import Console

@@ -15,7 +15,9 @@ def simulate(
         str | None, typer.Argument(metavar="SCENARIO", help="Its name (see --list), or a TOML file of your own.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The log; the suffix says its format.")] = None,
-    profile: Annotated[Path | None, typer.Option("-p", "--profile", help="Default: the demonstration pack.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option("-p", "--profile", help="Default: the vehicle that the scenario names.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 1,
     minutes: Annotated[
         float | None, typer.Option(min=0.01, max=1_000_000, help="Instead of the scenario's own.")
@@ -34,12 +36,11 @@ def simulate(
     if output is None:
         raise InputError("simulate", "no log is named", mend="add -o LOG, such as -o drive.log")
 
-    from ..simulator import DEMO_PROFILE
     from ..simulator.run import simulate as frames_of
     from ..writers import open_writer
 
     told = scenarios.load(scenario)
-    frames = frames_of(scenario, profile or DEMO_PROFILE, seed, minutes)
+    frames = frames_of(scenario, profile, seed, minutes)
     count = t_us = 0
     with _progress(told["minutes"] if minutes is None else minutes) as update, open_writer(output) as log:
         for count, (t_us, channel, can_id, data) in enumerate(frames, 1):
@@ -55,16 +56,25 @@ def simulate(
 
 
 def _list(known, as_json):
+    from ..simulator.scenarios import SECTIONS
     from . import show
 
     if as_json:
+        keys = ("name", "title", "section", "twin_of", "mode", "minutes", "pack", "expect", "may")
         for told in known:
-            show.json_line({key: told[key] for key in ("name", "title", "mode", "minutes", "expect", "may")})
+            show.json_line({key: told[key] for key in keys})
         return
     table = show.table("scenario", ("minutes", "right"), "what happens", "what must be raised")
-    for told in known:
-        raised = ", ".join(f"{expect['rule']} {expect['level']}" for expect in told["expect"])
-        table.add_row(told["name"], str(told["minutes"]), told["title"], raised or "nothing")
+    for section in SECTIONS:
+        table.add_section()
+        # Faults, then those that only look like one.
+        for told in sorted(
+            (told for told in known if told["section"] == section),
+            key=lambda told: (bool(told["twin_of"]), told["name"]),
+        ):
+            raised = ", ".join(f"{expect['rule']} {expect['level']}" for expect in told["expect"]) or "nothing"
+            innocent = f", above all no {told['twin_of']}" if told["twin_of"] else ""
+            table.add_row(told["name"], f"{told['minutes']:g}", told["title"], raised + innocent)
     show.console().print(table)
 
 

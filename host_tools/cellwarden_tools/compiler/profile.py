@@ -22,12 +22,12 @@ from .quantities import ARRAYS, LEVEL, NUMBER, QUANTITIES, SENTINEL, STATE, Quan
 
 _VEHICLE = {
     "name", "chemistry", "cells", "probes", "nominal_v", "capacity_ah", "max_discharge_a", "max_charge_a",
-    "scan_ms", "deadline_ms",
+    "scan_ms", "deadline_ms", "sleep_s",
 }  # fmt: skip
 _BUS = {"channel", "dbc", "strict"}
 _SIGNAL = {"signal", "sign", "unit", "min", "max", "bus"}
 _MESSAGE = {"period_ms", "deadline_ms", "counter", "checksum"}
-_LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled"}
+_LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled", "latched"}
 _TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "table"}
 DEFAULT_DEADLINE_MS = 5000
 
@@ -86,6 +86,11 @@ class Profile:
     trust: dict[tuple[int, str], MessageTrust]  # (bus number, message name)
     limits: dict[str, dict]
     warnings: list[str] = field(default_factory=list)
+    is_table: bool = False  # for rows of a recorded table: there are no messages that could be lost
+    table: dict | None = None  # what the reader of tables needs (compiler.table), where there is a [table]
+    has_bus: bool = True  # whether there is a [[bus]]
+    sleep_ms: int = catalogue.SLEEP_MS  # a longer silence is sleep
+    probe_numbers: tuple[int, ...] = ()  # the table's own number of each probe
 
     @property
     def quantities(self):
@@ -93,8 +98,11 @@ class Profile:
         return {binding.quantity.name for binding in self.bindings}
 
 
-def load_profile(path):
-    """Read and check a profile with its DBC files. Raises InputError."""
+def load_profile(path, table=None):
+    """Read and check a profile with its DBC files. Raises InputError.
+
+    table: True for recorded tables, False for logs of a bus, None for what the profile has, of both a bus
+    """
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -108,7 +116,7 @@ def load_profile(path):
         at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         where = f"{path}:{at[1]}:{at[2]}" if at else path
         raise InputError(where, re.sub(r"\s*\(at .*\)", "", str(error)), "TOML") from None
-    return _Loader(path, data).profile()
+    return _Loader(path, data).profile(table)
 
 
 def needed_messages(path):
@@ -165,8 +173,12 @@ class _Loader:
             self.fail(key, f"{name} = {value!r}", f"{'a whole' if whole else 'a'} number from {low} to {high}")
         return value
 
-    def profile(self):
+    def profile(self, is_table=None):
         self.table("", _TOP, self.data)
+        has_bus = any(key in self.data for key in ("bus", "signals", "messages", "invalid")) or "table" not in self.data
+        is_table = not has_bus if is_table is None else is_table
+        if is_table and "table" not in self.data:
+            self.fail("", "no [table]", "a [table] that says what the columns of a recorded table are")
         vehicle = self.table("vehicle", _VEHICLE)
         name = vehicle.get("name")
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,64}", name):
@@ -181,24 +193,32 @@ class _Loader:
         probes = self.number("vehicle", vehicle, "probes", 0, high=500)
         for key, low in (("nominal_v", 10), ("capacity_ah", 0), ("max_discharge_a", 0), ("max_charge_a", 0)):
             self.number("vehicle", vehicle, key, low=low, high=5000, whole=False)
-        for key in ("scan_ms", "deadline_ms"):
-            self.number("vehicle", vehicle, key, low=10, high=3_600_000)
-        self.buses = self.read_buses()
-        self.invalid = self.read_invalid()
-        bindings = self.read_signals(cells, probes)
-        mapped = {b.quantity.name for b in bindings}
-        trust = self.read_messages()
-        limits = self.read_limits()
+        for key, high in (("scan_ms", 1000), ("deadline_ms", 3_600_000)):
+            self.number("vehicle", vehicle, key, low=10, high=high)
+        self.number("vehicle", vehicle, "sleep_s", low=1, high=3600, whole=False)
+        table = None
         if "table" in self.data:
-            self.warnings.append(
-                f"{self.path}: [table] has no effect yet: recorded tables are not replayed by this version"
-            )
-        if not bindings:
-            self.fail("signals", "maps nothing", f"at least one of {', '.join(QUANTITIES)}")
+            from .table import TableLoader
+
+            table = TableLoader(self, cells, probes)
+        sleep_ms, numbers = round(1000 * vehicle.get("sleep_s", catalogue.SLEEP_MS / 1000)), ()
+        if is_table:
+            buses, bindings, trust = [table.bus], table.bindings, table.trust
+            sleep_ms, numbers = table.sleep_ms, tuple(table.probe_numbers)
+        else:
+            self.buses = buses = self.read_buses()
+            self.invalid = self.read_invalid()
+            bindings = self.read_signals(cells, probes)
+            trust = self.read_messages()
+            if not bindings:
+                self.fail("signals", "maps nothing", f"at least one of {', '.join(QUANTITIES)}")
+        mapped = {b.quantity.name for b in bindings}
+        limits = self.read_limits()
         return Profile(
             self.path, name, chemistry,
             cells if "cell_voltage" in mapped else 0, probes if "temperature" in mapped else 0,
-            vehicle | {"cells": cells, "probes": probes}, self.buses, bindings, trust, limits, self.warnings,
+            vehicle | {"cells": cells, "probes": probes}, buses, bindings, trust, limits, self.warnings,
+            is_table, table and table.mapping, has_bus, sleep_ms, numbers,
         )  # fmt: skip
 
     def read_buses(self):
@@ -512,6 +532,7 @@ class _Loader:
         limits = self.table("limits", set(catalogue.RULES))
         for rule, entry in limits.items():
             self.table(f"limits.{rule}", _LIMIT, entry)
-            if not isinstance(entry.get("enabled", True), bool):
-                self.fail(f"limits.{rule}", f"enabled = {entry['enabled']!r}", "true or false")
+            for key in ("enabled", "latched"):
+                if not isinstance(entry.get(key, True), bool):
+                    self.fail(f"limits.{rule}", f"{key} = {entry[key]!r}", "true or false")
         return limits

@@ -30,16 +30,19 @@ FORMATS = {
     "blf": ((".blf",), "Vector binary"),
     "mf4": ((".mf4",), "ASAM MDF 4 bus logging (needs asammdf)"),
     "parquet": ((".parquet",), "Parquet by `cellwarden convert` (needs pyarrow)"),
+    "table": ((), "a recorded table, CSV or Parquet, as the profile's [table] says"),
 }
+TABLES = ("csv", "savvycan", "parquet")  # formats whose suffix a table can have too
 FRAME_BYTES = {"blf": 14, "mf4": 30, "parquet": 10}  # in a file, about; 45 in text
 
 
 class Log:
     """A log opened for one reading. `account` is complete when the iteration has ended."""
 
-    def __init__(self, path, format, source, include_tx):
+    def __init__(self, path, format, source, option):
         self.path, self.format, self.account = str(path), format, Account()
-        self._source, self._include_tx, self._read = source, include_tx, False
+        # option: include_tx, or of a table what [table] says
+        self._source, self._option, self._read = source, option, False
 
     @property
     def position(self):
@@ -53,6 +56,9 @@ class Log:
         if size is None:
             return None
         plain = 10 if self._source.packed else 1  # times that a log shrinks
+        if self.format == "table":  # in plain Python a scan, every 100 ms, costs as much as ten frames
+            row = self._option
+            return size * plain // (6 * len(row["columns"])) * (len(row["messages"]) + row["period_ms"] // 10)
         return size * plain // FRAME_BYTES.get(self.format, 45)
 
     def __iter__(self):
@@ -77,7 +83,7 @@ class Log:
         account, source = self.account, self._source
         try:
             reader = importlib.import_module(f".{self.format}", __package__)
-            yield from read(reader, source, account, self._include_tx)
+            yield from read(reader, source, account, self._option)
             if source.cut:
                 account.cut = source.cut
             if account.fruitless:
@@ -98,25 +104,30 @@ class Log:
         self.close()
 
 
-def open_log(path, format=None, include_tx=False, stream=None):
+def open_log(path, format=None, include_tx=False, stream=None, table=None):
     """Open a log; the suffix says its format (a .gz, .xz or .zst behind it is seen through), for "-" its first bytes.
 
     path:       str or Path; "-" is standard input
     format:     a name of FORMATS, over the suffix
     include_tx: deliver frames that the log marks as sent by the tester, too
     stream:     a binary stream, read instead of the path
+    table:      what a profile's [table] says (Profile.table), by which a recorded table is told from a log and read
     Raises InputError, here or while reading: nothing to read, a format unknown, or not one frame in it. Bad content
     among good is no error: it is in the account.
     """
     if format is not None and format not in FORMATS:
         mend = f"one of {', '.join(FORMATS)}{did_you_mean(format, FORMATS)}"
         raise InputError(path, f"no log format is called `{format}`", mend)
+    if format == "table" and table is None:
+        raise InputError(path, "is to be read as a table, but no [table] says how", mend="add [table] to the profile")
     name = None
     if format is None and str(path) != "-":
         name = by_suffix(path)
     source = Source(path, stream)
     try:
         found = by_head(source.head)
+        if table and format is None and (name is None or name in TABLES) and _is_table(source, found, table):
+            format = "table"
         if format is None and name is None:
             while found is None and source.more():
                 found = by_head(source.head)
@@ -129,7 +140,18 @@ def open_log(path, format=None, include_tx=False, stream=None):
     except BaseException:
         source.close()
         raise
-    return Log(path, format or name, source, include_tx)
+    return Log(path, format or name, source, table if format == "table" else include_tx)
+
+
+def _is_table(source, found, table):
+    """Whether a CSV or Parquet file is a recorded table, where [table] says how that would look."""
+    from . import table as tables
+
+    if found == "parquet":
+        return not (source.plain_file and tables.is_log(source.path))
+    while b"\n" not in source.head and source.more(tables.LINE):
+        pass
+    return tables.fits(table, source.head) or (found is None and str(source.path) != "-")
 
 
 def by_suffix(path):

@@ -32,12 +32,13 @@ class Account:
     """Once a log has been read to its end: frames + skipped + rejected == total.
 
     total:      records: lines of a text log, objects of a binary one; counted apart from the other three
-    frames:     records delivered, notices among them
+    frames:     records delivered, notices among them; of a table a record is a row
     notices:    how many of them are notices
     skipped:    {reason: n}, understood but not data frames for the core
     rejected:   {reason: n}, not understood
     rejections: the first of them, as (where, reason, excerpt)
     cut:        how the log is cut short, as one sentence, or None
+    unread:     of a table {quantity: n}, texts in delivered rows that are no numbers, and so no values
     """
 
     total: int = 0
@@ -47,6 +48,7 @@ class Account:
     rejected: Counter = field(default_factory=Counter)
     rejections: list = field(default_factory=list)
     cut: str | None = None
+    unread: dict = field(default_factory=dict)
 
     def skip(self, reason):
         self.skipped[reason] += 1

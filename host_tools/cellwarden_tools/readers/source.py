@@ -7,7 +7,7 @@ from ..errors import InputError
 from .account import Reject, Skip
 
 BLOCK = 1 << 16
-LINE = 4096  # no format here writes a line half as long
+LINE = 4096  # no log format here writes a line half as long
 PATIENCE = 1 << 20  # bytes without a single frame before a log is given up
 
 
@@ -160,9 +160,9 @@ class Source:
             )
         return head
 
-    def more(self):
+    def more(self, longest=LINE):
         """Lengthen `head` for another look; False at the end, or when it is long enough."""
-        block = next(self._blocks, b"") if len(self.head) < LINE else b""
+        block = next(self._blocks, b"") if len(self.head) < longest else b""
         self.head += block
         return bool(block)
 
@@ -185,13 +185,13 @@ class Source:
             self._own.close()
 
 
-def pieces(source, account, step=BLOCK):
+def pieces(source, account, step=BLOCK, longest=LINE):
     """Yield (text, end, whole): text[:end] is whole lines as bytes, each with its line feed.
 
-    `whole` is False for one last line without line feed, to which one is added. Lines over LINE bytes that no piece can
-    hold are rejected here. The taker adds its lines to `account.total` before it asks for more: the first of a piece is
-    line `account.total + 1`. Behind the first PATIENCE bytes, `step` are asked for at a time; what has come is given at
-    once. Raises InputError when those first bytes hold no frame.
+    `whole` is False for one last line without line feed, to which one is added. Lines over `longest` bytes that no
+    piece can hold are rejected here. The taker adds its lines to `account.total` before it asks for more: the first of
+    a piece is line `account.total + 1`. Behind the first PATIENCE bytes, `step` are asked for at a time; what has come
+    is given at once. Raises InputError when those first bytes hold no frame.
     """
     rest, seen, drop = b"", 0, False
     for text in source:
@@ -205,9 +205,9 @@ def pieces(source, account, step=BLOCK):
         rest = text[end:]
         if end:
             yield text, end, True
-        if len(rest) > LINE:
+        if len(rest) > longest:
             account.total += 1
-            _too_long(rest.decode("latin-1"), account.total, source, account)
+            _too_long(rest.decode("latin-1"), account.total, source, account, longest)
             rest, drop = b"", True
         if seen > PATIENCE and account.fruitless:
             raise nothing(source, account, f"no frame in the first {PATIENCE >> 20} MiB")
@@ -230,12 +230,18 @@ def blocks(source, account):
 
 def settle(parse, line, number, whole, source, account):
     """`parse(line, whole)` with its outcome accounted for: the frame, or None."""
-    if len(line) > LINE:
-        return _too_long(line, number, source, account)
-    try:
-        frame = parse(line, whole)
+    frame = outcome(parse, line, number, whole, source, account)
+    if frame is not None:
         account.notices += frame[2] >> 30 != 0
-        return frame
+    return frame
+
+
+def outcome(parse, line, number, whole, source, account, longest=LINE):
+    """`parse(line, whole)`, or None where that skips or rejects the line, which is then in the account."""
+    if len(line) > longest:
+        return _too_long(line, number, source, account, longest)
+    try:
+        return parse(line, whole)
     except Skip as reason:
         account.skip(str(reason))
         if not whole and not line.strip():
@@ -251,9 +257,9 @@ def settle(parse, line, number, whole, source, account):
     return None
 
 
-def _too_long(line, number, source, account):
+def _too_long(line, number, source, account, longest):
     """Reject a line, of which 80 characters are enough. In one piece or in many, its account is the same."""
-    account.reject(f"{source.path}:{number}", f"line over {LINE} bytes", line)
+    account.reject(f"{source.path}:{number}", f"line over {longest} bytes", line)
 
 
 def _is_text(line):

@@ -8,7 +8,10 @@ import heapq
 
 from ..compiler.checksums import KINDS, crc8_table
 from ..compiler.quantities import LEVEL, NUMBER
-from .pack import SLOT
+from .faults import WIRE
+from .scenarios import asleep
+from .values import SLOT
+from .wire import Wire, through
 
 CHANNEL = "can0"  # where the profile accepts every channel
 PERIOD_MS = 1000  # where neither the DBC nor the profile says
@@ -40,7 +43,7 @@ class Sender:
     """One message: encode(values) is its next frame, the pages of a multiplexed one in turn."""
 
     def __init__(self, message, bindings, trust, slots):
-        self.can_id, self.length = message.can_id, message.length
+        self.name, self.can_id, self.length = message.name, message.can_id, message.length
         self.period_us = 1000 * ((trust and trust.period_ms) or message.cycle_ms or PERIOD_MS)
         counter = trust.counter if trust else message.signal(COUNTER)
         checksum = trust.checksum if trust else message.signal(CHECKSUM)
@@ -62,6 +65,7 @@ class Sender:
         pages = {tuple((by, min(ids)) for by, ids in field.signal.mux): None for field in fields if field.signal.mux}
         self.pages = [self._page(message, fields, dict(page)) for page in pages or [()]]
         self.page = 0
+        self.made, self.made_of = None, None  # what the last frame said, and of which step of the pack
 
     def _page(self, message, fields, page):
         """(fixed bits from the left, fixed bits from the right, fields) of one page."""
@@ -72,8 +76,28 @@ class Sender:
         here = [field for field in fields if all(page.get(by) in ids for by, ids in field.signal.mux)]
         return *fixed, [(*_place(field.signal, self.length), field) for field in here]
 
-    def encode(self, values):
-        """The next frame's data. values: of the Pack."""
+    def encode(self, values, step=None):
+        """The next frame's data. values: of the Pack; step: where they are those of a numbered step, its number."""
+        if step is None or step != self.made_of or len(self.pages) > 1:
+            self.made, self.made_of = self._body(values), step
+        little, big = self.made
+        shift, motorola = self.counter_at
+        if motorola:
+            big |= self.count << shift
+        else:
+            little |= self.count << shift
+        self.count = (self.count + 1) % self.counts
+        data = little.to_bytes(self.length, "little")
+        if big:
+            data = (int.from_bytes(data, "big") | big).to_bytes(self.length, "big")
+        if self.checksum_byte is None:
+            return data
+        data = bytearray(data)
+        data[self.checksum_byte] = self.checksum(data)
+        return bytes(data)
+
+    def _body(self, values):
+        """(bits from the left, bits from the right) of the next page, without counter and checksum."""
         little, big, fields = self.pages[self.page]
         self.page = (self.page + 1) % len(self.pages)
         for shift, motorola, field in fields:
@@ -89,20 +113,7 @@ class Sender:
                 big |= raw << shift
             else:
                 little |= raw << shift
-        shift, motorola = self.counter_at
-        if motorola:
-            big |= self.count << shift
-        else:
-            little |= self.count << shift
-        self.count = (self.count + 1) % self.counts
-        data = little.to_bytes(self.length, "little")
-        if big:
-            data = (int.from_bytes(data, "big") | big).to_bytes(self.length, "big")
-        if self.checksum_byte is None:
-            return data
-        data = bytearray(data)
-        data[self.checksum_byte] = self.checksum(data)
-        return bytes(data)
+        return little, big
 
     def checksum(self, data):
         """Over every byte but the checksum's own."""
@@ -147,10 +158,10 @@ class Field:
 
 
 class Traffic:
-    """All messages of a profile's buses in time."""
+    """All messages of a profile's buses in time. Raises InputError for a fault of messages that nobody sends."""
 
-    def __init__(self, profile, pack, rng):
-        self.pack, self.rng = pack, rng
+    def __init__(self, profile, pack, scenario, rng):
+        self.pack, self.scenario, self.rng = pack, scenario, rng
         self.senders = []  # (channel, Sender)
         for bus in profile.buses:
             bound = {}
@@ -162,6 +173,9 @@ class Traffic:
                 if bindings or any(f"{message.name}.{signal.name}" in BESIDES for signal in message.signals):
                     trust = profile.trust.get((bus.number, message.name))
                     self.senders.append((bus.channel or CHANNEL, Sender(message, bindings, trust, self._slot)))
+        names = {sender.name for _, sender in self.senders}
+        told = [fault for fault in scenario["fault"] if fault.get("kind") in WIRE]
+        self.wires = [Wire(fault, names, scenario["where"]) for fault in told]
 
     def _slot(self, binding):
         if not binding.index:
@@ -170,12 +184,28 @@ class Traffic:
         return first + binding.index - 1
 
     def frames(self, first_us, end_us, before):
-        """Yield (t_us, channel, can_id, data) from first_us to end_us, times rising; before(t_us) runs first."""
-        random, values = self.rng.random, self.pack.values
+        """Yield (t_us, channel, can_id, data) from first_us to end_us; before(t_us) runs first.
+
+        Times rise, unless the scenario sets the clock back; no frame comes while the bus is asleep. An identifier with
+        NOTICE set is no frame: what the controller says of the bus.
+        """
+        for sleep_s, wake_s, _ in asleep(self.scenario):
+            if first_us >= end_us:
+                return
+            yield from self._awake(first_us, min(int(sleep_s * 1_000_000), end_us), before)
+            first_us = int(wake_s * 1_000_000)
+        yield from self._awake(first_us, end_us, before)
+
+    def _awake(self, first_us, end_us, before):
+        pack, random, wires = self.pack, self.rng.random, self.wires
+        values = pack.values
+        late_us = int(1000 * self.scenario["late_ms"])
+        silent_us = int(self.scenario["starts_s"] * 1_000_000)
         queue = []
         for n, (_, sender) in enumerate(self.senders):
             due = first_us + int(random() * sender.period_us)
             queue.append((due, n, due))
+            sender.count = sender.page = 0  # every controller starts afresh
         heapq.heapify(queue)
         free = first_us
         while queue:
@@ -187,9 +217,14 @@ class Traffic:
             # The wire is taken for a frame's own length at 500 kbit/s.
             free = at + 2 * (55 + 9 * sender.length)
             before(at)
-            yield at, channel, sender.can_id, sender.encode(values)
+            if at < silent_us:
+                sender.encode(values)
+            elif wires:
+                yield from through(wires, at, channel, sender, values, random)
+            else:
+                yield at, channel, sender.can_id, sender.encode(values, pack.steps)
             due += sender.period_us
-            late = random() * (sender.period_us // 50 if sender.period_us < 50_000 else 1000)
+            late = random() * (late_us or (sender.period_us // 50 if sender.period_us < 50_000 else 1000))
             heapq.heapreplace(queue, (due + int(late), n, due))
 
 

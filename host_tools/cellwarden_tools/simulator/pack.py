@@ -1,99 +1,70 @@
-"""A simple and credible pack: what its cells, probes and sensors say from one tenth of a second to the next.
+"""A credible pack: what its cells, probes and sensors say from one step to the next, awake and asleep.
 
-Only sums, products and divisions of floats, and no noise but sums of uniform numbers: the same seed gives the same pack
-on every machine.
+Cells in series, each with its own charge, capacity, resistance, leak and sensor error; two slow parts of the voltage
+under load; one heart of heat against the coolant, and beside it every cell that is warmer than the others, which heats
+its neighbours; probes that follow the skin of their cell. Only sums, products and divisions of floats, and no noise but
+sums of uniform numbers: the same seed gives the same pack on every machine.
 """
 
-from itertools import pairwise
+from collections import deque
 
-from ..errors import InputError, did_you_mean
+from ..errors import InputError
+from .cells import (
+    BOARD_CELLS,
+    CAPACITY_AH,
+    CELL_J_PER_K,
+    COOLING_W_PER_K,
+    FLAT_MV_PER_PERMILLE,
+    GAS_CELLS,
+    GAS_K,
+    GAS_S,
+    LEAK_PERMILLE_PER_DAY,
+    NEIGHBOUR_W_PER_K,
+    OCV_MV,
+    OVERFULL_MV_PER_PERMILLE,
+    R0_MOHM,
+    R1_MOHM,
+    R2_MOHM,
+    TAU1_S,
+    TAU2_S,
+    Troubled,
+    cold_factor,
+    curve,
+)
 from .driver import DRIVERS
-from .scenarios import is_point
+from .faults import faults_of
+from .scenarios import asleep
+from .values import ARRAYS, SCALARS, SLOT
 
-STEP_MS = 100
-CAPACITY_AH = 150
+__all__ = ["ARRAYS", "SCALARS", "SLOT", "SLOW_STEP_MS", "STEP_MS", "Pack"]
 
-# Open-circuit voltage in mV at 0, 5, 10, 20 .. 100 % state of charge.
-OCV_MV = {
-    "nmc": (3000, 3390, 3470, 3560, 3610, 3650, 3700, 3780, 3880, 3980, 4080, 4190),
-    "lfp": (2800, 3150, 3200, 3245, 3265, 3280, 3288, 3295, 3315, 3325, 3330, 3390),
-    "lto": (1800, 2050, 2120, 2180, 2210, 2240, 2270, 2310, 2360, 2420, 2500, 2690),
-    "lmo": (3000, 3500, 3650, 3790, 3850, 3890, 3930, 3970, 4010, 4050, 4100, 4190),
-}
-_OCV_AT = (0, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
-
-R0_MOHM = 0.70  # a new 150 Ah cell with its joint
-R1_MOHM, TAU_S = 0.40, 30  # the slow part of its resistance
-COLD_PER_K = 0.006  # resistance grows by so much a kelvin under 25 degC
-HEAT_J_PER_K = 300_000
-COOLING_W_PER_K = 150
-
-# Every number the pack says but those of its cells and probes, in the profile's canonical units, and the unit that
-# names its path in a scenario. The names without one are what a whole vehicle says besides.
-SCALARS = {
-    "pack_voltage": "mv",
-    "pack_current": "ma",
-    "soc": "permille",
-    "insulation": "ohm",
-    "insulation_valid": "state",
-    "vehicle_state": "state",
-    "charging": "state",
-    "contactors": "state",
-    "hvil": "state",
-    "bms_level": "level",
-    "max_discharge_current": "ma",
-    "max_charge_current": "ma",
-    "cell_voltage_max": "mv",
-    "cell_voltage_min": "mv",
-    "temperature_max": "ddegc",
-    "temperature_min": "ddegc",
-    "bms_flag_9": "state",
-    "bms_flag_12": "state",
-    "bms_flag_13": "state",
-    "bms_flag_14": "state",
-    "bms_flag_15": "state",
-    "bms_flag_17": "state",
-    "speed_kmh": None,
-    "torque_nm": None,
-    "accelerator_percent": None,
-    "brake_percent": None,
-    "gear": None,
-    "motor_rpm": None,
-    "motor_degc": None,
-    "inverter_degc": None,
-    "charger_v": None,
-    "charger_a": None,
-    "charger_state": None,
-    "cell_count": None,
-    "probe_count": None,
-    "capacity_ah": None,
-    "one": None,
-}
-ARRAYS = {"cell_voltage": "mv", "temperature": "ddegc"}
-SLOT = {name: slot for slot, name in enumerate(SCALARS)}
-# What a fault may bend: the rest follows from these.
-_BENDABLE = [name for name, unit in SCALARS.items() if unit and not name.endswith(("_max", "_min"))] + list(ARRAYS)
+STEP_MS, SLOW_STEP_MS = 100, 1000
+SATURATED_DDEGC, DEAD_DDEGC = 1250, 1900  # a probe reads no higher, and is destroyed
+REPORT_S = (0.3, 1.5)  # the contactors are reported open, closed, so long after they move
+LINK_S = 0.4  # what the capacitors behind them take to follow
+NAP_S, LONG_NAP_S, HOT_NAP_S = 60, 600, 0.5  # steps of time asleep
+HOT_K = 20
 
 
 class Pack:
     """values: every number the pack says now, in canonical units, None where it has none: the SCALARS in their order,
     then the cells in mV, then the probes in ddegC. The vehicle's own numbers are in the units of their names.
 
-    scenario: as scenarios.load gives it; rng: random.Random.
+    scenario: as scenarios.load gives it; rng: random.Random; step_ms: time between two of its measurements.
     Raises InputError where the scenario asks for what the pack lacks.
     """
 
-    def __init__(self, cells, probes, chemistry, scenario, rng):
+    def __init__(self, cells, probes, chemistry, scenario, rng, step_ms=STEP_MS):
         where = scenario["where"]
         if chemistry not in OCV_MV:
             raise InputError(where, f"the simulator has no cells of `{chemistry}`", " or ".join(OCV_MV))
         if scenario.get("chemistry", chemistry) != chemistry:
             raise InputError(where, f"is written for {scenario['chemistry']} cells, the profile's are {chemistry}")
-        self.cells, self.probes = cells, probes
+        self.cells, self.probes, self.chemistry, self.step_ms = cells, probes, chemistry, step_ms
         self.cell0, self.probe0 = len(SCALARS), len(SCALARS) + cells
         self.values = [0] * (len(SCALARS) + cells + probes)
         self.steps = 0
-        self.ocv_mv = _per_permille(OCV_MV[chemistry])
+        self.ocv_mv = curve(chemistry)
         self.full_mv = OCV_MV[chemistry][-1] - 10
 
         self.soc_permille = float(scenario["soc_permille"])
@@ -102,30 +73,74 @@ class Pack:
         self.r_scale = [1 + 0.02 * _bell(rng) for _ in range(cells)]
         self.bias_mv = [0.5 * _bell(rng) for _ in range(cells)]
         self.pack_bias_mv = 400 * _bell(rng)
-        self.u1_mv = 0.0
+        self.u1_mv = self.u2_mv = 0.0
         self.drawn_permille = 0.0
         self.highest_mv = 0.0  # of the healthy cells: the charger knows of no fault
 
         self.ambient_ddegc = scenario["ambient_ddegc"]
-        self.heart_ddegc = float(self.ambient_ddegc + 20)
+        self.heater_w = scenario["heater_w"]
+        self.heart_ddegc = float(self.ambient_ddegc + scenario["warmer_ddegc"])
         self.probe_offset = [4 * _bell(rng) for _ in range(probes)]
-        self.probe_lag_s = [40 + 40 * rng.random() for _ in range(probes)]
-        self.probe_ddegc = [self.heart_ddegc + offset for offset in self.probe_offset]
+        self.probe_lag_s = [25 + 15 * rng.random() for _ in range(probes)]
+        self.skin_ddegc = [self.heart_ddegc + offset for offset in self.probe_offset]
+        self.probe_ddegc = list(self.skin_ddegc)
+        self.probe_dead = [False] * probes
+        self.probe_cell = [(2 * n + 1) * cells // (2 * probes) for n in range(probes)]
         self.insulation_ohm = 2_000_000 + 200_000 * _bell(rng)
+        self.leaked_ohm = None  # what a burning cell leaves of it
 
         self.noise = [_bell(rng) for _ in range(1024 + cells + probes)]
+        self.leak = [scenario["leak"] * LEAK_PERMILLE_PER_DAY * (1 + 0.02 * _bell(rng)) for _ in range(cells)]
+        self.current_bias_ma = 60 * _bell(rng)
         self.rng = rng
+        self._odd_cells(scenario["cell"], where)
+        self.troubled = {}
+        self.dark_boards = set()
+        self.past = None
+        if scenario["cell_lag_s"]:
+            self.past = deque(maxlen=1 + int(1000 * scenario["cell_lag_s"] / step_ms))
+
         self.tell(**_CONSTANT, cell_count=cells, probe_count=probes)
         self.rest = list(self.values)
         self.current_ma = 0.0
-        self.driver = DRIVERS[scenario["mode"]](self, scenario, rng)
-        self.faults = [Fault(fault, self, where) for fault in scenario["fault"]]
+        self.scenario, self.plan, self.mode = scenario, None, None
+        self.closed, self.moved_s = None, -10.0
+        self.link_mv = None
+        self.behind = scenario["sensor_behind_contactors"]
+        self.naps = asleep(scenario)
+        self.nap = next(self.naps, None)
+        self.stale_until_s, self.old = 0.0, None
+        self.awake_s = 0.0  # since when
+        self.changes, self.bends = faults_of(self, scenario["fault"], where)
+        self.scalar_bends = [b for b in self.bends if b.slot < self.cell0 and b.name not in _INNER]
+        self.current_bends = [b for b in self.bends if b.name == "pack_current"]
+        self.pack_bends = [b for b in self.bends if b.name == "pack_voltage"]
+        self.cell_bends = [b for b in self.bends if self.cell0 <= b.slot < self.probe0 and not b.sensor]
+        self.tap_bends = [b for b in self.bends if self.cell0 <= b.slot < self.probe0 and b.sensor]
+        self.probe_bends = [b for b in self.bends if b.slot >= self.probe0]
         self.step()
+
+    def _odd_cells(self, told, where):
+        keys = {"soc_permille": self.soc_offset, "bias_mv": self.bias_mv}
+        scales = {"capacity": self.charge_scale, "resistance": self.r_scale}
+        for cell in told:
+            n = cell.get("where")
+            if type(n) is not int or not 1 <= n <= self.cells:
+                raise InputError(where, f"a [[cell]] is at {n}", f"1 to {self.cells}")
+            for key, value in cell.items():
+                if key in keys:
+                    keys[key][n - 1] += value
+                elif key == "capacity":
+                    self.charge_scale[n - 1] /= value
+                elif key in scales:
+                    scales[key][n - 1] *= value
+                elif key == "leak":
+                    self.leak[n - 1] *= value
 
     @property
     def t_s(self):
         """Seconds since the start, at the last step."""
-        return (self.steps - 1) * STEP_MS / 1000
+        return (self.steps - 1) * self.step_ms / 1000
 
     @property
     def pack_v(self):
@@ -136,55 +151,96 @@ class Pack:
         for name, value in values.items():
             self.values[SLOT[name]] = value
 
+    def trouble(self, n):
+        """Troubled of cell n, from 0."""
+        if n not in self.troubled:
+            self.troubled[n] = Troubled(self, n, self.rng)
+        return self.troubled[n]
+
+    def soc_of(self, n):
+        """Permille of its charge that cell n, from 0, holds; below 0 it is flat."""
+        return self.soc_permille + self.soc_offset[n] - self.drawn_permille * self.charge_scale[n]
+
+    def contactors(self, close, t_s):
+        """What a driver wants of them. Returns whether current can flow."""
+        if self.closed is None:
+            self.closed = close  # as the log finds them
+        elif close != self.closed:
+            self.closed, self.moved_s = close, t_s
+        since = t_s - self.moved_s
+        told = close if since >= REPORT_S[close] else not close
+        self.tell(contactors=int(told))
+        return close and told
+
     def step(self):
-        """Advance by STEP_MS."""
-        dt_s, t_s = STEP_MS / 1000, self.steps * STEP_MS / 1000
+        """Advance by step_ms, or to the end of a sleep."""
+        t_s = self.steps * self.step_ms / 1000
+        if self.nap and t_s >= self.nap[0]:
+            self._sleep(t_s, *self.nap)
+            self.nap = next(self.naps, None)
+            t_s = self.steps * self.step_ms / 1000
+        dt_s = self.step_ms / 1000
         values = self.values
         self.steps += 1
-        for fault in self.faults:
-            if fault.slot is not None:
-                values[fault.slot] = self.rest[fault.slot]
-        self.driver.step(t_s, dt_s)
-        for fault in self.faults:
-            if fault.name == "pack_current":
-                self.current_ma = fault.bend(t_s, self.current_ma)
+        for fault in self.changes:
+            fault.apply(t_s)
+        for bend in self.scalar_bends:
+            values[bend.slot] = self.rest[bend.slot]
+        self._drive(t_s, dt_s)
+        measured_ma = 0
+        for bend in self.current_bends:
+            measured_ma = bend.bend(t_s, self.current_ma)
+            self.current_ma = self.current_ma if measured_ma is None else measured_ma
         current_a = self.current_ma / 1000
 
         self.drawn_permille += current_a * dt_s / (3.6 * CAPACITY_AH)
-        self.u1_mv += (current_a * R1_MOHM - self.u1_mv) * dt_s / TAU_S
-        cold = 1 + COLD_PER_K * (25 - self.heart_ddegc / 10)
+        self.u1_mv += (current_a * R1_MOHM - self.u1_mv) * dt_s / TAU1_S
+        self.u2_mv += (current_a * R2_MOHM - self.u2_mv) * dt_s / TAU2_S
+        cold = cold_factor(self.heart_ddegc)
         at = self.rng.randrange(1022)
         noise = self.noise
-        self._cells(cold * (current_a * R0_MOHM + self.u1_mv), noise, at)
+        self._cells(cold * (current_a * R0_MOHM + self.u1_mv + self.u2_mv), noise, at)
+        if not self.steps % 600:
+            self._leak(600 * dt_s)
+        if self.troubled:
+            self._trouble(cold, dt_s)
 
-        loss_w = self.cells * current_a * current_a * (R0_MOHM + R1_MOHM) * cold / 1000
-        gone_w = COOLING_W_PER_K * (self.heart_ddegc - self.ambient_ddegc) / 10
-        self.heart_ddegc += 10 * (loss_w - gone_w) * dt_s / HEAT_J_PER_K
+        loss_w = self.cells * current_a * current_a * (R0_MOHM + R1_MOHM + R2_MOHM) * cold / 1000 + self.heater_w
+        gone_w = self.cells * COOLING_W_PER_K * (self.heart_ddegc - self.ambient_ddegc) / 10
+        self.heart_ddegc += 10 * (loss_w - gone_w) * dt_s / (self.cells * CELL_J_PER_K)
         at += self.cells
-        for n in range(self.probes):
-            toward = self.heart_ddegc + self.probe_offset[n]
-            self.probe_ddegc[n] += (toward - self.probe_ddegc[n]) * dt_s / self.probe_lag_s[n]
-            values[self.probe0 + n] = self.probe_ddegc[n] + 0.3 * noise[at + n]
+        self._probes(noise, at, dt_s)
         at += self.probes
 
-        soc = self.soc_permille - self.drawn_permille
-        values[SLOT["soc"]] = min(max(soc, 0), 1000)
-        values[SLOT["pack_current"]] = self.current_ma + (100 * noise[at] if values[SLOT["contactors"]] else 0)
+        values[SLOT["soc"]] = min(max(self.soc_permille - self.drawn_permille, 0), 1100)
+        bias_ma = self.current_bias_ma + 100 * noise[at] if values[SLOT["contactors"]] else 0
+        values[SLOT["pack_current"]] = None if measured_ma is None else self.current_ma + bias_ma
         # An insulation monitor needs its first measurement before it can say anything.
-        values[SLOT["insulation_valid"]] = int(t_s >= 2)
-        values[SLOT["insulation"]] = self.insulation_ohm * (1 + 0.01 * noise[at]) if t_s >= 2 else None
-        for fault in self.faults:
-            if fault.slot is not None:
-                values[fault.slot] = fault.bend(t_s, values[fault.slot])
+        measured = t_s - self.awake_s >= 2
+        values[SLOT["insulation_valid"]] = int(measured)
+        values[SLOT["insulation"]] = (
+            (self.leaked_ohm or self.insulation_ohm) * (1 + 0.01 * noise[at]) if measured else None
+        )
+        for bend in self.scalar_bends:
+            values[bend.slot] = bend.bend(t_s, values[bend.slot])
+        self._sensors(t_s, dt_s, noise[at + 1])
+        if self.old and t_s < self.stale_until_s:
+            values[:] = self.old
 
-        cells = values[self.cell0 : self.probe0]
-        values[SLOT["pack_voltage"]] = sum(cells) + self.pack_bias_mv + 50 * noise[at + 1]
-        for fault in self.faults:
-            if fault.name == "pack_voltage":
-                values[SLOT["pack_voltage"]] = fault.bend(t_s, values[SLOT["pack_voltage"]])
-        probes = values[self.probe0 :]
-        values[SLOT["cell_voltage_max"]], values[SLOT["cell_voltage_min"]] = max(cells), min(cells)
-        values[SLOT["temperature_max"]], values[SLOT["temperature_min"]] = max(probes), min(probes)
+    def _drive(self, t_s, dt_s):
+        """Whoever draws current now."""
+        plan = self.scenario["plan"]
+        here = t_s % self.scenario["cycle_s"] if self.scenario["cycle_s"] else t_s
+        mode = next(mode for start, mode in reversed(plan) if here >= start)
+        if mode != self.mode:
+            self.values[: self.cell0] = self.rest[: self.cell0]
+            self.mode, self.driver = mode, DRIVERS[mode](self, self.scenario, self.rng, t_s)
+        cold_k = -self.heart_ddegc / 10
+        self.tell(
+            max_charge_current=200_000 if cold_k <= -10 else max(200_000 - 6_000 * (10 + cold_k), 10_000),
+            max_discharge_current=350_000 if cold_k <= 0 else max(350_000 - 6_000 * cold_k, 150_000),
+        )
+        self.driver.step(t_s, dt_s)
 
     def _cells(self, drop_mv, noise, at):
         """The cells under load. drop_mv: what the load takes from a mean cell."""
@@ -192,15 +248,145 @@ class Pack:
         soc, drawn = self.soc_permille, self.drawn_permille
         for offset, charge, r, bias in zip(self.soc_offset, self.charge_scale, self.r_scale, self.bias_mv, strict=True):
             x = soc + offset - drawn * charge
-            x = 0 if x < 0 else 999.999 if x > 999.999 else x
-            whole = int(x)
-            low = ocv_mv[whole]
-            values[slot] = low + (ocv_mv[whole + 1] - low) * (x - whole) - drop_mv * r + bias + 0.4 * noise[at]
+            if 0 <= x < 1000:
+                whole = int(x)
+                low = ocv_mv[whole]
+                open_mv = low + (ocv_mv[whole + 1] - low) * (x - whole)
+            else:
+                open_mv = self._beyond(x)
+            values[slot] = open_mv - drop_mv * r + bias + 0.4 * noise[at]
             slot += 1
             at += 1
         self.highest_mv = max(values[self.cell0 : self.probe0])
 
+    def _beyond(self, x):
+        """Open-circuit voltage of a cell that is flat, or more than full."""
+        return (
+            max(self.ocv_mv[0] + FLAT_MV_PER_PERMILLE * x, 0)
+            if x < 0
+            else self.ocv_mv[1000] + OVERFULL_MV_PER_PERMILLE * (x - 1000)
+        )
 
+    def _open_mv(self, n):
+        x = self.soc_of(n)
+        return self.ocv_mv[int(x)] if 0 <= x < 1000 else self._beyond(x)
+
+    def _trouble(self, cold, dt_s):
+        """Each troubled cell's own, and the heat between neighbours."""
+        values, troubled = self.values, self.troubled
+        excess = {n: one.excess_k for n, one in troubled.items()}
+        for n, mine in excess.items():
+            if mine > 1:
+                for beside in (n - 1, n + 1):
+                    if 0 <= beside < self.cells:
+                        self.trouble(beside)
+        for n, one in troubled.items():
+            mine = excess.get(n, 0.0)
+            flow_w = -COOLING_W_PER_K * mine
+            for beside in (n - 1, n + 1):
+                if 0 <= beside < self.cells:
+                    flow_w += NEIGHBOUR_W_PER_K * (excess.get(beside, 0.0) - mine)
+            one.step(self._open_mv(n), cold, dt_s, flow_w / CELL_J_PER_K)
+            slot = self.cell0 + n
+            values[slot] = max((values[slot] - one.drop_mv) * one.factor, 0)
+            if one.burning_s is not None:
+                if one.burning_s > one.board_s:
+                    self.dark_boards.add(n // BOARD_CELLS)
+                if one.burning_s > 10:
+                    left_ohm = max(self.insulation_ohm * (40 - one.burning_s) / 30, 15_000)
+                    self.leaked_ohm = min(left_ohm, self.leaked_ohm or left_ohm)
+
+    def _probes(self, noise, at, dt_s):
+        """What the probes on the cells' skins feel."""
+        values, heart, troubled = self.values, self.heart_ddegc, self.troubled
+        blowing = [n for n, one in troubled.items() if one.burning_s is not None and one.burning_s < GAS_S]
+        for n in range(self.probes):
+            toward = heart + self.probe_offset[n]
+            if troubled and self.probe_cell[n] in troubled:
+                toward += 10 * troubled[self.probe_cell[n]].excess_k
+            for cell in blowing:
+                toward += 10 * GAS_K * max(1 - abs(cell - self.probe_cell[n]) / GAS_CELLS, 0)
+            self.skin_ddegc[n] += (toward - self.skin_ddegc[n]) * dt_s / self.probe_lag_s[n]
+            self.probe_ddegc[n] += (self.skin_ddegc[n] - self.probe_ddegc[n]) * dt_s / (5 + dt_s)
+            felt = self.probe_ddegc[n] + 0.3 * noise[at + n]
+            if felt > SATURATED_DDEGC:
+                self.probe_dead[n] |= felt > DEAD_DDEGC
+                felt = SATURATED_DDEGC
+            values[self.probe0 + n] = None if self.probe_dead[n] else felt
+
+    def _sensors(self, t_s, dt_s, noise):
+        """From what is to what the measuring boards say."""
+        values, cell0, probe0 = self.values, self.cell0, self.probe0
+        for bend in self.cell_bends:
+            values[bend.slot] = bend.bend(t_s, values[bend.slot])
+        total = sum(values[cell0:probe0])
+        if self.behind:
+            goal = total if self.closed else 0
+            if self.link_mv is None or (self.closed and values[SLOT["contactors"]]):
+                self.link_mv = goal
+            else:
+                self.link_mv += (goal - self.link_mv) * dt_s / (LINK_S + dt_s)
+            total = self.link_mv
+        values[SLOT["pack_voltage"]] = max(total + self.pack_bias_mv + 50 * noise, 0)
+        for bend in self.pack_bends:
+            values[SLOT["pack_voltage"]] = bend.bend(t_s, values[SLOT["pack_voltage"]])
+        if self.past is not None:
+            self.past.append(values[cell0:probe0])
+            back = len(self.past) - 1
+            values[cell0:probe0] = [self.past[back - n * back // self.cells][n] for n in range(self.cells)]
+        for bend in (*self.tap_bends, *self.probe_bends):
+            values[bend.slot] = bend.bend(t_s, values[bend.slot])
+        for n, one in self.troubled.items():
+            if one.burning_s is not None and one.burning_s > one.wire_s:
+                values[cell0 + n] = None
+        for board in self.dark_boards:
+            first, end = board * BOARD_CELLS, min((board + 1) * BOARD_CELLS, self.cells)
+            values[cell0 + first : cell0 + end] = [None] * (end - first)
+            for n in range(self.probes):
+                if first <= self.probe_cell[n] < end:
+                    values[probe0 + n] = None
+        cells, probes = values[cell0:probe0], values[probe0:]
+        if None in cells:
+            cells = [cell for cell in cells if cell is not None] or [None]
+        if None in probes:
+            probes = [probe for probe in probes if probe is not None] or [None]
+        values[SLOT["cell_voltage_max"]], values[SLOT["cell_voltage_min"]] = max(cells), min(cells)
+        values[SLOT["temperature_max"]], values[SLOT["temperature_min"]] = max(probes), min(probes)
+
+    def _leak(self, seconds):
+        """Every cell discharges itself a little, and not all alike."""
+        self.soc_offset = [
+            offset - leak * seconds / 86400 for offset, leak in zip(self.soc_offset, self.leak, strict=True)
+        ]
+
+    def _sleep(self, t_s, _, ends_s, stale_s):
+        """Nobody measures; charge and heat go on."""
+        self.old = list(self.values) if stale_s else None
+        self.current_ma = 0.0
+        self._leak(ends_s - t_s)
+        while t_s < ends_s:
+            hot = any(one.excess_k > HOT_K for one in self.troubled.values())
+            nap = HOT_NAP_S if hot else NAP_S if self.troubled or self.changes else LONG_NAP_S
+            nap = min(nap, ends_s - t_s)
+            for fault in self.changes:
+                fault.apply(t_s)
+            self.u1_mv *= TAU1_S / (TAU1_S + nap)
+            self.u2_mv *= TAU2_S / (TAU2_S + nap)
+            if self.troubled:
+                self._trouble(cold_factor(self.heart_ddegc), nap)
+            k = nap * COOLING_W_PER_K / CELL_J_PER_K
+            self.heart_ddegc = (self.heart_ddegc + k * self.ambient_ddegc) / (1 + k)
+            t_s += nap
+            if hot:
+                self._probes(self.noise, 0, nap)
+            else:
+                self.skin_ddegc = [self.heart_ddegc + offset for offset in self.probe_offset]
+                self.probe_ddegc = list(self.skin_ddegc)
+        self.steps = int(ends_s * 1000 / self.step_ms)
+        self.awake_s, self.stale_until_s = ends_s, ends_s + stale_s
+
+
+_INNER = ("pack_current", "pack_voltage")  # bent on the way, where others follow from them
 _CONSTANT = {
     "hvil": 1,
     "max_discharge_current": 350_000,
@@ -210,68 +396,6 @@ _CONSTANT = {
     "capacity_ah": CAPACITY_AH,
     "one": 1,
 }
-
-
-class Fault:
-    """One quantity led away from its healthy value and back.
-
-    The scenario says starts_s, then a path of absolute values or of offsets to add, as [second, value] with straight
-    lines between, then ends_s where it is healthy again (without: never). States and levels step instead.
-    """
-
-    def __init__(self, fault, pack, where):
-        self.name = name = fault.get("quantity")
-        if name not in _BENDABLE:
-            near = did_you_mean(str(name), _BENDABLE)
-            raise InputError(where, f"no fault can bend `{name}`{near}", ", ".join(_BENDABLE))
-        unit = ARRAYS.get(name) or SCALARS[name]
-        keys = (f"path_{unit}", f"add_{unit}")
-        if sum(key in fault for key in keys) != 1:
-            raise InputError(where, f"the fault of {name} has no path", f"one of {' and '.join(keys)}")
-        self.slot = None if name in ("pack_current", "pack_voltage") else SLOT.get(name)
-        if name in ARRAYS:
-            n = fault.get("where")
-            cell = name == "cell_voltage"
-            count, first = (pack.cells, pack.cell0) if cell else (pack.probes, pack.probe0)
-            if not isinstance(n, int) or not 1 <= n <= count:
-                raise InputError(where, f"the fault of {name} is at {n}", f"1 to {count}")
-            self.slot = first + n - 1
-        self.adds = keys[1] in fault
-        self.whole = unit in ("state", "level")
-        path = fault[keys[self.adds]]
-        if not isinstance(path, list) or not all(is_point(point) for point in path):
-            raise InputError(where, f"the path of {name} is {path!r}", "[[second, value], ...]")
-        ends = [fault["ends_s"]] if "ends_s" in fault else []
-        seconds = [fault.get("starts_s"), *(point[0] for point in path), *ends]
-        if not is_point([seconds[0], seconds[-1]]) or seconds != sorted(seconds):
-            raise InputError(where, f"the times of the fault of {name} are {seconds}", "numbers in rising order")
-        values = [None, *(point[1] for point in path), None]
-        self.points = list(zip(seconds, values, strict=False))
-
-    def bend(self, t_s, healthy):
-        """The value at `t_s` where the pack's own would be `healthy`."""
-        points = self.points
-        if t_s < points[0][0] or healthy is None:
-            return healthy
-        base = 0 if self.adds else healthy
-        t1, v1 = t2, v2 = points[-1]
-        for before, after in pairwise(points):
-            if t_s < after[0]:
-                (t1, v1), (t2, v2) = before, after
-                break
-        a, b = base if v1 is None else v1, base if v2 is None else v2
-        value = a if self.whole else a + (b - a) * (t_s - t1) / (t2 - t1) if t2 > t1 else b
-        return healthy + value if self.adds else value
-
-
-def _per_permille(curve_mv):
-    """The curve at 0, 1 .. 1000 permille."""
-    table = []
-    for x in range(1001):
-        k = next(k for k in range(1, len(_OCV_AT)) if x <= _OCV_AT[k])
-        low, high = _OCV_AT[k - 1], _OCV_AT[k]
-        table.append(curve_mv[k - 1] + (curve_mv[k] - curve_mv[k - 1]) * (x - low) / (high - low))
-    return table
 
 
 def _bell(rng):
