@@ -20,18 +20,20 @@ class Probes:
         self.seen = set()
         self.doubted = {}  # index -> the time it has been back among the others, s
         self.absent = set()
+        self.silent = set()  # those whose message is late: nothing can be said of them
         self.ring = []  # the last samples, newest last
         self.rise, self.rise_at, self.steep = None, None, False
         self.highest = None  # the hottest one that is believed
 
     @property
     def faulty(self):
-        return set(self.doubted) | self.absent
+        return (set(self.doubted) | self.absent) - self.silent
 
     def believed(self, values):
         return {n: v for n, v in enumerate(values) if v is not None and n not in self.doubted}
 
     def scan(self, view, watch, distress, hot_ddegc):
+        self.silent = {n for n, message in enumerate(view.probe_messages) if not view.fresh[message]}
         if watch.asleep:
             self.seen, self.ring, self.absent = set(), [], set()
             self.rise, self.rise_at, self.steep, self.highest = None, None, False, None

@@ -64,6 +64,7 @@ class Sampler:
         self.samples = []
         self.since = None  # the last sample, or just before the first scan with a fresh message
         self.arrivals = {}  # of the messages, at the last sample
+        self.fresh = set()  # the messages that were fresh at the last scan
 
     def forget(self, view):
         self.samples, self.since = [], view.t - 1
@@ -74,10 +75,11 @@ class Sampler:
         values, carriers = (
             (view.cells, view.cell_messages) if self.kind == "cell" else (view.probes, view.probe_messages)
         )
-        messages = [m for m in sorted(set(carriers)) if view.fresh[m]]
+        fresh = {m for m in carriers if view.fresh[m]}
+        messages, self.fresh = fresh | self.fresh, fresh  # one that has just become too old is waited for once more
         if self.since is None and any(view.fresh):
             self.since = view.t - self.scan_s
-        if not messages or any(self.arrivals.get(m, 0) == view.arrivals[m] for m in messages):
+        if not fresh or any(self.arrivals.get(m, 0) == view.arrivals[m] for m in messages):
             return None
         if round(view.t - self.since, 6) < 1:
             return None

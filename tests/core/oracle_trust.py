@@ -1,5 +1,7 @@
 """Trust in the data (HAZARDS C), each rule from what came and what did not."""
 
+from oracle_time import STEP_S
+
 START_S, STILL_S, RECENT_S = 30, 30, 5
 
 
@@ -96,23 +98,27 @@ class Leaky:
 
 
 class Frozen:
-    """scan(view) -> seconds for which no cell has changed while the current ranged over 20 A or more."""
+    """scan(view, watch) -> seconds for which no cell has changed while the current ranged over 20 A or more."""
 
     RANGE_MA = 20_000
 
     def __init__(self):
-        self.cells, self.since, self.currents = None, None, set()
+        self.last, self.since, self.currents, self.value, self.at = {}, None, [], 0, None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking or not any(v is not None for v in view.cells):
-            self.cells = None
-            return 0
-        if view.cells != self.cells:
-            self.cells, self.since, self.currents = list(view.cells), view.t, set()
-        if view["current"] is not None:
-            self.currents.add(view["current"])
-        wide = self.currents and max(self.currents) - min(self.currents) >= self.RANGE_MA
-        return view.t - self.since if wide else 0
+        if watch.cells:
+            now = {n: v for n, v in enumerate(watch.cells.values) if v is not None}
+            changed = any(v != self.last.get(n, v) for n, v in now.items()) or not set(now) & set(self.last)
+            self.last |= now
+            late = self.at is None or view.t - self.at > STEP_S
+            if changed or late or view["current"] is None or self.since is None:
+                self.since, self.currents = view.t, []
+            self.at = view.t
+            if view["current"] is not None:
+                self.currents.append(view["current"])
+            wide = self.currents and max(self.currents) - min(self.currents) >= self.RANGE_MA
+            self.value = view.t - self.since if wide else 0
+        return self.value
 
 
 class CountMismatch:
