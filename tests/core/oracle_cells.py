@@ -25,7 +25,6 @@ class Excursions:
     def scan(self, view, watch):
         if watch.asleep or watch.waking:
             self.was_calm, self.reference, self.out_since = False, [None] * self.cells, [None] * self.cells
-            self.line_mv = 0
             return
         if not watch.cells:
             return

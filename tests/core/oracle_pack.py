@@ -90,9 +90,6 @@ class PackSum:
         self.value = None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.value = None
-            return None
         if watch.cells:
             self.value = self.judge(view, [v for v in watch.cells.values if v is not None])
         return self.value

@@ -75,14 +75,16 @@ class Page:
         self.runaway = Runaway(self.limits, reference_s)
 
     def where(self):
-        """{rule: number from 1 of the cell or probe that its feature speaks of, or None}"""
+        """{rule: numbers from 1 of the cells or probes that its feature may name}"""
         at = {
             "temperature_rise": self.probes.rise_at, "cell_transient": self.excursions.count_at,
             "cell_drift": self.drift.at, "self_discharge": self.discharge.at,
             "contact_resistance": self.contact.at, "sense_line": self.excursions.line_at,
-            "cells_lost": min(self.lost.lost, default=None), "probe_fault": min(self.probes.faulty, default=None),
         }  # fmt: skip
-        return {rule: None if n is None else n + 1 for rule, n in at.items()}
+        named = {rule: set() if n is None else {n + 1} for rule, n in at.items()}
+        return named | {
+            "cells_lost": {n + 1 for n in self.lost.lost}, "probe_fault": {n + 1 for n in self.probes.faulty},
+        }  # fmt: skip
 
     def scan(self, view):
         watch, limits = self.watch, self.limits
@@ -97,7 +99,8 @@ class Page:
         step, mismatch = self.step.scan(view, watch), self.sum.scan(view, watch)
         stepped = step is not None and step >= limits["step_mv"]
         hot = self.probes.highest is not None and self.probes.highest >= limits["hot_ddegc"]
-        second = low or hot or stepped or (mismatch is not None and mismatch >= limits["sum_permille"])
+        told = any(self.runaway.on(sign, view.t) for sign in ("b", "step"))
+        second = low or hot or stepped or told or (mismatch is not None and mismatch >= limits["sum_permille"])
         lost = self.lost.value(second)
         leak = view["insulation"] is not None and view["insulation"] <= limits["insulation_l3"]
         facts = {"step": stepped, "lost2": lost == 2, "insulation": leak}

@@ -20,23 +20,23 @@ class Probes:
         self.seen = set()
         self.doubted = {}  # index -> the time it has been back among the others, s
         self.absent = set()
-        self.silent = set()  # those whose message is late: nothing can be said of them
+        self.there = set()  # those that have a value
         self.ring = []  # the last samples, newest last
         self.rise, self.rise_at, self.steep = None, None, False
         self.highest = None  # the hottest one that is believed
 
     @property
     def faulty(self):
-        return (set(self.doubted) | self.absent) - self.silent
+        return self.there & set(self.doubted) | self.absent
 
     def believed(self, values):
         return {n: v for n, v in enumerate(values) if v is not None and n not in self.doubted}
 
     def scan(self, view, watch, distress, hot_ddegc):
-        self.silent = {n for n, message in enumerate(view.probe_messages) if not view.fresh[message]}
+        self.there = {n for n, v in enumerate(view.probes) if v is not None}
         if watch.asleep:
             self.seen, self.ring, self.absent = set(), [], set()
-            self.rise, self.rise_at, self.steep, self.highest = None, None, False, None
+            self.steep, self.highest = False, None  # the rise that was read last stands until the next
             return
         self.absent = {n for n in view.missing("probe") if n in self.seen}
         self.seen |= {n for n, v in enumerate(view.probes) if v is not None}

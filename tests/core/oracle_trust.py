@@ -103,13 +103,11 @@ class Frozen:
     RANGE_MA = 20_000
 
     def __init__(self):
-        self.last, self.since, self.currents, self.value, self.at = {}, None, [], 0, None
+        self.last, self.since, self.currents, self.value, self.at = None, None, [], 0, None
 
     def scan(self, view, watch):
         if watch.cells:
-            now = {n: v for n, v in enumerate(watch.cells.values) if v is not None}
-            changed = any(v != self.last.get(n, v) for n, v in now.items()) or not set(now) & set(self.last)
-            self.last |= now
+            changed, self.last = watch.cells.values != self.last, watch.cells.values
             late = self.at is None or view.t - self.at > STEP_S
             if changed or late or view["current"] is None or self.since is None:
                 self.since, self.currents = view.t, []

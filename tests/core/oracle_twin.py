@@ -268,12 +268,13 @@ class Twin:
     def compare(self):
         view = self.view()
         least, most = (page.scan(view) for page in self.pages)
-        for rule, number in self.pages[0].where().items():
+        for rule, numbers in self.pages[0].where().items():
             named = self.named.setdefault(rule, deque(maxlen=self.window(rule)))
-            named.append(number)
+            named.append(numbers)
             if rule in self.features and (self.core(rule) or 0) >= self.first[rule]:
                 where = self.rig.engine.state[self.features[rule] + L.WHERE]
-                assert where in named, f"{rule} at {view.t} s: the core names {where}, the page {named[-1]}"
+                allowed = set().union(*named)
+                assert where in allowed, f"{rule} at {view.t} s: the core names {where}, the page {allowed}"
         for rule, low in least.items():
             high = most[rule]
             if isinstance(low, tuple):
