@@ -41,7 +41,7 @@ COMPARED = {
 class Mutant:
     """One fault: the bytes `start` to `end` of the file become `text`.
 
-    line, last: the lines that run it, from 1; inside: the function that holds it, or None; name: the constant that it
+    line, last: the lines that run it, from 1; inside: the function that holds it, or None, and around: its bytes; name: the constant that it
     changes, where it is one of a module; value: and what that becomes.
     """
 
@@ -52,12 +52,19 @@ class Mutant:
     end: int
     text: str
     inside: str | None = None
+    around: tuple[int, int] | None = None
     name: str | None = None
     value: int | None = None
 
     def applied(self, source):
         """The whole text with the fault in it. source: bytes of the file."""
         return source[: self.start] + self.text.encode() + source[self.end :]
+
+    def function(self, source, path):
+        """Code that defines the function with the fault in it, on its own lines."""
+        first, last = self.around
+        text = self.applied(source)[first : last + len(self.text.encode()) - (self.end - self.start)]
+        return compile(b"\n" * source.count(b"\n", 0, first) + text, path, "exec")
 
     def told(self, source):
         """`before -> after`, the lines it touches."""
@@ -79,7 +86,7 @@ class Finder(ast.NodeVisitor):
             self.starts.append(self.starts[-1] + len(line))
         self.tree = ast.parse(source)
         self.overwritten = {n.name: overwritten(n) for n in ast.walk(self.tree) if isinstance(n, ast.FunctionDef)}
-        self.inside = None
+        self.inside = self.around = None
         self.lines = (0, 0)
         self.truths = set()
         self.found = []
@@ -110,7 +117,7 @@ class Finder(ast.NodeVisitor):
 
     def add(self, node, text, **more):
         start, end = self.place(node)
-        self.found.append(Mutant(self.file, *self.lines, start, end, text, self.inside, **more))
+        self.found.append(Mutant(self.file, *self.lines, start, end, text, self.inside, self.around, **more))
 
     # --- what stands where ---
 
@@ -129,6 +136,7 @@ class Finder(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node):
         outer, self.inside = self.inside, self.inside or node.name
+        self.around = self.around if outer else self.place(node)
         self.truths = truths(node)
         for i, statement in enumerate(node.body):
             last = i == len(node.body) - 1
@@ -138,6 +146,7 @@ class Finder(ast.NodeVisitor):
             else:
                 self.visit(statement)
         self.inside = outer
+        self.around = self.around if outer else None
 
     def left_out(self, node):
         if self.inside and not widens(node):
@@ -185,7 +194,8 @@ class Finder(ast.NodeVisitor):
         at = gap.index(sign)
         for other in others:
             first = start + len(gap[:at].encode())
-            self.found.append(Mutant(self.file, *self.lines, first, first + len(sign), other + tail, self.inside))
+            end = first + len(sign)
+            self.found.append(Mutant(self.file, *self.lines, first, end, other + tail, self.inside, self.around))
 
     def visit_Compare(self, node):
         left = node.left
