@@ -5,6 +5,7 @@ from array import array
 from cellwarden.core import layout as L
 from cellwarden.core.scan import advance
 
+PART_MS = 1 << 28  # a longer step of the clock is taken in parts, or its 30 bits would mistake it
 EVENT_CAPACITY = 256  # unread events a box keeps
 
 
@@ -31,6 +32,13 @@ class Engine:
         self.params = params
         self.state = array("i", bytes(4 * L.state_sections(params)["memory"][1]))
         for at in range(*L.state_sections(params)["signals"]):
+            self.state[at] = L.NA
+        self.state[L.SIGNALS_AT + L.ALWAYS] = 0
+        for at in range(L.FEATURES_AT, L.FEATURES_AT + L.FEATURES):
+            self.state[at + L.VALUE] = L.NA
+            self.state[at + L.SLOT] = L.ALWAYS
+            self.state[at + L.COMPLETE] = 1
+        for at in (L.QUIET_LOW_MA, L.STEADY_LOW_MA, L.PAIR_MA, L.STEP_MV):
             self.state[at] = L.NA
         capacity = 1
         while capacity < event_capacity:
@@ -76,6 +84,26 @@ class Engine:
     def advance(self, t_ms):
         """A silent bus: run the scans due up to t_ms (30-bit ms). Returns their number."""
         return advance(self.box, ((t_ms & L.MASK) + L.WRAP + self.state[L.OFFSET_MS]) & L.MASK)
+
+    def notice(self, t_ms, kind, value=0, channel=0):
+        """What the box knows and no frame says (layout, NOTICE_...): a record of the ring like any frame's."""
+        self.frame(t_ms, L.NOTICE | kind, bytes((value,)), channel)
+
+    def snapshot(self):
+        """The state as bytes: what `restore()` takes after a restart, on any engine."""
+        return bytes(byte_view(self.state))
+
+    def restore(self, snapshot, elapsed_ms=0):
+        """Go on from a snapshot of the same image. elapsed_ms: how long the box was off, by its own clock.
+
+        Raises ValueError where the snapshot has another length.
+        """
+        if len(snapshot) != 4 * len(self.state):
+            raise ValueError("snapshot of %d bytes, this image has %d" % (len(snapshot), 4 * len(self.state)))  # noqa: UP031
+        byte_view(self.state)[:] = snapshot
+        while elapsed_ms > 0:
+            self.advance(self.state[L.NOW_MS] - self.state[L.OFFSET_MS] + min(elapsed_ms, PART_MS))
+            elapsed_ms -= PART_MS
 
     def take(self, record):
         """Move the oldest unread event into `record` (layout.EVENT_SIZE int32). Returns False where there is none."""

@@ -9,9 +9,11 @@ from cellwarden.core import layout as L
 
 from .compiler.rule_table import physical
 from .errors import InputError
+from .snapshot import Snapshot
 
 # Rules whose events name a probe; of all others with a place it is a cell.
-OF_PROBES = {row[0] for row in catalogue.ROWS if row[catalogue.COLUMNS.index("needs")][0].startswith("temperature")}
+_NEEDS = catalogue.COLUMNS.index("needs")
+OF_PROBES = {row[0] for row in catalogue.ROWS if any(need.startswith("temperature") for need in row[_NEEDS][:1])}
 SAMPLE = 4096  # frames whose identifiers are remembered, to tell what the log holds
 
 
@@ -19,9 +21,10 @@ class Replay:
     """Feed one log to one engine; iterate for events as dicts, then read `end`.
 
     image: Image; log: a reader's Log; channels: {name in the log: name in the profile}, where they differ
+    before: snapshot.Snapshot to go on from; `after` is the one at the end
     """
 
-    def __init__(self, image, log, engine, channels=None, tick=None):
+    def __init__(self, image, log, engine, channels=None, tick=None, before=None):
         self.image, self.log, self.engine = image, log, engine
         self.buses = image.names["buses"]
         self.channels = channels or {}
@@ -32,6 +35,7 @@ class Replay:
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
         self.end = None
+        self.before, self.after = before, None
         self.of_rows = "table" in image.names  # each of them so many frames
         self.probe_numbers = image.names.get("probe_numbers")
 
@@ -51,6 +55,8 @@ class Replay:
         return number
 
     def __iter__(self):
+        if self.before:
+            self.engine.resume(*self.before)
         steps = self._by_block() if hasattr(self.engine, "feed_block") else self._by_frame()
         for _ in steps:
             yield from self._events()
@@ -59,6 +65,7 @@ class Replay:
         state = self.engine.finish()
         yield from self._events()
         self.end = self._end(state)
+        self.after = Snapshot(state, self.last_us)
 
     def _by_frame(self):
         """Feed frame by frame; a step is where events may have come."""
@@ -154,7 +161,12 @@ class Replay:
 
     def _end(self, state_bytes):
         state = array("i", state_bytes)
-        if state[L.FRAMES] == 0:
+        before = array("i", self.before.state if self.before else bytes(len(state_bytes)))
+
+        def count(index):
+            return (state[index] - before[index]) & L.MASK
+
+        if count(L.FRAMES) == 0:
             ids = ", ".join(_id(i) for i, _ in self.seen_ids.most_common(3))
             wanted = ", ".join(_id(i) for _, _, i in self.image.names["messages"][:3])
             raise InputError(
@@ -179,7 +191,7 @@ class Replay:
         skipped = dict(account.skipped)
         if self.other_channels:
             skipped["other channel"] = self.other_channels.total()
-        frames, known = self.fed, state[L.FRAMES]
+        frames, known = self.fed, count(L.FRAMES)
         table = {}
         if self.of_rows:
             frames = known = account.frames
@@ -187,15 +199,15 @@ class Replay:
         return {
             "event": "end", "frames": frames, "notices": self.notices,
             "rejected": dict(account.rejected), "skipped": skipped,
-            "total": account.total, "cut": account.cut, "known_frames": known, "scans": state[L.SCANS],
+            "total": account.total, "cut": account.cut, "known_frames": known, "scans": count(L.SCANS),
             "first": self.first_us / 1e6, "last": self.last_us / 1e6,
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
             "bms_level": bms_level,
             "verdict": _verdict(state, bms_level, missing), "gb_flags": state[L.FLAGS],
             "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
             "active": [rule["name"] for rule in self.image.names["rules"] if rule["active"]],
-            "malformed": state[L.MALFORMED], "checksum_errors": state[L.CHECKSUM_ERRORS],
-            "counter_errors": state[L.COUNTER_ERRORS], "time_backward": state[L.TIME_BACKWARD],
+            "malformed": count(L.MALFORMED), "checksum_errors": count(L.CHECKSUM_ERRORS),
+            "counter_errors": count(L.COUNTER_ERRORS), "time_backward": count(L.TIME_BACKWARD),
             "cells_valid": features[L.F_CELLS_VALID], "cells_lost": features[L.F_CELLS_LOST],
             "probes_valid": features[L.F_PROBES_VALID], "probes_lost": features[L.F_PROBES_LOST],
             "engine": self.engine.name, "image_sha256": self.image.sha256,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import cellwarden.core
 
 CORE = Path(cellwarden.core.__file__).parent
-HOT = ("measure", "judge", "scan")  # in the order of their imports
+HOT = ("cells", "hazards", "judge", "measure", "pack", "probes", "scan")  # in the order of their imports
 LIMIT = 1 << 30
 
 

@@ -25,6 +25,12 @@ HEALTHY = {
 CELL_MV, PROBE_DDEGC = 3700, 250
 
 
+def healthy_signals(image):
+    """HEALTHY, and the counts that this image's vehicle sends."""
+    counts = {L.CELL_COUNT: image.params[L.P_VEHICLE_CELLS], L.PROBE_COUNT: image.params[L.P_VEHICLE_PROBES]}
+    return HEALTHY | {L.ALWAYS: 0} | counts
+
+
 class Event(NamedTuple):
     t_ms: int
     rule: str
@@ -62,7 +68,7 @@ class Rig:
         self._record = array("i", [0] * L.EVENT_SIZE)
         self.events = []
         if healthy:
-            for slot, value in HEALTHY.items():
+            for slot, value in healthy_signals(image).items():
                 self.signals[slot] = value
             self.cells_read(CELL_MV)
             self.probes_read(PROBE_DDEGC)
@@ -236,7 +242,7 @@ class FrameRig(Rig):
         super().__init__(compiled.image, start_ms, healthy=False)
         self.wanted = array("i", self.signals)
         if healthy:
-            for slot, value in HEALTHY.items():
+            for slot, value in healthy_signals(compiled.image).items():
                 self.wanted[slot] = value
             self.cells_read(CELL_MV)
             self.probes_read(PROBE_DDEGC)

@@ -8,14 +8,9 @@ from cellwarden.core import catalogue
 from cellwarden.core import layout as L
 from cellwarden_tools.compiler.quantities import QUANTITIES
 from cellwarden_tools.compiler.rule_table import rules_of
-from checked import CORE
+from checked import CORE, HOT
 
 LAYOUT = {name: value for name, value in vars(L).items() if name.isupper() and isinstance(value, int)}
-# What a hot file declares for itself: (file, name).
-OWN = {
-    ("measure", "FAR"), ("measure", "CLASS_B_MV"), ("measure", "MIDDLE"), ("scan", "REBASE_MS"),
-    ("measure", "BINS"), ("scan", "BINS"), ("scan", "MIDDLE"), ("scan", "QUIET"),
-}  # fmt: skip
 
 
 def constants(path):
@@ -25,22 +20,22 @@ def constants(path):
             yield target.id.lstrip("_"), eval(ast.unparse(node.value.args[0]))
 
 
-@pytest.mark.parametrize("name", ["scan", "measure", "judge"])
+@pytest.mark.parametrize("name", HOT)
 def test_every_repeated_constant_is_the_layouts(name):
     told = dict(constants(CORE / f"{name}.py"))
     assert len(told) > 10
     for constant, value in told.items():
-        if (name, constant) not in OWN:
-            page = LAYOUT[constant]
-            assert value == page, f"{name}.py: _{constant} is {value}, the layout says {page}: it reads another column"
+        page = LAYOUT.get(constant, value)
+        assert value == page, f"{name}.py: _{constant} is {value}, the layout says {page}: it reads another column"
 
 
-def test_a_constant_of_a_files_own_hides_no_name_of_the_layout():
-    for name, constant in OWN:
-        assert constant not in LAYOUT, f"{name}.py: _{constant}"
-    scan, measure = (dict(constants(CORE / f"{name}.py")) for name in ("scan", "measure"))
-    assert scan["MIDDLE"] == measure["MIDDLE"]
-    assert scan["BINS"] == measure["BINS"] == 2 * measure["MIDDLE"] == L.SCRATCH_SIZE - 1 == 1 << 6
+def test_a_constant_that_two_files_have_of_their_own_is_the_same_in_both():
+    first = {}
+    for name in HOT:
+        for constant, value in constants(CORE / f"{name}.py"):
+            assert first.setdefault(constant, value) == value, (
+                f"{name}.py: _{constant} is {value}, not {first[constant]}"
+            )
 
 
 def test_the_fixed_part_of_the_state_and_of_params_is_where_the_hot_files_look(demo):
@@ -102,7 +97,7 @@ def test_the_decoder_writes_where_the_layout_says(demo):
     first = L.SIGNALS_AT
     slots = {n - first for n in stored if first <= n < state["signals"][1]}
     assert slots == set(range(L.SCALARS + 96 + 24)) - {
-        L.CELL_MAX_MV, L.CELL_MIN_MV, L.PROBE_MAX_DDEGC, L.PROBE_MIN_DDEGC,
+        L.CELL_MAX_MV, L.CELL_MIN_MV, L.PROBE_MAX_DDEGC, L.PROBE_MIN_DDEGC, L.ALWAYS,
     }  # fmt: skip
     assert {int(n) for n in re.findall(r"\^ (\d+):\n +s\[\d+\] \+= 1", text)} == {L.WRONG_LIMIT}
 
@@ -128,6 +123,37 @@ HAZARDS = {
     "overcharge": (S, (1, 1, 1), None, (5, 15, 30), ("=", 0), 10, 18),
     "hvil_open": (S, (None, None, 1), None, (0, 0, 0.3), ("=", 0), 3, 16),
     "bms_alarm": (S, (1, 2, 3), None, (0.2, 0.2, 0.2), ("-", 1), 1, None),
+    # B to E: where HAZARDS gives no time or margin, docs/decisions.md does
+    "temperature_rise": (1000, (0.3, 0.6, 1.0), None, (2, 2, 3), ("x", 0.5), 10, 1),
+    "soc_jump": (P, (5, 10, None), None, (0, 0, 0), ("-", 2), 10, 8),
+    "pack_step": (V, (None, None, 10), None, (0, 0, 0.5), ("x", 0.5), 10, 3),
+    "pack_sum_mismatch": (P, (1.5, 2.5, 4), None, (10, 10, 10), ("-", 0.5), 10, 9),
+    "cell_transient": (S, (3, 5, None), None, (0, 0, 0), ("-", 1), 10, 10),
+    "cell_drift": (V, (0.030, 0.060, None), None, (0, 0, 0), ("-", 0.010), 10, 10),
+    "self_discharge": (1000, (3, 10, None), None, (0, 0, 0), ("x", 0.5), 10, 10),
+    "contact_resistance": (1000, (0.3, 0.6, None), None, (0, 0, 0), ("x", 0.5), 10, 10),
+    "insulation_trend": (S, (168, 24, None), None, (0, 0, 0), ("x", 1.5), 60, 11),
+    "signal_lost": (S, (None, 1, 2), None, (0, 1, 1), ("-", 1), 5, None),
+    "counter_error": (S, (None, 5, None), None, (0, 0, 0), ("=", 0), 5, None),
+    "checksum_error": (S, (None, 5, None), None, (0, 0, 0), ("=", 0), 5, None),
+    "frame_malformed": (S, (1, 1, None), None, (0, 10, 0), ("=", 0), 10, None),
+    "frames_lost": (S, (1, 1, None), None, (0, 10, 0), ("=", 0), 10, None),
+    "bus_off": (S, (None, 1, None), None, (0, 0, 0), ("=", 0), 5, None),
+    "cells_lost": (S, (None, 1, 2), None, (0, 1, 1), ("-", 1), 10, None),
+    "cells_absent": (S, (None, 1, None), None, (0, 0, 0), ("=", 0), 5, None),
+    "probe_fault": (S, (1, None, None), None, (1, 0, 0), ("=", 0), 60, None),
+    "sense_line": (V, (0.030, None, None), None, (0, 0, 0), ("-", 0.010), 10, None),
+    "frozen": (S, (60, None, None), None, (0, 0, 0), ("x", 0.5), 5, None),
+    "time_backward": (S, (1, None, None), None, (0, 0, 0), ("=", 0), 10, None),
+    "mismatch": (S, (None, 1, None), None, (0, 5, 0), ("=", 0), 10, 9),
+    "thermal_runaway": (S, (None, None, 1), None, (0, 0, 0), ("=", 0), 0, (1, 23)),
+    "thermal_suspected": (S, (None, 1, None), None, (0, 0, 0), ("=", 0), 30, None),
+}
+# Two samples: all of section A but the hard cell limits, and of the others those that read a signal as it comes. The
+# rest is made of several samples anyway, or D, which waits for nothing.
+ONE_SAMPLE = {"cell_overvoltage", "cell_undervoltage"} | set(HAZARDS) - set(list(HAZARDS)[:20]) - {
+    "cells_lost",
+    "mismatch",
 }
 CLEAR = {"-": lambda x, m: x - m, "+": lambda x, m: x + m, "x": lambda x, m: x * m, "=": lambda x, m: m}
 
@@ -161,7 +187,8 @@ def test_gates_calm_levels_and_samples_are_those_of_hazards(demo):
         "cell_spread": (1,)
     }
     single = {rule.name for rule in demo.rules if rule.row["samples"] == 1}
-    assert single == {"cell_overvoltage", "cell_undervoltage"}, "hard cell limits alone need one sample"
+    assert single == ONE_SAMPLE
+    assert {rule.name for rule in demo.rules if rule.latched} == {"thermal_runaway"}
     assert (catalogue.CALM_MA, catalogue.CALM_STEP_MA, catalogue.CALM_MS, catalogue.CALM_MAD_MV) == (
         5000,
         2000,
@@ -178,8 +205,9 @@ def test_names_features_and_flags_are_told_apart():
     for row in catalogue.ROWS:
         row = dict(zip(catalogue.COLUMNS, row, strict=True))
         assert row["feature"] in features and row["side"] in (catalogue.ABOVE, catalogue.BELOW)
-        assert row["flag"] is None or 0 <= row["flag"] <= 18
-        assert row["samples"] in (1, 2) and row["needs"] and row["source"]
+        assert row["flag"] in (None, (1, 23)) or 0 <= row["flag"] <= 18
+        assert row["samples"] in (1, 2) and row["source"]
+        assert row["needs"] or row["rule"] == "time_backward"
         assert all(ms >= 0 for ms in (*row["assert_ms"], row["clear_ms"]))
         longest = max(catalogue.START_MS, row["clear_ms"], *row["assert_ms"])
         assert longest < L.HALF

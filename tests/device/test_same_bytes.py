@@ -6,6 +6,7 @@ allocates nothing.
 
 import os
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -208,6 +209,41 @@ def test_no_stream_can_be_found_that_viper_and_cpython_judge_differently(unix, c
         bus, _, can_id = awkward.names["messages"][message]
         frames.append((t_us, bus if known else 2, can_id, data))
     assert unix.judge(awkward, frames, locked=True) == cpython.judge(awkward, frames)
+
+
+def resumed(image, streams, ports):
+    """(events, state) of streams judged one after the other, each on a port that goes on from the state before."""
+    events, before = [], None
+    for frames, (port, options) in zip(streams, ports, strict=True):
+        with port.open(image, **options) as engine:
+            if before:
+                engine.resume(*before)
+            for frame in frames:
+                engine.feed(*frame)
+            before = engine.finish(), frames[-1][0]
+            events += engine.events
+    return events, before[0]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7, 0.77])
+def test_a_restart_forgets_nothing_on_any_engine_nor_from_one_to_another(port, cpython, wanted, demo, share):
+    frames = driven("overcurrent", 2.5)
+    cut = int(len(frames) * share)
+    halves = frames[:cut], frames[cut:]
+    here, there = (cpython, {}), (port, {"locked": True})
+    for ports in ((here, there), (there, here)):
+        assert resumed(demo, halves, ports) == wanted("overcurrent", demo, frames)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_restarts_at_any_frame_of_a_hostile_stream_forget_nothing(port, cpython, wanted, awkward, seed):
+    frames = list(hostile(awkward, seed, 3000, start_us=(0, WRAP_US - 10_000_000, 1_700_000_000_000_000)[seed]))
+    rng = Random(seed)
+    cuts = [0, *sorted(rng.sample(range(1, 3000), 5)), 3000]
+    parts = [frames[start:end] for start, end in pairwise(cuts)]
+    here, there = (cpython, {}), (port, {"locked": True})
+    ports = [rng.choice([here, there]) for _ in parts[1:]] + [there]
+    assert resumed(awkward, parts, ports) == wanted(f"hostile awkward {seed}", awkward, frames)
 
 
 def test_a_stream_that_does_not_fit_the_board_at_once_gives_the_same(monkeypatch, cortex_m3, wanted, demo):

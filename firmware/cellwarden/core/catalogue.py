@@ -33,6 +33,10 @@ CELL_SPREAD = "cell_spread"
 PACK_OVER = "pack_over"  # cells x the cell's limit, after the profile's own cell limits
 PACK_UNDER = "pack_under"
 
+# Between these medians (mV) the cells' imbalance shows as one factor, the slope of the curve: outside of them its ends
+# bend for each cell alone, and a drift cannot be told from a difference of capacity.
+DRIFT_RANGE_MV = {"nmc": (3450, 4250), "lfp": (3200, 3345), "lto": (2100, 2600), "lmo": (3600, 4200)}
+
 # Quantities: all that stand in a row are needed; a|b means either.
 #  rule, feature, side,
 #      limits L1 L2 L3, assert ms L1 L2 L3, (clear kind, margin), clear ms,
@@ -91,7 +95,87 @@ ROWS = (
         NO, NO, 2, (), "level",
         ("bms_level|bms_flag_9|bms_flag_12|bms_flag_13|bms_flag_14|bms_flag_15|bms_flag_17",),
         "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
+    # --- B: change and consistency
+    ("temperature_rise", L.F_RISE_MK_PER_S, ABOVE,
+        (300, 600, 1000), (2000, 2000, 3000), (PERCENT, 50), 10000,
+        NO, 1, 2, (), "mK/s", ("temperature",), "HAZARDS B; GB 38031-2025 C.5.3.7 c); car1: 0.6 K/s never"),
+    ("soc_jump", L.F_SOC_JUMP_PERMILLE, ABOVE,
+        (50, 100, NO), (0, 0, 0), (BY, 20), 10000,
+        NO, 8, 2, (), "permille", ("soc", "pack_current"), "HAZARDS B; never on car1, car3; GB/T 32960.3 flag 8"),
+    ("pack_step", L.F_PACK_STEP_MV, ABOVE,
+        (NO, NO, 10000), (0, 0, 500), (PERCENT, 50), 10000,
+        NO, 3, 2, (), "mV", ("pack_voltage", "pack_current"), "HAZARDS B; never on car1; GB/T 32960.3 flag 3"),
+    ("pack_sum_mismatch", L.F_SUM_MISMATCH_PERMILLE, ABOVE,
+        (15, 25, 40), (10000, 10000, 10000), (BY, 5), 10000,
+        NO, 9, 2, (), "permille", ("pack_voltage", "cell_voltage"), "HAZARDS B; GB/T 32960.3 flag 9"),
+    ("cell_transient", L.F_TRANSIENTS, ABOVE,
+        (3, 5, NO), (0, 0, 0), (BY, 1), 10000,
+        NO, 10, 1, (), "count", ("cell_voltage", "pack_current"), "HAZARDS B; arXiv 2506.13394; GB/T 32960.3 flag 10"),
+    ("cell_drift", L.F_DRIFT_MV, ABOVE,
+        (30, 60, NO), (0, 0, 0), (BY, 10), 10000,
+        NO, 10, 1, (), "mV", ("cell_voltage", "pack_current"), "HAZARDS B; GB/T 32960.3 flag 10"),
+    ("self_discharge", L.F_SELF_DISCHARGE_UV_PER_H, ABOVE,
+        (3000, 10000, NO), (0, 0, 0), (PERCENT, 50), 10000,
+        NO, 10, 1, (), "uV/h", ("cell_voltage", "pack_current"),
+        "HAZARDS B; 5 ohm across a 150 Ah cell is 0.5 % an hour, 3 mV where 1 % is 6 mV; GB/T 32960.3 flag 10"),
+    ("contact_resistance", L.F_CONTACT_UOHM, ABOVE,
+        (300, 600, NO), (0, 0, 0), (PERCENT, 50), 10000,
+        NO, 10, 1, (), "uohm", ("cell_voltage", "pack_current"),
+        "HAZARDS B; 12 W and 24 W in one joint at 200 A; GB/T 32960.3 flag 10"),
+    ("insulation_trend", L.F_INSULATION_H, BELOW,
+        (168, 24, NO), (0, 0, 0), (PERCENT, 150), 60000,
+        NO, 11, 1, (), "h", ("insulation",), "HAZARDS B; GB 18384; GB/T 32960.3 flag 11"),
+    # --- C: trust in the data
+    ("signal_lost", L.F_SIGNAL_LOST, ABOVE,
+        (NO, 1, 2), (0, 1000, 1000), (BY, 1), 5000,
+        NO, NO, 1, (), "state", ("messages",), "HAZARDS C; GB/T 38661 communication faults"),
+    ("counter_error", L.F_COUNTER_WRONG, ABOVE,
+        (NO, 5, NO), (0, 0, 0), (AT, 0), 5000,
+        NO, NO, 1, (), "count", ("counter",), "HAZARDS C; opendbc safety.h: +1 wrong, -1 right, at 5"),
+    ("checksum_error", L.F_CHECKSUM_WRONG, ABOVE,
+        (NO, 5, NO), (0, 0, 0), (AT, 0), 5000,
+        NO, NO, 1, (), "count", ("checksum",), "HAZARDS C"),
+    ("frame_malformed", L.F_MALFORMED, ABOVE,
+        (1, 1, NO), (0, 10000, 0), (AT, 0), 10000,
+        NO, NO, 1, (), "state", ("messages",), "HAZARDS C"),
+    ("frames_lost", L.F_DROPPED, ABOVE,
+        (1, 1, NO), (0, 10000, 0), (AT, 0), 10000,
+        NO, NO, 1, (), "state", ("messages",), "HAZARDS C; by notice of the box"),
+    ("bus_off", L.F_BUS_OFF, ABOVE,
+        (NO, 1, NO), (0, 0, 0), (AT, 0), 5000,
+        NO, NO, 1, (), "state", ("messages",), "HAZARDS C; by notice of the box"),
+    ("cells_lost", L.F_CELLS_GONE, ABOVE,
+        (NO, 1, 2), (0, 1000, 1000), (BY, 1), 10000,
+        NO, NO, 2, (), "state", ("cell_voltage",), "HAZARDS C; GB/T 38661 sensor faults"),
+    ("cells_absent", L.F_CELLS_ABSENT, ABOVE,
+        (NO, 1, NO), (0, 0, 0), (AT, 0), 5000,
+        NO, NO, 1, (), "count", ("cell_voltage",), "HAZARDS C; car1 fills its table within 14 s of each start"),
+    ("probe_fault", L.F_PROBE_FAULTS, ABOVE,
+        (1, NO, NO), (1000, 0, 0), (AT, 0), 60000,
+        NO, NO, 1, (), "count", ("temperature",), "HAZARDS C; GB/T 38661 sensor faults"),
+    ("sense_line", L.F_SENSE_LINE_MV, ABOVE,
+        (30, NO, NO), (0, 0, 0), (BY, 10), 10000,
+        NO, NO, 1, (), "mV", ("cell_voltage", "pack_current"), "HAZARDS C; Electronics 2024 13,612"),
+    ("frozen", L.F_FROZEN_S, ABOVE,
+        (60, NO, NO), (0, 0, 0), (PERCENT, 50), 5000,
+        NO, NO, 1, (), "s", ("cell_voltage", "pack_current"), "HAZARDS C; runs of ten equal scans are normal"),
+    ("time_backward", L.F_BACKWARD, ABOVE,
+        (1, NO, NO), (0, 0, 0), (AT, 0), 10000,
+        NO, NO, 1, (), "state", (), "HAZARDS C"),
+    ("mismatch", L.F_COUNT_DIFFERS, ABOVE,
+        (NO, 1, NO), (0, 5000, 0), (AT, 0), 10000,
+        NO, 9, 2, (), "state", ("cell_count|probe_count",), "HAZARDS C; GB/T 32960.3 flag 9"),
+    # --- D: thermal runaway
+    ("thermal_runaway", L.F_RUNAWAY, ABOVE,
+        (NO, NO, 1), (0, 0, 0), (AT, 0), 0,
+        NO, (1, 23), 1, (), "state", ("temperature|temperature_max|cell_voltage|cell_voltage_min",),
+        "HAZARDS D; GB 38031-2025 C.5.3.7; GB 18384 5.2.2.3; GB/T 32960.3-2025 flag 23, 2016 flag 1"),
+    ("thermal_suspected", L.F_SUSPECTED, ABOVE,
+        (NO, 1, NO), (0, 0, 0), (AT, 0), 30000,
+        NO, NO, 1, (), "state", ("temperature|temperature_max|cell_voltage|cell_voltage_min",), "HAZARDS D"),
 )  # fmt: skip
+# Cleared by an authenticated acknowledgement only, and kept over a restart (semantics 3). A profile adds to them.
+LATCHED = ("thermal_runaway",)
 
 COLUMNS = (
     "rule", "feature", "side", "limits", "assert_ms", "clear", "clear_ms",
@@ -107,6 +191,10 @@ CALM_MA = 5000
 CALM_STEP_MA = 2000
 CALM_MS = 2000
 CALM_MAD_MV = 5
+
+SLEEP_MS = 10000  # silence of every message from which on the vehicle is asleep
+CAPACITY_AH = 20  # where the profile does not say: a small pack, whose SOC moves fast
+SLICE_MS = 900  # within which the analysis of a sample of the cells is done
 
 START_MS = 30000  # a starting terminal fills its tables over several seconds (field data, car1)
 LIMIT_FLOOR_MA = 5000

@@ -8,45 +8,39 @@ The sign of a difference is read from its bit 30, as in measure.py; times P_SIDE
 import micropython
 from micropython import const
 
-_MASK = const(0x3FFFFFFF)
 _NA = const(-0x20000000)
-_STEP = const(-0x3FFFFFFF)  # (a + _STEP) & _MASK is one more than a, and never leaves 30 bits
-
+_STEP = const(-0x3FFFFFFF)
+_MASK = const(0x3FFFFFFF)
 _NOW_MS = const(0)
 _OFFSET_MS = const(2)
 _EVENTS = const(11)
 _LEVEL = const(12)
 _MAX_LEVEL = const(13)
 _FLAGS = const(15)
-
-_ARRIVALS = const(2)
-_GROUP_SIZE = const(3)
-
-_FEATURES_AT = const(25)
-_WHERE = const(22)
-_SLOT = const(44)
-_COMPLETE = const(66)
+_FEATURES_AT = const(133)
+_WHERE = const(48)
+_SLOT = const(96)
+_COMPLETE = const(144)
 _F_CALM = const(17)
-
-_SIGNALS_AT = const(113)
+_SIGNALS_AT = const(325)
 _BMS_FLAG_9 = const(16)
 _BMS_FLAG_12 = const(17)
-_SCALARS = const(22)
-
+_SCALARS = const(25)
+_ARRIVALS = const(2)
+_GROUP_SIZE = const(3)
+_LEVEL_NOW = const(1)
 _ASSERT_MS = const(2)
 _CLEAR_MS = const(5)
 _FIRST_ARRIVAL = const(8)
 _FIRST_SLOT = const(11)
-_LEVEL_NOW = const(1)
 _RULE_SIZE = const(14)
-
 _P_SCAN_MS = const(1)
 _P_CELLS = const(4)
 _P_RULES = const(6)
-_HEADER_SIZE = const(29)
 _P_GROUPS_AT = const(23)
 _P_RULES_AT = const(25)
 _P_OWNERS_AT = const(28)
+_HEADER_SIZE = const(46)
 _P_FIRST_LIMIT = const(1)
 _P_SIDE = const(2)
 _P_LIMIT = const(3)
@@ -61,13 +55,16 @@ _P_SAMPLES = const(17)
 _P_OWN = const(18)
 _P_NUMBER = const(19)
 _RULE_TABLE_SIZE = const(20)
-
 _E_HEAD = const(0)
 _E_TAIL = const(1)
 _E_LOST = const(2)
 _E_CAPACITY = const(3)
 _E_FIRST = const(4)
 _EVENT_SIZE = const(6)
+
+
+
+
 
 
 @micropython.viper
@@ -107,7 +104,7 @@ def judge(row: int, at: int, state, params, events) -> int:
             busy = q[row]
             asserted = busy & 7
             asserting = busy >> 3 & 7
-            clearing = busy >> 6
+            clearing = busy >> 6 & 7
             # 1: the levels whose condition holds, as bits.
             reached = 0
             if known and gate and not good:
@@ -132,8 +129,18 @@ def judge(row: int, at: int, state, params, events) -> int:
                         beyond &= 3
                 beyond &= asserted
 
+            released = busy >> 9
+            if released:
+                # 3: given up on an acknowledgement; where the condition still holds it begins anew.
+                asserted = 0
+                clearing = 0
+                beyond = 0
+                timer = row + _CLEAR_MS
+                q[timer] = 0
+                q[timer + 1] = 0
+                q[timer + 2] = 0
             pending = (reached | asserting) & (7 - asserted)
-            if pending or beyond or (known and clearing):
+            if pending or beyond or released or (known and clearing):
                 feature = p[at]
                 lost_slot = 0
                 # 2: a level clears after its time beyond the margin, on valid and complete data only.

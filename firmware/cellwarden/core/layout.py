@@ -11,7 +11,7 @@ Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`
 lie in (-2^29, 2^29): the difference of any two of them, NA included, has its sign in bit 30.
 """
 
-FORMAT = 2  # of this page; an image made for another one is refused
+FORMAT = 3  # of this page; an image made for another one is refused
 
 NA = -0x20000000  # -2^29: no value
 WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
@@ -19,6 +19,11 @@ STEP = WRAP + 1  # (a + STEP) & MASK is one more than a
 MASK = 0x3FFFFFFF  # the clock and every counter have 30 bits: they stay small integers on a 32-bit MicroPython
 HALF = 0x20000000  # a difference from here on is a step back
 EXT = 0x20000000  # set in an identifier of 29 bits
+NOTICE = 0x40000000  # set in the identifier of a record that is no frame: what the box knows, | one of
+NOTICE_DROPPED = 1  # the controller or a queue lost frames
+NOTICE_BUS_OFF = 2  # data[0]: 1 the bus went off, 0 it is back
+NOTICE_ACK = 3  # an authenticated acknowledgement; data[0]: rule
+NOTICE_SLEEP = 4  # the box goes to sleep
 
 # One frame record of the ring: time, identifier (| EXT), channel, length, data.
 RECORD_T_MS = 0  # int32
@@ -56,15 +61,142 @@ QUIET_HIGH_MA = 21
 CELLS_SEEN = 22  # cells, and probes, that were valid once since the start
 PROBES_SEEN = 23
 DOUBT = 24  # 1: a message has lost its trust since the last scan
-CLOCK_SIZE = 25
+MODE = 25  # what the vehicle does: UNKNOWN, DRIVING, CHARGING, PARKED or ASLEEP
+ACTIVE = 26  # 1: on or charging, as far as last known
+SILENT_MS = 27  # how long no message has been fresh, up to P_SLEEP_MS
+ASLEEP_SCANS = 28  # scans spent asleep since the cells' reference for self-discharge was taken
+SLEPT = 29  # 1: it has slept since the start
+WAKING_MS = 30  # 0, or 1 + the time since the first frame after a sleep while only what was known before it has come
+REST_MS = 31  # how long the current has been small, up to 60 s; a sleep counts
+STEADY_MS = 32  # how long it has been steady, whatever it is, and the lowest and highest since
+STEADY_LOW_MA = 33
+STEADY_HIGH_MA = 34
+HOUR_MS = 35  # part of the present hour
+HOURS = 36  # whole hours since the start, asleep or awake
+PENDING = 37  # bit 0: cells, bit 1: probes have yet to arrive again since their last sample
+CELLS_AGE_MS = 38  # since the last sample of the cells, up to 60 s and a bit
+PHASE = 39  # of the sample's analysis: PHASE_DONE, PHASE_MEDIAN or PHASE_CELLS
+NEXT_CELL = 40  # the next one to analyse
+KIND = 41  # what the sample is good for, bits KIND_...
+SAMPLE_S = 42  # seconds between it and the one before, 1..60
+AGREE = 43  # 1: the cells' steps between the last two samples agree
+MEDIAN_MV = 44  # of the last sample
+REFERENCE_MV = 45  # highest median of this half minute, and of the one before
+REFERENCE_BEFORE_MV = 46
+REFERENCE_AGE_MS = 47
+FROZEN_S = 48  # how long the cells have read the same, and the lowest and highest current since
+FROZEN_LOW_MA = 49
+FROZEN_HIGH_MA = 50
+BIAS_SUM_MV = 51  # pack voltage minus the cells' sum: what was learned, and from how many samples
+BIAS_SAMPLES = 52
+BUCKET = 53  # 12-hour bucket in which transients are counted now
+ROTATE = 54  # bits by which the buckets of this sample move on
+CALM_BEFORE = 55  # 1: the sample before was calm
+DRIFT_WAIT_MS = 56  # since the last sample of a batch, up to 10 s
+DRIFT_SAMPLES = 57  # in the batch
+DRIFT_BATCHES = 58  # learned, up to DRIFT_LEARN
+DRIFT_FIT = 59  # sum over the cells of batch x baseline, and of baseline squared, mV2
+DRIFT_NORM = 60
+PAIR_MA = 61  # current, median and age of the last settled sample; NA = none
+PAIR_MV = 62
+PAIR_AGE_MS = 63
+PAIR_STEP_DA = 64  # between the pair's two currents, 0.1 A
+PAIRS = 65  # learned, up to PAIR_LEARN
+OWN_UOHM = 66  # the median cell's resistance
+REST_SET = 67  # 1: the cells' deviations of a rest are kept
+REST_DUE = 68  # 1: a sleep has ended and they have not been compared yet
+MOST_SHORTS = 69  # the most transients of one cell, its number, and the most of any other
+MOST_SHORTS_AT = 70
+NEXT_SHORTS = 71
+MOST_DRIFT = 72  # in 1/16 mV
+MOST_DRIFT_AT = 73
+MOST_CONTACT_UOHM = 74
+MOST_CONTACT_AT = 75
+MOST_FALL_MV = 76
+MOST_FALL_AT = 77
+MOST_SENSE_MV = 78
+MOST_SENSE_AT = 79
+PROBES_AGE_MS = 80  # since the last sample of the probes, up to 60 s and a bit
+RING = 81  # samples in the probes' rings, 0..4
+RING_MS = 82  # 4 columns: their times, newest first
+RING_MS_2 = 83
+RING_MS_3 = 84
+RING_MS_4 = 85
+FAULTY = 86  # probes that are left out
+STEEP = 87  # 1: a probe rises as C.5.3.7 c) says
+CHARGE_REST = 88  # discharge not yet a permille, 100 mA x ms
+DRAWN_PERMILLE = 89  # charge drawn since the start
+SOC_REFERENCE = 90  # 6 columns: SOC + what was drawn, one every 10 s; NA = none
+SOC_REFERENCE_2 = 91
+SOC_REFERENCE_3 = 92
+SOC_REFERENCE_4 = 93
+SOC_REFERENCE_5 = 94
+SOC_REFERENCE_6 = 95
+SOC_WAIT_MS = 96  # since the last of them
+SOC_NEXT = 97  # which is the next
+STEP_MV = 98  # the pack's voltage at rest that steps are seen against; NA = none
+STEP_AGE_MS = 99  # since it read about so
+STEP_STATE = 100  # the contactors then
+TREND_SUM = 101  # insulation since the last point, ohm/V, and the number of readings
+TREND_COUNT = 102
+TREND_POINT = 103  # 4 columns, newest first
+TREND_POINT_2 = 104
+TREND_POINT_3 = 105
+TREND_POINT_4 = 106
+TREND_HOUR = 107  # 4 columns: HOURS of each point
+TREND_HOUR_2 = 108
+TREND_HOUR_3 = 109
+TREND_HOUR_4 = 110
+TREND_POINTS = 111  # 0..4
+MALFORMED_BEFORE = 112  # the counters at the last scan, and how long what they show is held
+BACKWARD_BEFORE = 113
+DROPPED_BEFORE = 114
+MALFORMED_MS = 115
+BACKWARD_MS = 116
+DROPPED_MS = 117
+DROPPED = 118  # notices of frames lost before they reached us
+BUS_OFF = 119  # bit n: bus n is off
+ABSENT_LEAST = 120  # cells never valid, and how long they have not grown fewer
+ABSENT_MS = 121
+SIGN_MS = 122  # 8 columns: how long each sign is still remembered, SIGN_...
+SIGN_MS_2 = 123
+SIGN_MS_3 = 124
+SIGN_MS_4 = 125
+SIGN_MS_5 = 126
+SIGN_MS_6 = 127
+SIGN_MS_7 = 128
+SIGN_MS_8 = 129
+GONE_BEFORE = 130  # cells without a value when the present 10 s began, and the time since
+GONE_MS = 131
+CELLS_MISSING = 132  # cells without a value in a fresh message that had one before the last sleep
+CLOCK_SIZE = 133
+
+UNKNOWN, DRIVING, CHARGING_MODE, PARKED, ASLEEP = 0, 1, 2, 3, 4
+PHASE_DONE, PHASE_MEDIAN, PHASE_CELLS = 0, 1, 2
+KIND_CALM = 1
+KIND_FIRST = 2  # the first calm one: references begin anew
+KIND_ADD = 4  # it joins a drift batch
+KIND_END = 8  # a batch is judged
+KIND_PAIR = 16  # half of a pair of settled currents
+KIND_SETTLED = 32  # the first half of the next
+KIND_KEEP = 64  # a rest before a sleep
+KIND_COMPARE = 128  # the first rest after it
+SIGN_FELL = 0  # C.5.3.7 a)
+SIGN_HOT = 1  # b)
+SIGN_STEEP = 2  # c)
+SIGN_STEP = 3
+SIGN_CELLS = 4
+SIGN_INSULATION = 5
+SIGN_PROBES = 6
+SIGN_FOUR = 7  # four cells lost at once
 
 # features: columns of FEATURES numbers each
-FEATURES_AT = 25
+FEATURES_AT = 133
 VALUE = 0  # in the feature's unit, or NA
-WHERE = 22  # number of the cell or probe from 1; 0 = the pack
-SLOT = 44  # the signal it came from
-COMPLETE = 66  # 1 where nothing that was valid before is missing from it now
-FEATURES_SIZE = 88
+WHERE = 48  # number of the cell or probe from 1; 0 = the pack
+SLOT = 96  # the signal it came from
+COMPLETE = 144  # 1 where nothing that was valid before is missing from it now
+FEATURES_SIZE = 192
 
 F_CELL_MAX_MV = 0
 F_CELL_MIN_MV = 1
@@ -88,10 +220,36 @@ F_CELLS_VALID = 18
 F_CELLS_LOST = 19  # valid before, not now
 F_PROBES_VALID = 20
 F_PROBES_LOST = 21
-FEATURES = 22
+F_RISE_MK_PER_S = 22  # steepest rise of a probe
+F_SOC_JUMP_PERMILLE = 23
+F_PACK_STEP_MV = 24
+F_SUM_MISMATCH_PERMILLE = 25
+F_TRANSIENTS = 26  # of the one cell that has them
+F_DRIFT_MV = 27
+F_SELF_DISCHARGE_UV_PER_H = 28
+F_CONTACT_UOHM = 29
+F_INSULATION_H = 30  # hours to its level 3
+F_SIGNAL_LOST = 31  # 0..2
+F_COUNTER_WRONG = 32  # 0..5
+F_CHECKSUM_WRONG = 33  # 0..5
+F_MALFORMED = 34  # 0 / 1
+F_DROPPED = 35  # 0 / 1
+F_BUS_OFF = 36  # 0 / 1
+F_CELLS_GONE = 37  # 0..2
+F_CELLS_ABSENT = 38
+F_PROBE_FAULTS = 39
+F_SENSE_LINE_MV = 40
+F_FROZEN_S = 41
+F_BACKWARD = 42  # 0 / 1
+F_COUNT_DIFFERS = 43  # 0 / 1
+F_RUNAWAY = 44  # 0 / 1
+F_SUSPECTED = 45  # 0 / 1
+F_CELLS_DEAD = 46  # lost, though their messages come
+F_PROBES_DEAD = 47
+FEATURES = 48
 
 # signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
-SIGNALS_AT = 113
+SIGNALS_AT = 325
 PACK_VOLTAGE_MV = 0
 PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
 SOC_PERMILLE = 2
@@ -114,32 +272,56 @@ BMS_FLAG_13 = 18
 BMS_FLAG_14 = 19
 BMS_FLAG_15 = 20
 BMS_FLAG_17 = 21
-SCALARS = 22
+CELL_COUNT = 22  # as the vehicle says
+PROBE_COUNT = 23
+ALWAYS = 24  # no signal: reads 0 and is never missing
+SCALARS = 25
 
 # groups: a row for each set of signals that arrives together, a message or one page of a multiplexed message
 STATUS = 0
 STAMP_MS = 1
 ARRIVALS = 2
 GROUP_SIZE = 3
-NEVER, FRESH, STALE = 0, 1, 2
+NEVER, FRESH, STALE, USED = 0, 1, 2, 3  # bit 0: fresh; USED: nothing new since the last sample
 
 # messages: a row a message in use
 LAST_COUNTER = 0  # the next counter + its modulus; 0 = none yet
 WRONG = 1  # leaky count of wrong counters, 0..5
-MESSAGE_SIZE = 2
+CHECKSUM_WRONG = 2  # leaky count of wrong checksums, 0..5
+MESSAGE_SIZE = 3
 WRONG_LIMIT = 5  # at this count the message is not trusted
 
 # rules: a row a rule of the catalogue
-BUSY = 0  # bits 0-2: levels 1-3 are asserted; 3-5: their assert timers run; 6-8: their clear timers run
+BUSY = 0  # bits 0-2: levels 1-3 are asserted; 3-5: their assert timers run; 6-8: their clear timers run; 9: RELEASED
 LEVEL_NOW = 1
 ASSERT_MS = 2  # 3 columns: how long it will have run at the next scan; 0 at rest
 CLEAR_MS = 5  # 3 columns, likewise
 FIRST_ARRIVAL = 8  # 3 columns: arrivals of the signal when the assert timer started
 FIRST_SLOT = 11  # 3 columns: the signal that started it
 RULE_SIZE = 14
+RELEASED = 512  # an acknowledgement has come: the next scan gives the level up
 
-# memory: one number for each cell and probe that says whether it was valid once since the start, then for each cell its
-# value at the last scan of a quiet current, 0 = none
+# memory: columns of one number for each cell, but the first, which is for each cell and then each probe
+# marks: of a cell bits 0-12 its voltage in the last sample, 0 = none; 13-23 its deviation at the last rest + REST_BIAS,
+# 0 = none. Of a probe bits 0-11 and 12-23 its two newest samples, 0.1 degC + PROBE_BIAS, 0 = none. Of both:
+SEEN = 24  # bit: valid once since the start or the last sleep
+EVER = 25  # bit: before the last sleep
+FAULT = 26  # bit: this probe is left out
+REST_BIAS = 1024
+PROBE_BIAS = 501
+# shorts: bits 0-11 the reference deviation + SHORTS_BIAS; 12-17 how long the cell has been away from it, s; 18 it rose;
+# 19 a neighbour moved opposite; 20-28 transients, 3 bits for each of three buckets, newest first
+SHORTS_BIAS = 2048
+# drift: bits 0-13 the residual, 14-27 the baseline, 1/16 mV + DRIFT_BIAS each
+DRIFT_BIAS = 8192
+# batch: bits 0-13 sum of the batch's deviations + DRIFT_BIAS; 14-25 the deviation at the last settled sample
+# + SHORTS_BIAS, 0 = none
+# contact: bits 0-13 the resistance over the median's, 14-27 the same at the end of learning, uohm + DRIFT_BIAS
+# and for each probe, rings: bits 0-11 and 12-23 its two older samples; 24-29 s that it has read like the others
+MARKS, SHORTS, DRIFT, BATCH, CONTACT, RINGS = 0, 1, 2, 3, 4, 5
+DRIFT_LEARN = 19  # batches
+BATCH_SAMPLES = 16
+PAIR_LEARN = 32
 
 # --- params --------------------------------------------------------------------------------------------------------
 
@@ -173,7 +355,24 @@ P_RULES_AT = 25
 P_GROUP_TABLE_AT = 26  # and in params
 P_MEMBERS_AT = 27
 P_OWNERS_AT = 28
-HEADER_SIZE = 29
+P_SHORTS_AT = 29
+P_DRIFT_AT = 30
+P_BATCH_AT = 31
+P_CONTACT_AT = 32
+P_RINGS_AT = 33
+P_SLEEP_MS = 34  # silence from which on the vehicle is asleep
+P_SLICE = 35  # cells analysed a scan
+P_CAPACITY_MAH = 36
+P_HOT_DDEGC = 37  # the maker's maximum operating temperature: level 2 of temperature_high
+P_CELL_FLOOR_MV = 38  # level 3 of cell_undervoltage
+P_INSULATION_FLOOR = 39  # level 3 of insulation_low, ohm/V
+P_MISMATCH_PERMILLE = 40  # level 1 of pack_sum_mismatch
+P_STEP_MV = 41  # level 3 of pack_step
+P_DRIFT_LOW_MV = 42  # between these medians an imbalance shows as one factor
+P_DRIFT_HIGH_MV = 43
+P_VEHICLE_CELLS = 44  # as the profile says, mapped or not
+P_VEHICLE_PROBES = 45
+HEADER_SIZE = 46
 
 # rule table: a row a rule of the catalogue
 P_FEATURE = 0  # index of the feature's value in the state
@@ -197,10 +396,11 @@ P_DEADLINE_MS = 0
 P_FIRST_MEMBER = 1  # index into the members
 P_MEMBER_COUNT = 2
 P_MESSAGE = 3
-GROUP_TABLE_SIZE = 4
+P_CARRIES = 4  # bit 0: cells, bit 1: probes
+GROUP_TABLE_SIZE = 5
 
 # members: for each group in turn the signals (slots) it carries.
-# owners: for each signal the group it arrives in, or NA.
+# owners: for each signal the group it arrives in, 0 where in none.
 
 # crc: from the next multiple of 256 on, 256 values for each checksum table in use, each plus the place of its table
 
@@ -219,7 +419,7 @@ EVENT_WHERE = 4
 EVENT_VALUE = 5
 EVENT_SIZE = 6
 
-SCRATCH_SIZE = 65  # bins of the histogram of cell steps, and the cells without a step
+SCRATCH_SIZE = 129  # bins of a histogram, and what falls in none
 
 # In this order; the sections up to the signals, and in params up to the rule table, begin at the same place in every
 # vehicle.
@@ -237,9 +437,17 @@ def state_sections(header):
         header[P_GROUPS] * GROUP_SIZE,
         header[P_MESSAGES] * MESSAGE_SIZE,
         header[P_RULES] * RULE_SIZE,
-        elements + cells,
+        elements + 4 * cells + header[P_PROBES],
     )
     return _laid_out(STATE_SECTIONS, sizes)
+
+
+def memory_columns(header):
+    """(first index in the state) of MARKS, SHORTS, DRIFT, BATCH, CONTACT and RINGS."""
+    cells = header[P_CELLS]
+    first = state_sections(header)["memory"][0]
+    after = first + cells + header[P_PROBES]
+    return (first, after, after + cells, after + 2 * cells, after + 3 * cells, after + 4 * cells)
 
 
 def params_sections(header, total):

@@ -8,17 +8,35 @@ above it, and a number that is computed with is read as  (v & _MASK) + (v >> 30 
 import micropython
 from micropython import const
 
-_MASK = const(0x3FFFFFFF)
 _NA = const(-0x20000000)
 _WRAP = const(-0x3FFFFFFF - 1)
-_FAR = const(0x10000000)  # no two values of one kind are so far apart
-
+_MASK = const(0x3FFFFFFF)
 _QUIET_MS = const(19)
 _QUIET_LOW_MA = const(20)
 _QUIET_HIGH_MA = const(21)
 _CELLS_SEEN = const(22)
-
-_SIGNALS_AT = const(113)
+_REST_MS = const(31)
+_REST_SET = const(67)
+_CELLS_MISSING = const(132)
+_FEATURES_AT = const(133)
+_WHERE = const(48)
+_SLOT = const(96)
+_COMPLETE = const(144)
+_F_CELL_MAX_MV = const(0)
+_F_PACK_VOLTAGE_MV = const(6)
+_F_DISCHARGE_PERMILLE = const(7)
+_F_INSULATION_OHM_PER_V = const(9)
+_F_SOC_PERMILLE = const(10)
+_F_OVERCHARGE = const(11)
+_F_HVIL_OPEN = const(12)
+_F_BMS_LEVEL = const(13)
+_F_CHARGING = const(14)
+_F_CONTACTORS = const(15)
+_F_VEHICLE_ON = const(16)
+_F_CELLS_VALID = const(18)
+_F_CELLS_ABSENT = const(38)
+_F_CELLS_DEAD = const(46)
+_SIGNALS_AT = const(325)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _SOC_PERMILLE = const(2)
@@ -32,25 +50,10 @@ _BMS_LEVEL = const(9)
 _MAX_DISCHARGE_MA = const(10)
 _CELL_MAX_MV = const(12)
 _BMS_FLAG_9 = const(16)
-_SCALARS = const(22)
-
-_FEATURES_AT = const(25)
-_WHERE = const(22)
-_SLOT = const(44)
-_COMPLETE = const(66)
-_F_CELL_MAX_MV = const(0)
-_F_PACK_VOLTAGE_MV = const(6)
-_F_DISCHARGE_PERMILLE = const(7)
-_F_INSULATION_OHM_PER_V = const(9)
-_F_SOC_PERMILLE = const(10)
-_F_OVERCHARGE = const(11)
-_F_HVIL_OPEN = const(12)
-_F_BMS_LEVEL = const(13)
-_F_CHARGING = const(14)
-_F_CONTACTORS = const(15)
-_F_VEHICLE_ON = const(16)
-_F_CELLS_VALID = const(18)
-
+_SCALARS = const(25)
+_GROUP_SIZE = const(3)
+_SEEN = const(24)
+_EVER = const(25)
 _P_SCAN_MS = const(1)
 _P_CELLS = const(4)
 _P_NOMINAL_MV = const(10)
@@ -64,10 +67,12 @@ _P_OVERCHARGE_MV = const(19)
 _P_OVERCHARGE_PERMILLE = const(20)
 _P_INFLOW_MA = const(21)
 _P_MEMORY_AT = const(22)
+_P_GROUPS_AT = const(23)
+_P_OWNERS_AT = const(28)
 
+_FAR = const(0x10000000)  # no two values of one kind are so far apart
 _CLASS_B_MV = const(60000)  # GB 18384: under 60 V DC a circuit is not class B, and a quotient by it says nothing
-_BINS = const(64)
-_MIDDLE = const(32)
+_REST_MOST_MS = const(60000)
 
 
 @micropython.viper
@@ -165,7 +170,12 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     if current == _NA or current > p[_P_CALM_MA] or current < -p[_P_CALM_MA]:
         q[_QUIET_MS] = 0
         q[_QUIET_LOW_MA] = _NA
+        if current != _NA:
+            q[_REST_MS] = 0
+            q[_REST_SET] = 0
         return 0
+    if q[_REST_MS] < _REST_MOST_MS:
+        q[_REST_MS] = q[_REST_MS] + p[_P_SCAN_MS]
     low = q[_QUIET_LOW_MA]
     low = (low & _MASK) + (low >> 30 & 1) * _WRAP
     high = q[_QUIET_HIGH_MA]
@@ -191,19 +201,17 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
 
 
 @micropython.viper
-def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
+def measure_arrays(i: int, v: int, state, params) -> int:
     """Extremes, spread and counts of the cells (mV), then of the probes (0.1 degC), or of what is sent in their place.
 
-    Where `quiet` it also remembers the cells' voltages and counts their own steps since the last scan in the bins of
-    `scratch`. Returns the number that has never been valid. i, v: 0; viper keeps the first two parameters in registers.
+    Returns the number that has never been valid since the start or the last sleep. i, v: 0; viper keeps the first two
+    parameters in registers.
     """
     q = ptr32(state)
     p = ptr32(params)
-    bins = ptr32(scratch)
     absent = 0
     start = _SIGNALS_AT + _SCALARS
-    memory = p[_P_MEMORY_AT]
-    gap = memory + p[_P_CELLS] + p[_P_CELLS + 1] - start  # from a cell's value to the one before it
+    marks = p[_P_MEMORY_AT]
     for side in range(2):
         n = p[_P_CELLS + side]
         end = start + n
@@ -216,11 +224,9 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
         low = 0
         low_at = i
         high_at = i
-        if i < end or quiet:
-            gone = 0
-            if i < end:
-                low = q[i]
-            i = start
+        if i < end:
+            gone = i - start
+            low = q[i]
         while i < end:
             v = q[i]
             if (v - low) & _MASK > span:  # higher than the highest, lower than the lowest, or NA
@@ -234,40 +240,52 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
                     low_at = i
                 else:
                     gone += 1
-                    if quiet:
-                        q[i + gap] = 0
                     i += 1
                     continue
             total += v
-            if quiet:
-                was = q[i + gap]
-                q[i + gap] = v
-                v = v - was + _MIDDLE
-                if v >> 6:  # not one of the bins
-                    if was:
-                        v = 0 if v < 0 else _BINS - 1
-                    else:
-                        v = _BINS  # no step at all
-                bins[v] = bins[v] + 1
             i += 1
 
         lost = 0
+        dead = 0
+        dead_at = start
         seen = q[_CELLS_SEEN + side]
-        if gone == n:
-            lost = seen
-        elif gone or seen < n:
+        if gone or seen < n:
+            fresh_absent = 0
+            missing = 0
             i = start
-            v = memory
+            v = marks
             while i < end:
+                mark = q[v]
                 if (q[i] - _NA) & _MASK:
-                    if not q[v]:
-                        q[v] = 1
+                    if not mark >> _SEEN & 1:
+                        q[v] = mark | 1 << _SEEN
                         seen += 1
-                elif q[v]:
-                    lost += 1
+                else:
+                    # In a message that still comes, no value is a finding about the cell or probe.
+                    fresh = q[p[_P_GROUPS_AT] + p[p[_P_OWNERS_AT] + i - _SIGNALS_AT] * _GROUP_SIZE] & 1
+                    if mark >> _SEEN & 1:
+                        lost += 1
+                        if fresh:
+                            if not dead:
+                                dead_at = i
+                            dead += 1
+                    else:
+                        fresh_absent += fresh
+                    if mark >> _EVER & 1:
+                        missing += fresh
                 i += 1
                 v += 1
             q[_CELLS_SEEN + side] = seen
+            if not side:
+                q[_FEATURES_AT + _F_CELLS_ABSENT] = fresh_absent
+                q[_CELLS_MISSING] = missing
+        elif not side:
+            q[_FEATURES_AT + _F_CELLS_ABSENT] = 0
+            q[_CELLS_MISSING] = 0
+        i = _FEATURES_AT + _F_CELLS_DEAD + side
+        q[i] = dead
+        q[i + _WHERE] = dead_at - start + 1
+        q[i + _SLOT] = dead_at - _SIGNALS_AT
 
         gone = n - gone
         high = low + span
@@ -309,9 +327,8 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
         q[i] = gone
         q[i + 1] = lost
         absent += n - seen
-        memory += n
+        marks += n
         start = end
-        quiet = 0  # the rest is for the cells alone
 
     # Charge that still flows in when full: the one value of the pack that needs the cells' extremes.
     sent = p[_P_SENT]
@@ -335,33 +352,3 @@ def measure_arrays(i: int, v: int, state, params, scratch, quiet: int) -> int:
     q[_FEATURES_AT + _F_OVERCHARGE + _SLOT] = _PACK_CURRENT_MA
     q[_FEATURES_AT + _F_OVERCHARGE + _COMPLETE] = 1
     return absent
-
-
-@micropython.viper
-def agree(median: int, count: int, scratch, steps: int, limit_mv: int) -> int:
-    """1 where the cells' steps have a median absolute deviation under `limit_mv`: they moved together, or not at all.
-
-    median, count: 0; viper keeps the first two parameters in registers.
-    """
-    bins = ptr32(scratch)
-    # Lower median of the steps, then the count of steps nearer to it than the limit: the median absolute deviation is
-    # under the limit exactly when these are more than half.
-    half = (steps + 1) >> 1
-    count = bins[0]
-    while count < half:
-        median += 1
-        count += bins[median]
-    # A median in the outermost bin is a step too large to be told from others: not calm.
-    if median == 0 or median == _BINS - 1:
-        return 0
-    last = median + limit_mv
-    if last > _BINS:
-        last = _BINS
-    median += 1 - limit_mv
-    if median < 0:
-        median = 0
-    count = 0
-    while median < last:
-        count += bins[median]
-        median += 1
-    return 1 if count * 2 > steps else 0

@@ -3,53 +3,117 @@
 import micropython
 from micropython import const
 
+from cellwarden.core.cells import analyse, middle, sample
+from cellwarden.core.hazards import hazards
 from cellwarden.core.judge import judge
-from cellwarden.core.measure import agree, measure_arrays, measure_pack
+from cellwarden.core.measure import measure_arrays, measure_pack
+from cellwarden.core.pack import watch
+from cellwarden.core.probes import probes, unmask
 
+_NA = const(-0x20000000)
+_WRAP = const(-0x3FFFFFFF - 1)
 _MASK = const(0x3FFFFFFF)
 _HALF = const(0x20000000)
-_NA = const(-0x20000000)
-_WRAP = const(-0x3FFFFFFF - 1)  # (a + _WRAP + b) & _MASK adds two numbers of 30 bits and never leaves them
+_NOTICE_DROPPED = const(1)
+_NOTICE_BUS_OFF = const(2)
+_NOTICE_ACK = const(3)
+_NOTICE_SLEEP = const(4)
 _NOW_MS = const(0)
 _DUE_MS = const(1)
 _OFFSET_MS = const(2)
 _STARTED = const(3)
 _SCANS = const(4)
+_IGNORED = const(6)
 _TIME_BACKWARD = const(10)
 _KNOWN = const(14)
 _WAITING = const(16)
 _LOST = const(17)
 _AGE_MS = const(18)
+_CELLS_SEEN = const(22)
+_PROBES_SEEN = const(23)
 _DOUBT = const(24)
-_FEATURES_AT = const(25)
+_MODE = const(25)
+_SILENT_MS = const(27)
+_ASLEEP_SCANS = const(28)
+_SLEPT = const(29)
+_WAKING_MS = const(30)
+_REST_MS = const(31)
+_HOUR_MS = const(35)
+_HOURS = const(36)
+_PENDING = const(37)
+_CELLS_AGE_MS = const(38)
+_PHASE = const(39)
+_AGREE = const(43)
+_REFERENCE_AGE_MS = const(47)
+_CALM_BEFORE = const(55)
+_DRIFT_WAIT_MS = const(56)
+_PAIR_AGE_MS = const(63)
+_REST_DUE = const(68)
+_PROBES_AGE_MS = const(80)
+_RING = const(81)
+_FAULTY = const(86)
+_STEEP = const(87)
+_STEP_AGE_MS = const(99)
+_STEP_STATE = const(100)
+_DROPPED = const(118)
+_BUS_OFF = const(119)
+_GONE_BEFORE = const(130)
+_GONE_MS = const(131)
+_UNKNOWN = const(0)
+_DRIVING = const(1)
+_CHARGING_MODE = const(2)
+_PARKED = const(3)
+_ASLEEP = const(4)
+_PHASE_DONE = const(0)
+_PHASE_MEDIAN = const(1)
+_PHASE_CELLS = const(2)
+_FEATURES_AT = const(133)
+_F_PROBE_MAX_DDEGC = const(3)
 _F_CALM = const(17)
-_F_CELLS_VALID = const(18)
-_SIGNALS_AT = const(113)
-_WRONG = const(1)
-_MESSAGE_SIZE = const(2)
-_WRONG_LIMIT = const(5)
+_SIGNALS_AT = const(325)
+_VEHICLE_ON = const(5)
+_CHARGING = const(6)
 _STAMP_MS = const(1)
 _GROUP_SIZE = const(3)
-_FRESH = const(1)
 _STALE = const(2)
+_WRONG = const(1)
+_MESSAGE_SIZE = const(3)
+_WRONG_LIMIT = const(5)
+_LEVEL_NOW = const(1)
+_RULE_SIZE = const(14)
+_RELEASED = const(512)
+_SEEN = const(24)
+_EVER = const(25)
 _P_SCAN_MS = const(1)
 _P_GROUPS = const(3)
 _P_CELLS = const(4)
+_P_PROBES = const(5)
+_P_RULES = const(6)
 _P_START_MS = const(9)
-_P_CALM_MAD_MV = const(14)
+_P_MEMORY_AT = const(22)
 _P_GROUPS_AT = const(23)
 _P_MESSAGES_AT = const(24)
+_P_RULES_AT = const(25)
 _P_GROUP_TABLE_AT = const(26)
 _P_MEMBERS_AT = const(27)
+_P_SLEEP_MS = const(34)
+_P_HOT_DDEGC = const(37)
 _P_FIRST_MEMBER = const(1)
 _P_MEMBER_COUNT = const(2)
 _P_MESSAGE = const(3)
-_GROUP_TABLE_SIZE = const(4)
+_P_CARRIES = const(4)
+_GROUP_TABLE_SIZE = const(5)
 
-_BINS = const(64)
-_MIDDLE = const(32)
 _QUIET = const(2)  # what measure_pack returns when it has been quiet for long enough
-
+_HOUR = const(3600000)
+_OLD_MS = const(61000)  # samples farther apart are not compared
+_SAMPLE_MS = const(1000)
+_DRIFT_APART_MS = const(10000)
+_REST_MOST_MS = const(60000)
+_WAKING_MOST_MS = const(30000)  # after a sleep, that which reads as before it may for so long be no more than that
+_FIRST_MS = const(60000)
+_MOST = const(0x1FFFFFFF)
+_ACROSS = const(4)
 _REBASE_MS = const(1000)  # a step back of this much or more is a clock that was set: go on from there
 
 
@@ -68,31 +132,36 @@ def expire(row: int, at: int, state, params) -> int:
     row = p[_P_GROUPS_AT]  # of its columns, STATUS is the first
     at = p[_P_GROUP_TABLE_AT]  # and DEADLINE_MS here
     end = row + p[_P_GROUPS] * _GROUP_SIZE
+    pending = 0
     while row < end:
-        late = (now - q[row + _STAMP_MS]) & _MASK > p[at]
-        if late or doubt:
-            status = q[row]
-            if not status ^ _FRESH:
+        status = q[row]
+        if status & 1:
+            if status & 2:
+                pending |= p[at + _P_CARRIES]  # nothing new since the last sample
+            late = (now - q[row + _STAMP_MS]) & _MASK > p[at]
+            if late or doubt:
                 if not late:
                     message = p[_P_MESSAGES_AT] + p[at + _P_MESSAGE] * _MESSAGE_SIZE
                     late = q[message + _WRONG] >= _WRONG_LIMIT
                 if late:
-                    status = _STALE
+                    lost += 1
                     q[row] = _STALE
+                    q[row + _STAMP_MS] = (now + _WRAP + _HALF) & _MASK
                     member = p[_P_MEMBERS_AT] + p[at + _P_FIRST_MEMBER]
                     last = member + p[at + _P_MEMBER_COUNT]
                     while member < last:
                         q[_SIGNALS_AT + p[member]] = _NA
                         member += 1
-            if status ^ _FRESH:
-                # What is not fresh keeps a stamp that is late at every time until the next scan.
-                q[row + _STAMP_MS] = (now + _WRAP + _HALF) & _MASK
-                if status:
-                    lost += 1
-                else:
-                    waiting += 1
+        else:
+            # What is not fresh keeps a stamp that is late at every time until the next scan.
+            q[row + _STAMP_MS] = (now + _WRAP + _HALF) & _MASK
+            if status:
+                lost += 1
+            else:
+                waiting += 1
         row += _GROUP_SIZE
         at += _GROUP_TABLE_SIZE
+    q[_PENDING] = pending
     q[_DOUBT] = 0  # a message without trust is not decoded, so nothing of it grows fresh
     q[_WAITING] = waiting
     q[_LOST] = lost
@@ -110,43 +179,130 @@ def unstamp(q: ptr32, p: ptr32) -> int:
 
 
 @micropython.viper
+def sleep(row: int, at: int, state, params) -> int:
+    """The vehicle falls asleep: forget what a sleep makes worthless, keep what is compared after it.
+
+    row, at: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    q[_MODE] = _ASLEEP
+    q[_SLEPT] = 1
+    q[_KNOWN] = 0
+    q[_AGE_MS] = 0
+    q[_WAKING_MS] = 0
+    q[_REST_DUE] = 1
+    q[_REST_MS] = _REST_MOST_MS
+    q[_CELLS_AGE_MS] = _OLD_MS
+    q[_PROBES_AGE_MS] = _OLD_MS
+    q[_PAIR_AGE_MS] = _OLD_MS
+    q[_DRIFT_WAIT_MS] = _DRIFT_APART_MS
+    q[_PHASE] = _PHASE_DONE
+    q[_AGREE] = 0
+    q[_CALM_BEFORE] = 0
+    q[_STEEP] = 0
+    q[_RING] = 0
+    q[_CELLS_SEEN] = 0
+    q[_PROBES_SEEN] = 0
+    q[_GONE_BEFORE] = 0
+    q[_GONE_MS] = 0
+    q[_STEP_AGE_MS] = 0
+    q[_STEP_STATE] = q[_STEP_STATE] | _ACROSS
+    row = p[_P_MEMORY_AT]
+    at = row + p[_P_CELLS] + p[_P_PROBES]
+    while row < at:
+        mark = q[row]
+        q[row] = (mark & 0xFFFFFF) | (mark >> _SEEN & 1) << _EVER
+        row += 1
+    return 0
+
+
+@micropython.viper
 def scan(box) -> int:
     """One scan: age, measure, judge. Returns 0 where another without a frame would change nothing but the clock."""
     state, params, events, scratch = box
     q = ptr32(state)
     p = ptr32(params)
+    scan_ms = p[_P_SCAN_MS]
     q[_SCANS] = (q[_SCANS] + _WRAP + 1) & _MASK
-    busy = int(expire(0, 0, state, params))
+    fresh = int(expire(0, 0, state, params))
+    busy = fresh
+
+    # The clock of hours, and whether the vehicle sleeps.
+    v = q[_HOUR_MS] + scan_ms
+    if v >= _HOUR:
+        v -= _HOUR
+        q[_HOURS] = q[_HOURS] + 1
+    q[_HOUR_MS] = v
+    if fresh:
+        if q[_MODE] == _ASLEEP:
+            q[_WAKING_MS] = 1 if p[_P_CELLS] else 0
+        v = _UNKNOWN
+        if q[_SIGNALS_AT + _CHARGING] == 1:
+            v = _CHARGING_MODE
+        elif q[_SIGNALS_AT + _VEHICLE_ON] == 1:
+            v = _DRIVING
+        elif q[_SIGNALS_AT + _VEHICLE_ON] == 0:
+            v = _PARKED
+        q[_MODE] = v
+        q[_SILENT_MS] = 0
+        if q[_WAKING_MS]:
+            v = q[_WAKING_MS] + scan_ms
+            q[_WAKING_MS] = v if v <= _WAKING_MOST_MS else 0
+        if q[_CELLS_AGE_MS] < _OLD_MS:
+            q[_CELLS_AGE_MS] = q[_CELLS_AGE_MS] + scan_ms
+        if q[_PROBES_AGE_MS] < _OLD_MS:
+            q[_PROBES_AGE_MS] = q[_PROBES_AGE_MS] + scan_ms
+        if q[_PAIR_AGE_MS] and q[_PAIR_AGE_MS] < _OLD_MS:
+            q[_PAIR_AGE_MS] = q[_PAIR_AGE_MS] + scan_ms
+        if q[_DRIFT_WAIT_MS] < _DRIFT_APART_MS:
+            q[_DRIFT_WAIT_MS] = q[_DRIFT_WAIT_MS] + scan_ms
+        if q[_REFERENCE_AGE_MS] < _OLD_MS:
+            q[_REFERENCE_AGE_MS] = q[_REFERENCE_AGE_MS] + scan_ms
+    elif q[_MODE] == _ASLEEP:
+        if q[_ASLEEP_SCANS] < _MOST:
+            q[_ASLEEP_SCANS] = q[_ASLEEP_SCANS] + 1
+    else:
+        q[_SILENT_MS] = q[_SILENT_MS] + scan_ms
+        busy += 1
+        if q[_SILENT_MS] >= p[_P_SLEEP_MS]:
+            sleep(0, 0, state, params)
+
     quiet = int(measure_pack(state, params))
-    bins = ptr32(scratch)
-    if quiet:
-        bins[_BINS] = 0
-        bins[0] = bins[1] = bins[2] = bins[3] = bins[4] = bins[5] = bins[6] = bins[7] = 0
-        bins[8] = bins[9] = bins[10] = bins[11] = bins[12] = bins[13] = bins[14] = bins[15] = 0
-        bins[16] = bins[17] = bins[18] = bins[19] = bins[20] = bins[21] = bins[22] = bins[23] = 0
-        bins[24] = bins[25] = bins[26] = bins[27] = bins[28] = bins[29] = bins[30] = bins[31] = 0
-        bins[32] = bins[33] = bins[34] = bins[35] = bins[36] = bins[37] = bins[38] = bins[39] = 0
-        bins[40] = bins[41] = bins[42] = bins[43] = bins[44] = bins[45] = bins[46] = bins[47] = 0
-        bins[48] = bins[49] = bins[50] = bins[51] = bins[52] = bins[53] = bins[54] = bins[55] = 0
-        bins[56] = bins[57] = bins[58] = bins[59] = bins[60] = bins[61] = bins[62] = bins[63] = 0
-    absent = int(measure_arrays(0, 0, state, params, scratch, quiet))
+    judged = 0
+    v = 0
+    if q[_PROBES_AGE_MS] >= _SAMPLE_MS and not q[_PENDING] & 2 and p[_P_PROBES] and fresh and not q[_WAKING_MS]:
+        v = 1
+    if v or q[_FAULTY]:
+        probes(0, 0, state, params, v)
+        judged = 1
+    absent = int(measure_arrays(0, 0, state, params))
+    v = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
+    if not v >> 30 & 1 and v >= p[_P_HOT_DDEGC] and not judged and p[_P_PROBES]:
+        if int(probes(0, 0, state, params, 0)):
+            measure_arrays(0, 0, state, params)
+    if q[_FAULTY]:
+        unmask(0, 0, state, params)
+    watch(0, 0, state, params, quiet)
+    if q[_PHASE] == _PHASE_CELLS:
+        analyse(0, 0, state, params)
+    elif q[_PHASE] == _PHASE_MEDIAN:
+        middle(0, 0, state, params, scratch)
+    elif q[_CELLS_AGE_MS] >= _SAMPLE_MS and not q[_PENDING] & 1 and p[_P_CELLS] and fresh:
+        sample(0, 0, state, params, scratch, quiet)
     calm = 0
-    if quiet == _QUIET:
+    if quiet == _QUIET and (q[_AGREE] or not p[_P_CELLS]):
         calm = 1
-        if p[_P_CELLS]:
-            steps = q[_FEATURES_AT + _F_CELLS_VALID] - bins[_BINS]
-            # More than half in five neighbouring bins: these steps, the median one among them, differ by 4 mV at most.
-            near = bins[_MIDDLE - 2] + bins[_MIDDLE - 1] + bins[_MIDDLE] + bins[_MIDDLE + 1] + bins[_MIDDLE + 2]
-            if near * 2 <= steps or p[_P_CALM_MAD_MV] < 5:
-                calm = int(agree(0, 0, scratch, steps, p[_P_CALM_MAD_MV]))
     q[_FEATURES_AT + _F_CALM] = calm
-    if not q[_KNOWN]:
-        waited = q[_AGE_MS] + p[_P_SCAN_MS]
-        if q[_WAITING] == 0 and (absent == 0 or waited >= p[_P_START_MS]):
-            q[_KNOWN] = 1
-        if waited <= p[_P_START_MS]:
+    if q[_WAKING_MS] == 0:
+        waited = q[_AGE_MS] + scan_ms
+        if not q[_KNOWN] and fresh:
+            if q[_WAITING] == 0 and (absent == 0 or waited >= p[_P_START_MS]):
+                q[_KNOWN] = 1
+        if waited <= _FIRST_MS and q[_MODE] != _ASLEEP:
             q[_AGE_MS] = waited
             busy += 1
+    busy += int(hazards(0, 0, state, params, fresh))
     busy += int(judge(0, 0, state, params, events))
     return busy
 
@@ -187,8 +343,42 @@ def advance(box, t_ms: int) -> int:
             ahead -= skip * scan_ms
             done += skip
             q[_SCANS] = (q[_SCANS] + _WRAP + skip) & _MASK
+            if q[_MODE] == _ASLEEP:
+                asleep = q[_ASLEEP_SCANS] + skip
+                q[_ASLEEP_SCANS] = asleep if asleep < _MOST else _MOST
+            hour_ms = q[_HOUR_MS] + skip * scan_ms
+            q[_HOURS] = q[_HOURS] + hour_ms // _HOUR
+            q[_HOUR_MS] = hour_ms % _HOUR
             q[_NOW_MS] = (q[_NOW_MS] + _WRAP + skip * scan_ms) & _MASK
             q[_DUE_MS] = (q[_DUE_MS] + _WRAP + skip * scan_ms) & _MASK
             unstamp(box[0], box[1])
     q[_NOW_MS] = t_ms
     return done
+
+
+@micropython.viper
+def notice(box, kind: int, value: int, channel: int) -> int:
+    """What the box knows and no frame says (layout, NOTICE): lost frames, a bus off, an acknowledgement, going to sleep.
+
+    value: its first byte of data. It comes as a record of the ring, so that a replay gives the same bytes as the box.
+    """
+    q = ptr32(box[0])
+    p = ptr32(box[1])
+    q[_IGNORED] = (q[_IGNORED] + _MASK + _WRAP) & _MASK  # the decoder's loop counts it there, and it is no frame
+    if kind == _NOTICE_DROPPED:
+        q[_DROPPED] = (q[_DROPPED] + _WRAP + 1) & _MASK
+    elif kind == _NOTICE_BUS_OFF:
+        bus = 1 << (channel & 7)
+        if value:
+            q[_BUS_OFF] = q[_BUS_OFF] | bus
+        elif q[_BUS_OFF] & bus:
+            q[_BUS_OFF] = q[_BUS_OFF] ^ bus
+    elif kind == _NOTICE_ACK:
+        if value < p[_P_RULES]:
+            row = p[_P_RULES_AT] + value * _RULE_SIZE
+            if q[row + _LEVEL_NOW]:
+                q[row] = q[row] | _RELEASED
+    elif kind == _NOTICE_SLEEP:
+        if q[_MODE] ^ _ASLEEP:
+            sleep(0, 0, box[0], box[1])
+    return 0

@@ -26,11 +26,23 @@ def replay(
         bool, typer.Option("--include-tx", help="Take frames too that the log marks as sent by the tester.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")] = False,
+    state_in: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Go on from a saved state, as if nothing had stopped.")
+    ] = None,
+    state_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the state at the end of the log.")
+    ] = None,
 ):
     """Run each log through the core, from the start, and show the alarms as they rise, change and clear."""
+    from ..errors import InputError
+    from ..snapshot import read_snapshot, write_snapshot
     from ..vehicle import Vehicle
     from . import show
 
+    if len(logs) > 1 and (state_in or state_out):
+        raise InputError(
+            "--state-in" if state_in else "--state-out", f"with {len(logs)} logs", "one log", "run it for each"
+        )
     vehicle = Vehicle(profile)
     show.warnings(vehicle.warnings)
     channels = _channels(channel or [], vehicle.image())
@@ -39,8 +51,11 @@ def replay(
         told = len(vehicle.warnings)
         image, log = vehicle.open(path, format, include_tx)
         show.warnings(vehicle.warnings[told:])
-        end = _one(image, log, path, engine, channels, json, len(logs) > 1)
-        worst = max(worst, end["max_level"])
+        before = read_snapshot(state_in, image) if state_in else None
+        run = _one(image, log, path, engine, channels, json, len(logs) > 1, before)
+        worst = max(worst, run.end["max_level"])
+        if state_out:
+            write_snapshot(state_out, image, run.after)
     if fail_on is not None and worst >= fail_on:
         show.message(f"level {worst} was reached (--fail-on {fail_on})")
         raise typer.Exit(1)
@@ -64,7 +79,7 @@ def _channels(pairs, image):
     return channels
 
 
-def _one(image, log, path, engine_name, channels, as_json, several):
+def _one(image, log, path, engine_name, channels, as_json, several, before):
     from ..engines import open_engine
     from ..replay import Replay
     from . import show
@@ -73,7 +88,7 @@ def _one(image, log, path, engine_name, channels, as_json, several):
     with show.busy("making machine code of the core, once for each vehicle"):
         opened = open_engine(engine_name, image, log.frames_about)
     with opened as engine, show.progress(log) as update:
-        run = Replay(image, log, engine, channels, tick=update)
+        run = Replay(image, log, engine, channels, tick=update, before=before)
         for event in run:
             if as_json:
                 show.json_line({"log": str(path)} | event if several else event)
@@ -82,9 +97,9 @@ def _one(image, log, path, engine_name, channels, as_json, several):
     end = run.end
     if as_json:
         show.json_line({"log": str(path)} | end if several else end)
-        return end
-    _table(image, path, rows, end, show)
-    return end
+    else:
+        _table(image, path, rows, end, show)
+    return run
 
 
 def _table(image, path, rows, end, show):

@@ -164,10 +164,12 @@ def _json(value):
 def _params(profile, plan, rules):
     vehicle = profile.vehicle
     members, group_table = [], []
-    owners = [L.NA] * (L.SCALARS + profile.cells + profile.probes)
+    owners = [0] * (L.SCALARS + profile.cells + profile.probes)
     for number, group in enumerate(plan.groups):
         slots = [slot_of(binding, profile.cells) for binding in group.bindings]
-        group_table += [group.deadline_ms, len(members), len(slots), group.message]
+        kinds = {binding.quantity.name for binding in group.bindings}
+        carries = ("cell_voltage" in kinds) + 2 * ("temperature" in kinds)
+        group_table += [group.deadline_ms, len(members), len(slots), group.message, carries]
         members += slots
         for slot in slots:
             owners[slot] = number
@@ -194,10 +196,23 @@ def _params(profile, plan, rules):
     header[L.P_MAX_DISCHARGE_MA] = round(1000 * vehicle.get("max_discharge_a", 0))
     header[L.P_MAX_CHARGE_MA] = round(1000 * vehicle.get("max_charge_a", 0))
     header[L.P_LIMIT_FLOOR_MA] = catalogue.LIMIT_FLOOR_MA
-    header[L.P_SENT] = sum(1 << slot for slot in range(L.SCALARS) if owners[slot] != L.NA)
+    header[L.P_SENT] = sum(1 << slot for slot in range(L.SCALARS) if slot in members)
     header[L.P_OVERCHARGE_MV] = over
     header[L.P_OVERCHARGE_PERMILLE] = 1000
     header[L.P_INFLOW_MA] = catalogue.INFLOW_MA
+    level = {rule.name: rule.limits for rule in rules}
+    header[L.P_SLEEP_MS] = profile.sleep_ms
+    header[L.P_SLICE] = min(profile.cells, -(-profile.cells * header[L.P_SCAN_MS] // catalogue.SLICE_MS)) or 1
+    header[L.P_CAPACITY_MAH] = round(1000 * (capacity or catalogue.CAPACITY_AH))
+    header[L.P_HOT_DDEGC] = level["temperature_high"][1]
+    header[L.P_CELL_FLOOR_MV] = level["cell_undervoltage"][2]
+    header[L.P_INSULATION_FLOOR] = level["insulation_low"][2]
+    header[L.P_MISMATCH_PERMILLE] = level["pack_sum_mismatch"][0]
+    header[L.P_STEP_MV] = level["pack_step"][2]
+    header[L.P_DRIFT_LOW_MV], header[L.P_DRIFT_HIGH_MV] = catalogue.DRIFT_RANGE_MV[profile.chemistry]
+    header[L.P_VEHICLE_CELLS], header[L.P_VEHICLE_PROBES] = vehicle["cells"], vehicle.get("probes", 0)
+    _, *columns = L.memory_columns(header)
+    header[L.P_SHORTS_AT : L.P_RINGS_AT + 1] = columns
     at = L.state_sections(header)
     header[L.P_MEMORY_AT], header[L.P_GROUPS_AT], header[L.P_MESSAGES_AT], header[L.P_RULES_AT] = (
         at[name][0] for name in ("memory", "groups", "messages", "rules")
@@ -220,7 +235,7 @@ def _names(profile, plan, rules):
     return {
         "vehicle": profile.name,
         "rules": [
-            {"name": r.name, "unit": r.unit, "gb_bit": r.flag, "active": r.active, "lacks": list(r.lacks)}
+            {"name": r.name, "unit": r.unit, "gb_bit": max(r.flag) if isinstance(r.flag, tuple) else r.flag, "active": r.active, "lacks": list(r.lacks)}
             for r in rules
         ],
         "buses": [bus.channel for bus in profile.buses],

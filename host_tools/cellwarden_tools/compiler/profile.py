@@ -22,15 +22,14 @@ from .quantities import ARRAYS, LEVEL, NUMBER, QUANTITIES, SENTINEL, STATE, Quan
 
 _VEHICLE = {
     "name", "chemistry", "cells", "probes", "nominal_v", "capacity_ah", "max_discharge_a", "max_charge_a",
-    "scan_ms", "deadline_ms",
+    "scan_ms", "deadline_ms", "sleep_s",
 }  # fmt: skip
 _BUS = {"channel", "dbc", "strict"}
 _SIGNAL = {"signal", "sign", "unit", "min", "max", "bus"}
 _MESSAGE = {"period_ms", "deadline_ms", "counter", "checksum"}
-_LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled"}
+_LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled", "latched"}
 _TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "table"}
 DEFAULT_DEADLINE_MS = 5000
-SLEEP_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Profile:
     is_table: bool = False  # for rows of a recorded table: there are no messages that could be lost
     table: dict | None = None  # what the reader of tables needs (compiler.table), where there is a [table]
     has_bus: bool = True  # whether there is a [[bus]]
-    sleep_ms: int = SLEEP_MS  # a longer silence is sleep
+    sleep_ms: int = catalogue.SLEEP_MS  # a longer silence is sleep
     probe_numbers: tuple[int, ...] = ()  # the table's own number of each probe
 
     @property
@@ -194,14 +193,15 @@ class _Loader:
         probes = self.number("vehicle", vehicle, "probes", 0, high=500)
         for key, low in (("nominal_v", 10), ("capacity_ah", 0), ("max_discharge_a", 0), ("max_charge_a", 0)):
             self.number("vehicle", vehicle, key, low=low, high=5000, whole=False)
-        for key in ("scan_ms", "deadline_ms"):
-            self.number("vehicle", vehicle, key, low=10, high=3_600_000)
+        for key, high in (("scan_ms", 1000), ("deadline_ms", 3_600_000)):
+            self.number("vehicle", vehicle, key, low=10, high=high)
+        self.number("vehicle", vehicle, "sleep_s", low=1, high=3600, whole=False)
         table = None
         if "table" in self.data:
             from .table import TableLoader
 
             table = TableLoader(self, cells, probes)
-        sleep_ms, numbers = SLEEP_MS, ()
+        sleep_ms, numbers = round(1000 * vehicle.get("sleep_s", catalogue.SLEEP_MS / 1000)), ()
         if is_table:
             buses, bindings, trust = [table.bus], table.bindings, table.trust
             sleep_ms, numbers = table.sleep_ms, tuple(table.probe_numbers)
@@ -532,6 +532,7 @@ class _Loader:
         limits = self.table("limits", set(catalogue.RULES))
         for rule, entry in limits.items():
             self.table(f"limits.{rule}", _LIMIT, entry)
-            if not isinstance(entry.get("enabled", True), bool):
-                self.fail(f"limits.{rule}", f"enabled = {entry['enabled']!r}", "true or false")
+            for key in ("enabled", "latched"):
+                if not isinstance(entry.get(key, True), bool):
+                    self.fail(f"limits.{rule}", f"{key} = {entry[key]!r}", "true or false")
         return limits

@@ -18,6 +18,7 @@ _UNITS = {
     "permille": {"%": 10, "percent": 10, "pct": 10, "permille": 1, "‰": 1},
     "ohm": {"ohm": 1, "Ω": 1, "ohms": 1, "kohm": 1000, "kΩ": 1000, "kohms": 1000, "kiloohm": 1000,
             "Mohm": 10**6, "MΩ": 10**6},
+    "count": {"": 1, "1": 1, "-": 1, "count": 1},
 }  # fmt: skip
 
 
@@ -63,6 +64,8 @@ _ALL = (
         _states(f"bms_flag_{n}", L.BMS_FLAG_9 + i, ("true",), f"the BMS's general alarm flag {n}")
         for i, n in enumerate((9, 12, 13, 14, 15, 17))
     ),
+    Quantity("cell_count", L.CELL_COUNT, NUMBER, "count", 0, 1000, what="number of cells, as the vehicle says"),
+    Quantity("probe_count", L.PROBE_COUNT, NUMBER, "count", 0, 500, what="number of probes, as the vehicle says"),
     Quantity("cell_voltage", None, NUMBER, "mV", 500, 4999, what="cell voltages"),
     Quantity("temperature", None, NUMBER, "ddegC", -500, 2000, what="probe temperatures"),
 )

@@ -11,7 +11,8 @@ from ..errors import InputError
 # unit of a row's limits -> (factor from a profile's physical unit, that unit)
 PHYSICAL = {
     "mV": (1000, "V"), "ddegC": (10, "degC"), "dK": (10, "K"), "permille": (10, "%"), "ohm/V": (1, "ohm/V"),
-    "state": (1, ""), "level": (1, ""),
+    "state": (1, ""), "level": (1, ""), "count": (1, ""), "mK/s": (1000, "K/s"), "uV/h": (1000, "mV/h"),
+    "uohm": (1000, "mohm"), "h": (1, "h"), "s": (1, "s"),
 }  # fmt: skip
 
 
@@ -28,14 +29,15 @@ class Rule:
     assert_ms: tuple[int, ...]
     clear_ms: int
     unit: str
-    flag: int | None
+    flag: int | tuple | None
+    latched: bool
     source: str
     row: dict
 
 
 def rules_of(profile):
     """Every rule of the catalogue as a Rule. Raises InputError for limits that contradict themselves."""
-    have = profile.quantities | {q for q in ("max_discharge_current", "max_charge_current") if _own_limit(profile, q)}
+    have = profile.quantities | _trusts(profile) | {q for q in ("max_discharge_current", "max_charge_current") if _own_limit(profile, q)}
     over, under, spread = catalogue.CHEMISTRIES[profile.chemistry]
     cells = profile.vehicle["cells"]
     symbols = {catalogue.CELL_OVER: over, catalogue.CELL_UNDER: under, catalogue.CELL_SPREAD: spread}
@@ -71,9 +73,22 @@ def rules_of(profile):
             partly = tuple(f"level {k}: pack_current" for k in row["calm_levels"])
         rules.append(
             Rule(number, name, not lacks, lacks or partly, limits, clear_at, assert_ms, clear_ms, row["unit"],
-                 row["flag"], row["source"] + (" + profile" if given else ""), row)
+                 row["flag"], given.get("latched", name in catalogue.LATCHED),
+                 row["source"] + (" + profile" if given else ""), row)
         )  # fmt: skip
     return rules
+
+
+def _trusts(profile):
+    """What rules about the messages themselves need: a recorded table has none."""
+    if getattr(profile, "is_table", False):
+        return set()
+    trust = profile.trust.values()
+    return (
+        {"messages"}
+        | ({"counter"} if any(t.counter for t in trust) else set())
+        | ({"checksum"} if any(t.checksum for t in trust) else set())
+    )
 
 
 def _own_limit(profile, quantity):
@@ -161,7 +176,9 @@ def _check(profile, name, row, limits, clear_at, above):
                 f"a clear limit {'under' if above else 'over'} the level's own",
             )  # fmt: skip
     low, high = _PLAUSIBLE.get(row["unit"], (-(10**6), 10**6))
-    if name.startswith("pack"):
+    if name == "pack_step":
+        low, high = 1000, 500_000
+    elif row["limits"] in (catalogue.PACK_OVER, catalogue.PACK_UNDER):
         low, high = low * profile.vehicle["cells"], high * profile.vehicle["cells"]
     for value in present:
         if not low <= value <= high:
@@ -170,7 +187,10 @@ def _check(profile, name, row, limits, clear_at, above):
 
 
 # What a limit can mean at all, in the row's unit; a cell's range is that of a valid reading.
-_PLAUSIBLE = {"mV": (0, 4999), "ddegC": (-500, 1500), "dK": (1, 1000), "permille": (0, 5000), "ohm/V": (1, 100_000)}
+_PLAUSIBLE = {
+    "mV": (0, 4999), "ddegC": (-500, 1500), "dK": (1, 1000), "permille": (0, 5000), "ohm/V": (1, 100_000),
+    "mK/s": (10, 100_000), "count": (1, 1000), "uV/h": (10, 10**6), "uohm": (10, 8000), "h": (1, 10_000), "s": (1, 3600),
+}  # fmt: skip
 
 
 def _physical(value, unit):
@@ -198,7 +218,9 @@ def table_row(rule):
     row[L.P_CLEAR_MS] = rule.clear_ms
     row[L.P_GATE] = 0 if rule.row["gate"] is None else L.FEATURES_AT + rule.row["gate"]
     row[L.P_CALM_LEVELS] = sum(1 << k - 1 for k in rule.row["calm_levels"])
-    row[L.P_FLAG] = 0 if rule.flag is None else 1 << rule.flag
+    flags = rule.flag if isinstance(rule.flag, tuple) else () if rule.flag is None else (rule.flag,)
+    row[L.P_FLAG] = sum(1 << flag for flag in flags)
+    row[L.P_LATCHED] = int(rule.latched)
     row[L.P_SAMPLES] = rule.row["samples"]
     row[L.P_OWN] = int(rule.name != catalogue.BMS)
     row[L.P_NUMBER] = catalogue.RULES.index(rule.name)

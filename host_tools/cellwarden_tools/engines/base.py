@@ -23,7 +23,8 @@ class Event(NamedTuple):
 
 
 class Engine:
-    """Feeds frames in blocks. A subclass makes `ring` and gives `_drain(n)`, `_advance(t_ms)`, `_finish()`.
+    """Feeds frames in blocks. A subclass makes `ring` and gives `_drain(n)`, `_advance(t_ms)`, `_resume(state)`,
+    `_finish()`.
 
     Events come from the core on its 30-bit clock. All that is fed between two changes of `_base_ms` lies within STEP_MS
     of it, so an event of that time is unwrapped around it: `_add(values, base_ms)`.
@@ -46,6 +47,11 @@ class Engine:
 
     def __exit__(self, *_):
         pass
+
+    def resume(self, state, t_us):
+        """Go on from a state, before the first frame; state: bytes, t_us: when it was, on the frames' clock."""
+        self._base_ms = self._last_ms = t_us // 1000
+        self._resume(state)
 
     def feed(self, t_us, bus, can_id, data):
         """One frame: time in microseconds on the log's clock, bus number, identifier (| layout.EXT), data bytes."""

@@ -17,7 +17,7 @@ from types import ModuleType, SimpleNamespace
 
 import cellwarden.core
 
-CORE = ("judge", "measure", "scan")  # in the order of their imports
+CORE = ("cells", "hazards", "judge", "measure", "pack", "probes", "scan")  # in the order of their imports
 READY = "ready"  # a file that says the folder's code is compiled
 
 

@@ -258,6 +258,9 @@ class CortexM3Engine(Engine):
     def _advance(self, t_ms):
         self._step(struct.pack("<ii", -1, t_ms))
 
+    def _resume(self, state):
+        self._state = state
+
     def _step(self, data):
         self._bases.append(self._base_ms)
         self._stream += data

@@ -109,6 +109,9 @@ class MicroPythonEngine(Engine):
         self._bases.append(self._base_ms)
         self._write(struct.pack("=ii", -1, t_ms))
 
+    def _resume(self, state):
+        self._write(struct.pack("=i", -2) + state)
+
     def _collect(self):
         while self._lines:
             line = self._lines.popleft().decode(errors="replace")

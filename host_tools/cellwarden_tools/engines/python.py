@@ -26,6 +26,9 @@ class PythonEngine(Engine):
         self.core.advance(t_ms)
         self._take()
 
+    def _resume(self, state):
+        cellwarden.engine.byte_view(self.core.state)[:] = state
+
     def _take(self):
         while self.core.take(self._event):
             self._add(self._event, self._base_ms)

@@ -29,6 +29,8 @@ _SELF_HEATING = ((90, 0.0), (110, 0.02), (130, 0.1), (150, 0.6), (180, 4.0), (21
 _HEAT_K = {"nmc": 550, "lmo": 450, "lfp": 220, "lto": 150}
 COLLAPSE_DDEGC = 1650  # the separator is gone
 COLLAPSE_S = 2.5
+# What it blows off flows along the lid: for so long, so much hotter to probes near by, nothing so many cells away.
+GAS_S, GAS_K, GAS_CELLS = 60, 150, 24
 FLAT_MV_PER_PERMILLE = 30  # under 0 % a cell falls fast
 OVERFULL_MV_PER_PERMILLE = 1.5
 

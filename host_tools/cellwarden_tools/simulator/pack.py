@@ -15,6 +15,9 @@ from .cells import (
     CELL_J_PER_K,
     COOLING_W_PER_K,
     FLAT_MV_PER_PERMILLE,
+    GAS_CELLS,
+    GAS_K,
+    GAS_S,
     LEAK_PERMILLE_PER_DAY,
     NEIGHBOUR_W_PER_K,
     OCV_MV,
@@ -296,10 +299,13 @@ class Pack:
     def _probes(self, noise, at, dt_s):
         """What the probes on the cells' skins feel."""
         values, heart, troubled = self.values, self.heart_ddegc, self.troubled
+        blowing = [n for n, one in troubled.items() if one.burning_s is not None and one.burning_s < GAS_S]
         for n in range(self.probes):
             toward = heart + self.probe_offset[n]
             if troubled and self.probe_cell[n] in troubled:
                 toward += 10 * troubled[self.probe_cell[n]].excess_k
+            for cell in blowing:
+                toward += 10 * GAS_K * max(1 - abs(cell - self.probe_cell[n]) / GAS_CELLS, 0)
             self.skin_ddegc[n] += (toward - self.skin_ddegc[n]) * dt_s / self.probe_lag_s[n]
             self.probe_ddegc[n] += (self.skin_ddegc[n] - self.probe_ddegc[n]) * dt_s / (5 + dt_s)
             felt = self.probe_ddegc[n] + 0.3 * noise[at + n]
@@ -371,9 +377,11 @@ class Pack:
             k = nap * COOLING_W_PER_K / CELL_J_PER_K
             self.heart_ddegc = (self.heart_ddegc + k * self.ambient_ddegc) / (1 + k)
             t_s += nap
-        for n in range(self.probes):
-            warmer_k = self.troubled[self.probe_cell[n]].excess_k if self.probe_cell[n] in self.troubled else 0
-            self.skin_ddegc[n] = self.probe_ddegc[n] = self.heart_ddegc + self.probe_offset[n] + 10 * warmer_k
+            if hot:
+                self._probes(self.noise, 0, nap)
+            else:
+                self.skin_ddegc = [self.heart_ddegc + offset for offset in self.probe_offset]
+                self.probe_ddegc = list(self.skin_ddegc)
         self.steps = int(ends_s * 1000 / self.step_ms)
         self.awake_s, self.stale_until_s = ends_s, ends_s + stale_s
 

@@ -1,0 +1,314 @@
+"""Whether the data can be trusted, and whether a cell is in thermal runaway: what many features say together.
+
+The signs of a runaway are remembered for half a minute, because they do not come at one instant: sensors saturate,
+cells vanish, insulation follows seconds later. Numbers are read and compared as in measure.py.
+"""
+
+import micropython
+from micropython import const
+
+_NA = const(-0x20000000)
+_MALFORMED = const(7)
+_CHECKSUM_ERRORS = const(8)
+_COUNTER_ERRORS = const(9)
+_TIME_BACKWARD = const(10)
+_LOST = const(17)
+_AGE_MS = const(18)
+_ACTIVE = const(26)
+_SLEPT = const(29)
+_REFERENCE_MV = const(45)
+_REFERENCE_BEFORE_MV = const(46)
+_STEEP = const(87)
+_MALFORMED_BEFORE = const(112)
+_BACKWARD_BEFORE = const(113)
+_DROPPED_BEFORE = const(114)
+_MALFORMED_MS = const(115)
+_BACKWARD_MS = const(116)
+_DROPPED_MS = const(117)
+_DROPPED = const(118)
+_BUS_OFF = const(119)
+_ABSENT_LEAST = const(120)
+_ABSENT_MS = const(121)
+_SIGN_MS = const(122)
+_GONE_BEFORE = const(130)
+_GONE_MS = const(131)
+_CELLS_MISSING = const(132)
+_SIGN_FELL = const(0)
+_SIGN_HOT = const(1)
+_SIGN_STEEP = const(2)
+_SIGN_STEP = const(3)
+_SIGN_CELLS = const(4)
+_SIGN_INSULATION = const(5)
+_SIGN_PROBES = const(6)
+_SIGN_FOUR = const(7)
+_FEATURES_AT = const(133)
+_WHERE = const(48)
+_SLOT = const(96)
+_F_CELL_MAX_MV = const(0)
+_F_CELL_MIN_MV = const(1)
+_F_PROBE_MAX_DDEGC = const(3)
+_F_INSULATION_OHM_PER_V = const(9)
+_F_PACK_STEP_MV = const(24)
+_F_SUM_MISMATCH_PERMILLE = const(25)
+_F_SIGNAL_LOST = const(31)
+_F_COUNTER_WRONG = const(32)
+_F_CHECKSUM_WRONG = const(33)
+_F_MALFORMED = const(34)
+_F_DROPPED = const(35)
+_F_BUS_OFF = const(36)
+_F_CELLS_GONE = const(37)
+_F_CELLS_ABSENT = const(38)
+_F_PROBE_FAULTS = const(39)
+_F_BACKWARD = const(42)
+_F_COUNT_DIFFERS = const(43)
+_F_RUNAWAY = const(44)
+_F_SUSPECTED = const(45)
+_F_CELLS_DEAD = const(46)
+_F_PROBES_DEAD = const(47)
+_SIGNALS_AT = const(325)
+_VEHICLE_ON = const(5)
+_CHARGING = const(6)
+_CELL_COUNT = const(22)
+_PROBE_COUNT = const(23)
+_ALWAYS = const(24)
+_WRONG = const(1)
+_CHECKSUM_WRONG = const(2)
+_MESSAGE_SIZE = const(3)
+_P_SCAN_MS = const(1)
+_P_MESSAGES = const(2)
+_P_CELLS = const(4)
+_P_START_MS = const(9)
+_P_SENT = const(18)
+_P_MESSAGES_AT = const(24)
+_P_HOT_DDEGC = const(37)
+_P_CELL_FLOOR_MV = const(38)
+_P_INSULATION_FLOOR = const(39)
+_P_MISMATCH_PERMILLE = const(40)
+_P_STEP_MV = const(41)
+_P_VEHICLE_CELLS = const(44)
+_P_VEHICLE_PROBES = const(45)
+
+_HOLD_MS = const(5000)  # how long one wrong frame, lost frame or step back is shown
+_SIGN_KEPT_MS = const(30000)
+_SIGNS = const(8)
+_GONE_MS_ENOUGH = const(10000)
+_FOUR = const(4)
+_TWO = const(2)
+_ABSENT_MS_ENOUGH = const(30000)
+_FIRST_MS = const(60000)  # how long after a sleep the scans are the first true ones
+_CERTAIN_DDEGC = const(800)
+
+
+@micropython.viper
+def hazards(i: int, v: int, state, params, fresh: int) -> int:
+    """Features of sections C and D. fresh: what expire returned. Returns how many of its timers run.
+
+    i, v: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    scan_ms = p[_P_SCAN_MS]
+    sent = p[_P_SENT]
+    busy = 0
+
+    # On or charging, as far as last known: only then is silence a loss.
+    v = q[_SIGNALS_AT + _VEHICLE_ON]
+    i = q[_SIGNALS_AT + _CHARGING]
+    told = sent >> _VEHICLE_ON & 1 | sent >> _CHARGING & 1
+    if v == 1 or i == 1:
+        q[_ACTIVE] = 1
+    elif v == 0 or (i == 0 and not sent >> _VEHICLE_ON & 1):
+        q[_ACTIVE] = 0
+    active = q[_ACTIVE]
+    if not told:
+        active = 1 if fresh else 0
+    v = 0
+    if q[_LOST] and active:
+        v = 1 if fresh else 2
+    q[_FEATURES_AT + _F_SIGNAL_LOST] = v
+
+    # Leaky counters of wrong counters and checksums: the worst message's.
+    worst = 0
+    worst_sum = 0
+    if q[_COUNTER_ERRORS] or q[_CHECKSUM_ERRORS]:
+        i = p[_P_MESSAGES_AT]
+        end = i + p[_P_MESSAGES] * _MESSAGE_SIZE
+        while i < end:
+            if q[i + _WRONG] > worst:
+                worst = q[i + _WRONG]
+            if q[i + _CHECKSUM_WRONG] > worst_sum:
+                worst_sum = q[i + _CHECKSUM_WRONG]
+            i += _MESSAGE_SIZE
+    q[_FEATURES_AT + _F_COUNTER_WRONG] = worst
+    q[_FEATURES_AT + _F_CHECKSUM_WRONG] = worst_sum
+
+    # Single wrong things are shown for a while.
+    v = q[_MALFORMED_MS]
+    if v:
+        v = v - scan_ms if v > scan_ms else 0
+        busy += 1
+    if q[_MALFORMED] ^ q[_MALFORMED_BEFORE]:
+        q[_MALFORMED_BEFORE] = q[_MALFORMED]
+        v = _HOLD_MS
+    q[_MALFORMED_MS] = v
+    q[_FEATURES_AT + _F_MALFORMED] = 1 if v else 0
+    v = q[_BACKWARD_MS]
+    if v:
+        v = v - scan_ms if v > scan_ms else 0
+        busy += 1
+    if q[_TIME_BACKWARD] ^ q[_BACKWARD_BEFORE]:
+        q[_BACKWARD_BEFORE] = q[_TIME_BACKWARD]
+        v = _HOLD_MS
+    q[_BACKWARD_MS] = v
+    q[_FEATURES_AT + _F_BACKWARD] = 1 if v else 0
+    v = q[_DROPPED_MS]
+    if v:
+        v = v - scan_ms if v > scan_ms else 0
+        busy += 1
+    if q[_DROPPED] ^ q[_DROPPED_BEFORE]:
+        q[_DROPPED_BEFORE] = q[_DROPPED]
+        v = _HOLD_MS
+    q[_DROPPED_MS] = v
+    q[_FEATURES_AT + _F_DROPPED] = 1 if v else 0
+    q[_FEATURES_AT + _F_BUS_OFF] = 1 if q[_BUS_OFF] else 0
+
+    # Counts that the vehicle sends against the profile's.
+    v = _NA
+    cells = q[_SIGNALS_AT + _CELL_COUNT]
+    count = q[_SIGNALS_AT + _PROBE_COUNT]
+    if not cells >> 30 & 1:
+        v = 1 if cells ^ p[_P_VEHICLE_CELLS] else 0
+    if not count >> 30 & 1:
+        if count ^ p[_P_VEHICLE_PROBES]:
+            v = 1
+        elif v >> 30 & 1:
+            v = 0
+    q[_FEATURES_AT + _F_COUNT_DIFFERS] = v
+    q[_FEATURES_AT + _F_COUNT_DIFFERS + _SLOT] = _PROBE_COUNT if cells >> 30 & 1 else _CELL_COUNT
+
+    # Cells never valid since the start or the wake-up: a terminal fills its table over several seconds.
+    absent = q[_FEATURES_AT + _F_CELLS_ABSENT]
+    v = q[_ABSENT_MS]
+    if not absent or absent < q[_ABSENT_LEAST] or not q[_ABSENT_LEAST]:
+        v = 0
+    elif v < _ABSENT_MS_ENOUGH:
+        v += scan_ms
+        busy += 1
+    q[_ABSENT_LEAST] = absent
+    q[_ABSENT_MS] = v
+    if v < _ABSENT_MS_ENOUGH or q[_AGE_MS] < p[_P_START_MS]:
+        q[_FEATURES_AT + _F_CELLS_ABSENT] = 0
+
+    # Four cells or more that lose their value within ten seconds.
+    dead = q[_FEATURES_AT + _F_CELLS_DEAD]
+    base = q[_GONE_BEFORE]
+    v = q[_GONE_MS]
+    if dead <= base:
+        base = dead
+        v = 0
+    elif v < _GONE_MS_ENOUGH:
+        v += scan_ms
+        busy += 1
+    else:
+        base = dead
+        v = 0
+    q[_GONE_BEFORE] = base
+    q[_GONE_MS] = v
+    gone = dead - base
+
+    # The signs, each remembered for 30 s.
+    i = _SIGN_MS
+    while i < _SIGN_MS + _SIGNS:
+        v = q[i]
+        if v:
+            q[i] = v - scan_ms if v > scan_ms else 0
+            busy += 1
+        i += 1
+    lowest = q[_FEATURES_AT + _F_CELL_MIN_MV]
+    hottest = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
+    reference = q[_REFERENCE_MV]
+    if q[_REFERENCE_BEFORE_MV] > reference:
+        reference = q[_REFERENCE_BEFORE_MV]
+    if not p[_P_CELLS]:
+        reference = q[_FEATURES_AT + _F_CELL_MAX_MV]
+    if not lowest >> 30 & 1 and not reference >> 30 & 1 and lowest * 4 < reference * 3:
+        q[_SIGN_MS + _SIGN_FELL] = _SIGN_KEPT_MS
+    if not hottest >> 30 & 1 and hottest >= p[_P_HOT_DDEGC]:
+        q[_SIGN_MS + _SIGN_HOT] = _SIGN_KEPT_MS
+    if q[_STEEP]:
+        q[_SIGN_MS + _SIGN_STEEP] = _SIGN_KEPT_MS
+    step = q[_FEATURES_AT + _F_PACK_STEP_MV]
+    if not step >> 30 & 1 and step >= p[_P_STEP_MV]:
+        q[_SIGN_MS + _SIGN_STEP] = _SIGN_KEPT_MS
+    v = q[_FEATURES_AT + _F_INSULATION_OHM_PER_V]
+    if not v >> 30 & 1 and v <= p[_P_INSULATION_FLOOR]:
+        q[_SIGN_MS + _SIGN_INSULATION] = _SIGN_KEPT_MS
+    if q[_FEATURES_AT + _F_PROBES_DEAD]:
+        q[_SIGN_MS + _SIGN_PROBES] = _SIGN_KEPT_MS
+    if gone >= _FOUR:
+        q[_SIGN_MS + _SIGN_FOUR] = _SIGN_KEPT_MS
+
+    # Lost cells, alone or with a second sign that is independent of them.
+    v = 0
+    if dead:
+        v = 1
+        i = q[_FEATURES_AT + _F_SUM_MISMATCH_PERMILLE]
+        if not i >> 30 & 1 and i >= p[_P_MISMATCH_PERMILLE]:
+            v = 2
+        if not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]:
+            v = 2
+        if q[_SIGN_MS + _SIGN_HOT] or q[_SIGN_MS + _SIGN_STEP]:
+            v = 2
+        if v == 2:
+            q[_SIGN_MS + _SIGN_CELLS] = _SIGN_KEPT_MS
+    i = _FEATURES_AT + _F_CELLS_GONE
+    q[i] = v
+    q[i + _WHERE] = q[_FEATURES_AT + _F_CELLS_DEAD + _WHERE] if v else 0
+    q[i + _SLOT] = q[_FEATURES_AT + _F_CELLS_DEAD + _SLOT] if v else _ALWAYS
+    i = _FEATURES_AT + _F_PROBE_FAULTS
+    v = q[_FEATURES_AT + _F_PROBES_DEAD]
+    q[i] = v
+    q[i + _WHERE] = q[_FEATURES_AT + _F_PROBES_DEAD + _WHERE] if v else 0
+    q[i + _SLOT] = q[_FEATURES_AT + _F_PROBES_DEAD + _SLOT] if v else _ALWAYS
+
+    # Runaway. GB 38031-2025 C.5.3.7: (a or b) and c; the other combinations because c is often not observable.
+    fell = q[_SIGN_MS + _SIGN_FELL]
+    hot = q[_SIGN_MS + _SIGN_HOT]
+    steep = q[_SIGN_MS + _SIGN_STEEP]
+    stepped = q[_SIGN_MS + _SIGN_STEP]
+    v = 0
+    if (fell or hot) and steep:
+        v = 1
+    if fell and (hot or q[_SIGN_MS + _SIGN_FOUR]):
+        v = 1
+    if hot and stepped:
+        v = 1
+    if not hottest >> 30 & 1 and hottest > _CERTAIN_DDEGC:
+        v = 1
+    if q[_SIGN_MS + _SIGN_PROBES] and (fell or gone >= _TWO):
+        v = 1
+    # The first true scans after a sleep: what they show needs no memory.
+    if hot and q[_SLEPT] and q[_AGE_MS] < _FIRST_MS:
+        if q[_CELLS_MISSING] >= _FOUR or (not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]):
+            v = 1
+    i = _FEATURES_AT + _F_RUNAWAY
+    q[i] = v
+    q[i + _WHERE] = 0
+    if v:
+        # Where it is: the probe if one is hot, else the cell; the number is a probe's or a cell's by the record's value.
+        q[i + _WHERE] = q[_FEATURES_AT + _F_CELL_MIN_MV + _WHERE] if fell else 0
+    v = 0
+    if fell:
+        v += 1
+    if hot:
+        v += 1
+    if steep:
+        v += 1
+    if stepped:
+        v += 1
+    if q[_SIGN_MS + _SIGN_CELLS]:
+        v += 1
+    if q[_SIGN_MS + _SIGN_INSULATION]:
+        v += 1
+    q[_FEATURES_AT + _F_SUSPECTED] = 1 if v > 1 else 0
+    return busy

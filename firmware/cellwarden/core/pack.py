@@ -1,0 +1,217 @@
+"""What the pack's own values say over time: SOC against the charge drawn, steps at rest, the insulation's trend.
+
+Numbers are read and compared as in measure.py.
+"""
+
+import micropython
+from micropython import const
+
+_NA = const(-0x20000000)
+_WRAP = const(-0x3FFFFFFF - 1)
+_MASK = const(0x3FFFFFFF)
+_HALF = const(0x20000000)
+_MODE = const(25)
+_WAKING_MS = const(30)
+_STEADY_MS = const(32)
+_STEADY_LOW_MA = const(33)
+_STEADY_HIGH_MA = const(34)
+_HOUR_MS = const(35)
+_HOURS = const(36)
+_CHARGE_REST = const(88)
+_DRAWN_PERMILLE = const(89)
+_SOC_REFERENCE = const(90)
+_SOC_WAIT_MS = const(96)
+_SOC_NEXT = const(97)
+_STEP_MV = const(98)
+_STEP_AGE_MS = const(99)
+_STEP_STATE = const(100)
+_TREND_SUM = const(101)
+_TREND_COUNT = const(102)
+_TREND_POINT = const(103)
+_TREND_HOUR = const(107)
+_TREND_POINTS = const(111)
+_ASLEEP = const(4)
+_FEATURES_AT = const(133)
+_SLOT = const(96)
+_COMPLETE = const(144)
+_F_INSULATION_OHM_PER_V = const(9)
+_F_SOC_JUMP_PERMILLE = const(23)
+_F_PACK_STEP_MV = const(24)
+_F_INSULATION_H = const(30)
+_SIGNALS_AT = const(325)
+_PACK_VOLTAGE_MV = const(0)
+_PACK_CURRENT_MA = const(1)
+_SOC_PERMILLE = const(2)
+_INSULATION_OHM = const(3)
+_VEHICLE_ON = const(5)
+_CONTACTORS = const(7)
+_P_SCAN_MS = const(1)
+_P_SENT = const(18)
+_P_CAPACITY_MAH = const(36)
+_P_INSULATION_FLOOR = const(39)
+_P_STEP_MV = const(41)
+
+_STEADY_MA = const(4000)  # a current is settled while it stays within this for 2 s
+_SETTLED_MS = const(2000)
+_SOC_STEP_MS = const(10000)
+_SOC_REFERENCES = const(6)
+_STEP_REFRESH_MS = const(30000)
+_STEP_MOST_MS = const(60000)  # two voltages farther apart say nothing about a step
+_ACROSS = const(4)  # in STEP_STATE: the reference is from before a sleep
+_QUIET = const(2)
+_TREND_HOURS = const(6)
+_TREND_CAP = const(2000)  # ohm/V; four times level 1: above it insulation only breathes with the weather
+_NEVER_H = const(10000)
+
+
+@micropython.viper
+def watch(i: int, v: int, state, params, quiet: int) -> int:
+    """Features of the pack's values over time. quiet: what measure_pack returned.
+
+    i, v: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    scan_ms = p[_P_SCAN_MS]
+    current = q[_SIGNALS_AT + _PACK_CURRENT_MA]
+    current = (current & _MASK) + (current >> 30 & 1) * _WRAP
+    soc = q[_SIGNALS_AT + _SOC_PERMILLE]
+
+    # How long the current has been settled, whatever it is; and the charge drawn, in permille of the capacity.
+    if current == _NA:
+        q[_STEADY_MS] = 0
+        q[_STEADY_LOW_MA] = _NA
+    else:
+        low = q[_STEADY_LOW_MA]
+        low = (low & _MASK) + (low >> 30 & 1) * _WRAP
+        high = q[_STEADY_HIGH_MA]
+        high = (high & _MASK) + (high >> 30 & 1) * _WRAP
+        known = low != _NA
+        if current < low:
+            low = current
+        if current > high:
+            high = current
+        if known and high - low < _STEADY_MA:
+            if q[_STEADY_MS] < _SETTLED_MS:
+                q[_STEADY_MS] = q[_STEADY_MS] + scan_ms
+        else:
+            low = current
+            high = current
+            q[_STEADY_MS] = 0
+        q[_STEADY_LOW_MA] = low
+        q[_STEADY_HIGH_MA] = high
+        v = q[_CHARGE_REST] + current // 100 * scan_ms
+        unit = p[_P_CAPACITY_MAH] * 36  # a permille of it in 100 mA x ms
+        while v < 0:
+            v += unit
+            q[_DRAWN_PERMILLE] = q[_DRAWN_PERMILLE] - 1
+        while v >= unit:
+            v -= unit
+            q[_DRAWN_PERMILLE] = q[_DRAWN_PERMILLE] + 1
+        q[_CHARGE_REST] = v
+
+    # SOC and the charge drawn add up to the same, or SOC has moved without charge.
+    jump = _NA
+    if current == _NA or soc >> 30 & 1:
+        q[_SOC_WAIT_MS] = 0
+    else:
+        level = (soc + q[_DRAWN_PERMILLE]) & _MASK
+        jump = 0
+        if not q[_SOC_WAIT_MS]:
+            i = 0
+            while i < _SOC_REFERENCES:
+                q[_SOC_REFERENCE + i] = level
+                i += 1
+        else:
+            i = 0
+            while i < _SOC_REFERENCES:
+                v = (level - q[_SOC_REFERENCE + i]) & _MASK
+                if v >= _HALF:
+                    v = (-v) & _MASK
+                if v > jump:
+                    jump = v
+                i += 1
+            if q[_SOC_WAIT_MS] > _SOC_STEP_MS:
+                i = q[_SOC_NEXT] + 1
+                if i == _SOC_REFERENCES:
+                    i = 0
+                q[_SOC_NEXT] = i
+                q[_SOC_REFERENCE + i] = level
+                q[_SOC_WAIT_MS] = 0
+        q[_SOC_WAIT_MS] = q[_SOC_WAIT_MS] + scan_ms
+    i = _FEATURES_AT + _F_SOC_JUMP_PERMILLE
+    q[i] = jump
+    q[i + _SLOT] = _SOC_PERMILLE
+    q[i + _COMPLETE] = 1
+
+    # A step of the pack's voltage at rest, with the contactors as they were.
+    voltage = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
+    switched = q[_SIGNALS_AT + _CONTACTORS]
+    if not p[_P_SENT] >> _CONTACTORS & 1:
+        switched = q[_SIGNALS_AT + _VEHICLE_ON]
+    switched = 2 if switched >> 1 else switched  # 2: not known
+    age_ms = q[_STEP_AGE_MS]
+    step = _NA
+    reference = q[_STEP_MV]
+    if current != _NA and not quiet:
+        q[_STEP_MV] = _NA
+    elif quiet and not voltage >> 30 & 1:
+        step = 0
+        renew = 0
+        if reference >> 30 & 1 or (q[_STEP_STATE] ^ switched) & 3:
+            q[_STEP_MV] = _NA
+            renew = 1
+        elif age_ms > _STEP_MOST_MS:
+            renew = 1
+        else:
+            step = voltage - reference
+            if step < 0:
+                step = -step
+            elif q[_STEP_STATE] & _ACROSS:
+                step = 0  # resting, a pack may well have recovered
+            if step * 40 < reference:
+                step = 0
+            if step < p[_P_STEP_MV] and not q[_WAKING_MS]:
+                if age_ms >= _STEP_REFRESH_MS or q[_STEP_STATE] & _ACROSS:
+                    renew = 1
+        if renew and (quiet == _QUIET or not reference >> 30 & 1):
+            q[_STEP_MV] = voltage
+            q[_STEP_STATE] = switched
+            age_ms = 0
+    if age_ms <= _STEP_MOST_MS and q[_MODE] != _ASLEEP:
+        age_ms += scan_ms
+    q[_STEP_AGE_MS] = age_ms
+    i = _FEATURES_AT + _F_PACK_STEP_MV
+    q[i] = step
+    q[i + _SLOT] = _PACK_VOLTAGE_MV
+    q[i + _COMPLETE] = 1
+
+    # The insulation's trend: a mean reading every six hours of the clock, each lower than the one before.
+    v = q[_FEATURES_AT + _F_INSULATION_OHM_PER_V]
+    if not v >> 30 & 1 and q[_HOUR_MS] % 1000 < scan_ms:
+        q[_TREND_SUM] = q[_TREND_SUM] + (v if v < _TREND_CAP else _TREND_CAP)
+        q[_TREND_COUNT] = q[_TREND_COUNT] + 1
+        if q[_HOURS] - q[_TREND_HOUR] >= _TREND_HOURS:
+            i = 3
+            while i:
+                q[_TREND_POINT + i] = q[_TREND_POINT + i - 1]
+                q[_TREND_HOUR + i] = q[_TREND_HOUR + i - 1]
+                i -= 1
+            q[_TREND_POINT] = q[_TREND_SUM] // q[_TREND_COUNT]
+            q[_TREND_HOUR] = q[_HOURS]
+            q[_TREND_SUM] = 0
+            q[_TREND_COUNT] = 0
+            if q[_TREND_POINTS] < 4:
+                q[_TREND_POINTS] = q[_TREND_POINTS] + 1
+            if q[_TREND_POINTS] == 4:
+                v = _NEVER_H
+                fell = q[_TREND_POINT + 3] - q[_TREND_POINT]
+                steadily = q[_TREND_POINT] < q[_TREND_POINT + 1] < q[_TREND_POINT + 2] < q[_TREND_POINT + 3]
+                if steadily:
+                    v = 0
+                    if q[_TREND_POINT] > p[_P_INSULATION_FLOOR]:
+                        v = (q[_TREND_POINT] - p[_P_INSULATION_FLOOR]) * (q[_TREND_HOUR] - q[_TREND_HOUR + 3]) // fell
+                q[_FEATURES_AT + _F_INSULATION_H] = v
+                q[_FEATURES_AT + _F_INSULATION_H + _SLOT] = _INSULATION_OHM
+                q[_FEATURES_AT + _F_INSULATION_H + _COMPLETE] = 1
+    return 0

@@ -1,0 +1,241 @@
+"""What single probes do: how steeply they rise, and which of them cannot be believed.
+
+A probe that is left out reads as missing (NA) while the features are measured, so no other file needs to know.
+Numbers are read and compared as in measure.py; how a probe's memories are packed stands in layout.py, "memory".
+"""
+
+import micropython
+from micropython import const
+
+_NA = const(-0x20000000)
+_WRAP = const(-0x3FFFFFFF - 1)
+_MASK = const(0x3FFFFFFF)
+_NOW_MS = const(0)
+_PROBES_AGE_MS = const(80)
+_RING = const(81)
+_RING_MS = const(82)
+_FAULTY = const(86)
+_STEEP = const(87)
+_SIGN_MS = const(122)
+_SIGN_FELL = const(0)
+_SIGN_HOT = const(1)
+_SIGN_STEEP = const(2)
+_FEATURES_AT = const(133)
+_WHERE = const(48)
+_SLOT = const(96)
+_COMPLETE = const(144)
+_F_CELL_MIN_MV = const(1)
+_F_RISE_MK_PER_S = const(22)
+_F_CELLS_DEAD = const(46)
+_SIGNALS_AT = const(325)
+_ALWAYS = const(24)
+_SCALARS = const(25)
+_GROUP_SIZE = const(3)
+_USED = const(3)
+_SEEN = const(24)
+_FAULT = const(26)
+_PROBE_BIAS = const(501)
+_P_GROUPS = const(3)
+_P_CELLS = const(4)
+_P_PROBES = const(5)
+_P_MEMORY_AT = const(22)
+_P_GROUPS_AT = const(23)
+_P_GROUP_TABLE_AT = const(26)
+_P_OWNERS_AT = const(28)
+_P_RINGS_AT = const(33)
+_P_CELL_FLOOR_MV = const(38)
+_P_CARRIES = const(4)
+_GROUP_TABLE_SIZE = const(5)
+
+_APART_MS = const(60000)
+_WINDOW_MS = const(4000)  # at 1 K resolution a shorter window takes a flicker for a fire
+_JUMP_DDEGC = const(200)  # more than heat can do to one probe, with 2 K/s beside it
+_MOVED_DDEGC = const(30)
+_NEAR_DDEGC = const(100)
+_BACK_S = const(60)
+_RATE = const(100000)  # 0.1 K a ms -> mK/s
+_RUNAWAY_MK_PER_S = const(1000)  # GB 38031 C.5.3.7 c)
+
+
+@micropython.viper
+def probes(i: int, v: int, state, params, due: int) -> int:
+    """Judge each probe against its own last samples and against the others; where `due` also take a sample.
+
+    Returns 1 where a probe was left out or taken back. i, v: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    start = _SIGNALS_AT + _SCALARS + p[_P_CELLS]
+    marks = p[_P_MEMORY_AT] + p[_P_CELLS]
+    n = p[_P_PROBES]
+    now = q[_NOW_MS]
+    ring = q[_RING]
+    age_ms = (now - q[_RING_MS]) & _MASK
+    if age_ms > _APART_MS:
+        ring = 0
+    dt_s = (age_ms + 999) // 1000
+
+    # Distress of the cells: then no probe is called a liar, for a fire must not be taken for a broken sensor.
+    distress = q[_FEATURES_AT + _F_CELLS_DEAD] + q[_SIGN_MS + _SIGN_FELL]
+    distress += q[_SIGN_MS + _SIGN_HOT] + q[_SIGN_MS + _SIGN_STEEP]
+    lowest = q[_FEATURES_AT + _F_CELL_MIN_MV]
+    if not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]:
+        distress = 1
+
+    # Who jumped, who only moved, and the middle of all others.
+    jumped = 0
+    jump_to = 0
+    alike = 1
+    moved = 0
+    low = 0
+    high = 0
+    trusted = 0
+    i = 0
+    while i < n:
+        v = q[start + i]
+        mark = q[marks + i]
+        if (v - _NA) & _MASK:
+            v = (v & _MASK) + (v >> 30 & 1) * _WRAP
+            was = (mark & 4095) - _PROBE_BIAS
+            step = v - was
+            if mark >> _FAULT & 1:
+                pass
+            elif ring and mark & 4095 and (step > _JUMP_DDEGC + 20 * dt_s or step < -_JUMP_DDEGC):
+                if jumped and jump_to != v:
+                    alike = 0
+                jump_to = v
+                jumped += 1
+            else:
+                if ring and mark & 4095 and (step >= _MOVED_DDEGC or step <= -_MOVED_DDEGC):
+                    moved += 1
+                if not trusted or v < low:
+                    low = v
+                if not trusted or v > high:
+                    high = v
+                trusted += 1
+        i += 1
+    blame = 1 if jumped and alike and not moved and not distress else 0
+    changed = 0
+    faulty = 0
+    rise = 0
+    rise_at = 0
+    steep = 0
+    window_ms = 0
+    at = 0  # the newest sample of the ring that is a window old
+    if ring and due:
+        while at < ring and ((now - q[_RING_MS + at]) & _MASK) < _WINDOW_MS:
+            at += 1
+        if at < ring:
+            window_ms = (now - q[_RING_MS + at]) & _MASK
+            if window_ms > _APART_MS:
+                window_ms = 0
+    i = 0
+    while i < n:
+        v = q[start + i]
+        mark = q[marks + i]
+        older = q[p[_P_RINGS_AT] + i]
+        if (v - _NA) & _MASK:
+            v = (v & _MASK) + (v >> 30 & 1) * _WRAP
+            was = (mark & 4095) - _PROBE_BIAS
+            step = v - was
+            if mark >> _FAULT & 1:
+                # Believed again when it has read like the others for a minute, or when the cells or others show distress.
+                back_s = older >> 24
+                if distress or moved:
+                    back_s = _BACK_S
+                elif not trusted or low - _NEAR_DDEGC <= v <= high + _NEAR_DDEGC:
+                    if due:
+                        back_s += dt_s if ring else 1
+                else:
+                    back_s = 0
+                if back_s >= _BACK_S:
+                    mark ^= 1 << _FAULT
+                    back_s = 0
+                    changed = 1
+                older = (older & 0xFFFFFF) | back_s << 24
+                q[p[_P_RINGS_AT] + i] = older
+            elif blame and mark & 4095 and (step > _JUMP_DDEGC + 20 * dt_s or step < -_JUMP_DDEGC):
+                mark |= 1 << _FAULT
+                changed = 1
+            if mark >> _FAULT & 1:
+                q[start + i] = _NA
+                faulty += 1
+            elif window_ms:
+                then = mark >> 12 & 4095 if at else mark & 4095
+                if at > 1:
+                    then = older & 4095 if at == 2 else older >> 12 & 4095
+                if then:
+                    step = v - then + _PROBE_BIAS
+                    if step > rise:
+                        rise = step
+                        rise_at = i + 1
+                    if step > 0 and step * _RATE // window_ms >= _RUNAWAY_MK_PER_S:
+                        # In both halves of the window: heat goes on, a broken sensor jumps once.
+                        between = mark >> 12 & 4095 if at > 1 else mark & 4095
+                        if not at:
+                            steep = 1
+                        elif between:
+                            first = between - then
+                            if first * 4 >= step and (step - first) * 4 >= step:
+                                steep = 1
+            v += _PROBE_BIAS
+        else:
+            v = 0
+            # One that has died is not believed at once when it is back.
+            if due and mark >> _SEEN & 1:
+                group = p[_P_GROUPS_AT] + p[p[_P_OWNERS_AT] + start - _SIGNALS_AT + i] * _GROUP_SIZE
+                if q[group] & 1:
+                    mark |= 1 << _FAULT
+                    older &= 0xFFFFFF
+            faulty += mark >> _FAULT & 1
+        if due:
+            q[p[_P_RINGS_AT] + i] = (older & 0x3F000000) | (mark >> 12 & 4095) | (older & 4095) << 12
+            mark = (mark >> 24 << 24) | (mark & 4095) << 12 | v
+        elif mark >> _FAULT & 1:
+            mark = (mark >> 12 << 12) | v  # what it reads, for unmask()
+        q[marks + i] = mark
+        i += 1
+    q[_FAULTY] = faulty
+
+    if due:
+        q[_STEEP] = steep
+        i = _FEATURES_AT + _F_RISE_MK_PER_S
+        q[i] = rise * _RATE // window_ms if window_ms else _NA
+        q[i + _WHERE] = rise_at
+        q[i + _SLOT] = start - _SIGNALS_AT + rise_at - 1 if rise_at else _ALWAYS
+        q[i + _COMPLETE] = 0 if faulty else 1
+        q[_PROBES_AGE_MS] = 0
+        i = 3
+        while i:
+            q[_RING_MS + i] = q[_RING_MS + i - 1]
+            i -= 1
+        q[_RING_MS] = now
+        q[_RING] = ring + 1 if ring < 4 else 4
+        i = p[_P_GROUPS_AT]
+        v = p[_P_GROUP_TABLE_AT] + _P_CARRIES
+        end = i + p[_P_GROUPS] * _GROUP_SIZE
+        while i < end:
+            if p[v] & 2 and q[i] & 1:
+                q[i] = _USED
+            i += _GROUP_SIZE
+            v += _GROUP_TABLE_SIZE
+    return changed
+
+
+@micropython.viper
+def unmask(i: int, v: int, state, params) -> int:
+    """Give the probes that are left out their readings back: the next scan judges them again.
+
+    i, v: 0; viper keeps the first two parameters in registers.
+    """
+    q = ptr32(state)
+    p = ptr32(params)
+    start = _SIGNALS_AT + _SCALARS + p[_P_CELLS]
+    marks = p[_P_MEMORY_AT] + p[_P_CELLS]
+    i = 0
+    while i < p[_P_PROBES]:
+        v = q[marks + i]
+        if v >> _FAULT & 1 and v & 4095:
+            q[start + i] = (v & 4095) - _PROBE_BIAS
+        i += 1
+    return 0
