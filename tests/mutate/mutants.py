@@ -19,10 +19,10 @@ A local that is only ever asked whether it is zero is a truth, so 1 becomes 0 an
 import ast
 from dataclasses import dataclass
 
-# Each operator has one opposite; what it would do to equal or to single bits decides which (`|` for `^` would say the
-# same of a bit that is known to be clear, `&` never does).
+# Each operator has one opposite, and none that would say the same by nature: `//` is `*` where the number is 1 or -1,
+# and `^` is `|` where the bit is known to be clear.
 OPPOSITE = {
-    ast.Add: "-", ast.Sub: "+", ast.Mult: "//", ast.FloorDiv: "*", ast.Mod: "*", ast.LShift: ">>", ast.RShift: "<<",
+    ast.Add: "-", ast.Sub: "+", ast.Mult: "+", ast.FloorDiv: "*", ast.Mod: "*", ast.LShift: ">>", ast.RShift: "<<",
     ast.BitAnd: "|", ast.BitOr: "&", ast.BitXor: "|",
 }  # fmt: skip
 SIGN = {
@@ -41,8 +41,8 @@ COMPARED = {
 class Mutant:
     """One fault: the bytes `start` to `end` of the file become `text`.
 
-    line, last: the lines that run it, from 1; inside: the function that holds it, or None, and around: its bytes; name: the constant that it
-    changes, where it is one of a module; value: and what that becomes.
+    line, last: the lines that run it, from 1; inside, around: the function that holds it and its bytes, or None;
+    name, value: the module's constant that it changes and what that becomes, or None.
     """
 
     file: str
