@@ -843,6 +843,18 @@ def test_an_image_is_that_of_the_bus_unless_the_table_is_asked_for(say):
     assert status == 2 and "bus.toml: no [table]; expected a [table] that says" in err
 
 
+def test_a_table_in_two_parts_ends_in_the_state_of_the_whole(say, tmp_path):
+    lines = DRIVE.splitlines(keepends=True)
+    (tmp_path / "a.csv").write_text("".join(lines[:80]))
+    (tmp_path / "b.csv").write_text("".join([lines[0], *lines[80:]]))
+    whole = say("replay", "drive.csv", "-p", "two.toml", "--json")[1]
+    first = say("replay", "a.csv", "-p", "two.toml", "--state-out", "state", "--json")[1]
+    second = say("replay", "b.csv", "-p", "two.toml", "--state-in", "state", "--json")[1]
+    assert ends(second)[0]["state_sha256"] == ends(whole)[0]["state_sha256"]
+    assert first.splitlines()[:-1] + second.splitlines()[:-1] == whole.splitlines()[:-1]
+    assert ends(first)[0]["rows"] + ends(second)[0]["rows"] == ends(whole)[0]["rows"]
+
+
 def test_an_image_of_a_table_is_the_same_bytes_twice(say, tmp_path):
     for name in ("a.cwi", "b.cwi"):
         assert say("compile", "two.toml", "-o", name)[0] == 0
