@@ -20,7 +20,7 @@ from cellwarden_tools.decode import ProfileRows
 from cellwarden_tools.engines import open_engine
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.readers import open_log
-from cellwarden_tools.replay import Replay
+from cellwarden_tools.replay import OF_PROBES, Replay
 from cellwarden_tools.vehicle import Vehicle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -716,6 +716,12 @@ def test_an_alarm_names_the_tables_own_number_of_the_cell_and_the_probe(write, t
     # 2 s and two samples of 1 Hz, on the grid of scans of 100 ms
     assert 2 <= raised["temperature_high"]["t"] - (start + 30) <= 2.2
     assert end["max_level"] == 3 and end["rows"] == end["frames"] == 240 and end["total"] == 241
+
+
+def test_the_rules_whose_place_is_a_probe_are_these():
+    """Of thermal runaway the place is the cell that fell: its number must not be taken for a probe's."""
+    probes = {"temperature_high", "temperature_spread", "charge_too_cold", "temperature_rise", "probe_fault"}
+    assert OF_PROBES == probes
 
 
 @pytest.mark.parametrize("engine", ["fast", "micropython"])
