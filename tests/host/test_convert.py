@@ -14,6 +14,7 @@ from pathlib import Path
 
 import can
 import pytest
+from cellwarden.core import layout as L
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.readers import EXT, open_log
 from cellwarden_tools.writers import NO_NOTICE, open_writer
@@ -167,7 +168,7 @@ NOTICES = [
     (2, "can1", HAND["BUS_OFF"], b"\1"),
     (3, "can1", HAND["BUS_OFF"], b"\0"),
 ]
-ACK, SLEEP = (4, "can0", 1 << 30 | 3, b"\7"), (5, "can0", 1 << 30 | 4, b"\0")
+ACK, SLEEP = (4, "can0", L.NOTICE | L.NOTICE_ACK, b"\7"), (5, "can0", L.NOTICE | L.NOTICE_SLEEP, b"\0")
 
 
 def log_of(path, frames):

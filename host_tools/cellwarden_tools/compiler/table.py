@@ -39,7 +39,7 @@ class TableLoader:
         if deadline_ms < period_ms:
             self.fail("table", f"deadline_s = {entries['deadline_s']!r}", f"at least period_s = {period_ms / 1000:g}")
         self.sleep_ms = max(3 * period_ms, 10_000)
-        self.mapping = {"period_ms": period_ms, **self.time(entries)}
+        self.mapping = {"period_ms": period_ms, "deadline_ms": deadline_ms, **self.time(entries)}
         self.kinds, self.columns = [], []  # how values are read; (quantity, index, name of the column, kind)
         for name in entries:
             if name in QUANTITIES:
