@@ -20,20 +20,22 @@ class Excursions:
         self.dips = []  # (t, cell)
         self.count, self.count_at, self.line_mv, self.line_at = 0, None, 0, None
         self.last_calm = None
-        self.was_calm = False
+        self.calm_samples = 0
 
     def scan(self, view, watch):
         if watch.asleep or watch.waking:
-            self.was_calm, self.reference, self.out_since = False, [None] * self.cells, [None] * self.cells
+            self.calm_samples, self.reference, self.out_since = 0, [None] * self.cells, [None] * self.cells
             return
         if not watch.cells:
             return
         if not watch.calm:
-            self.was_calm = False
+            self.calm_samples = 0
             return
-        if not self.was_calm or view.t - self.last_calm > STEP_S:
+        if not self.calm_samples or view.t - self.last_calm > STEP_S:
+            self.calm_samples = 0
+        self.calm_samples, self.last_calm = self.calm_samples + 1, view.t
+        if self.calm_samples <= 2:
             self.reference, self.out_since = [None] * self.cells, [None] * self.cells
-        self.was_calm, self.last_calm = True, view.t
         dev = [watch.cells.dev(n) for n in range(self.cells)]
         by = [None if d is None or r is None else d - r for d, r in zip(dev, self.reference, strict=True)]
         paired = self.find_line(by)
@@ -81,6 +83,14 @@ class Excursions:
             self.count, self.count_at = most, counts.index(most)
 
 
+def rests(view, watch, after_sleep):
+    """Awake: at rest for a minute, and calm. First after a sleep: hardly any current."""
+    current = view["current"]
+    if after_sleep:
+        return current is not None and abs(current) <= 1000
+    return watch.rest and watch.calm
+
+
 class Drift:
     """After scan(view, watch): value (mV that a cell fell against what its baseline explains), at; None before."""
 
@@ -96,7 +106,7 @@ class Drift:
 
     def scan(self, view, watch):
         sample = watch.cells
-        if not sample or not watch.rest or sample.median is None:
+        if not sample or not rests(view, watch, False) or sample.median is None:
             return
         if not self.middle_mv[0] <= sample.median <= self.middle_mv[1]:
             return
@@ -139,7 +149,7 @@ class Drift:
 class Contact:
     """After scan(view, watch): value (uohm that a cell's resistance grew over the median's), at; 0 where none."""
 
-    APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 8, 500
+    APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, OWN_GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 32, 8, 500
 
     def __init__(self, cells):
         self.cells = cells
@@ -168,11 +178,12 @@ class Contact:
             return
         amps = (view["current"] - before[1]) / 1000
         self.pairs += 1
-        self.own += self.clamp((before[2].median - sample.median) * 1000 / amps - self.own) / self.GAIN
+        self.own += self.clamp((before[2].median - sample.median) * 1000 / amps - self.own) / self.OWN_GAIN
         for n in range(self.cells):
             a, b = before[2].dev(n), sample.dev(n)
             if a is not None and b is not None:
-                self.over[n] += self.clamp((a - b) * 1000 / amps - self.over[n]) / self.GAIN
+                # A mean of the pairs while it learns, then a slow filter.
+                self.over[n] += self.clamp((a - b) * 1000 / amps - self.over[n]) / min(self.pairs, self.GAIN)
                 if self.pairs == self.PAIRS:
                     self.baseline[n] = self.over[n]
         self.tell()
@@ -211,7 +222,7 @@ class SelfDischarge:
         current = view["current"]
         if current is not None and abs(current) > Watch.QUIET_MA:
             self.before, self.asleep_s = None, 0.0
-        if not watch.cells or not watch.rest or watch.cells.median is None:
+        if not watch.cells or not rests(view, watch, self.slept) or watch.cells.median is None:
             return
         devs = [watch.cells.dev(n) for n in range(self.cells)]
         if self.slept and self.before and self.asleep_s >= self.LEAST_H * 3600:
@@ -224,4 +235,6 @@ class SelfDischarge:
         pairs = enumerate(zip(self.before, devs, strict=True))
         falls = {n: a - b for n, (a, b) in pairs if a is not None and b is not None and a - b >= self.LEAST_MV}
         self.at = max(falls, key=falls.get, default=None)
-        self.value = falls[self.at] * 1000 / hours if falls else 0
+        second = max((mv for n, mv in falls.items() if n != self.at), default=0)
+        alone = falls and second * 2 <= falls[self.at]  # several that fall together relax from a load
+        self.value = falls[self.at] * 1000 / hours if alone else 0

@@ -6,13 +6,14 @@ from oracle_time import STEP_S
 class PackStep:
     """scan(view, watch) -> mV by which the pack stepped at rest, 0 where it did not, None where nobody can say."""
 
-    QUIET_MA, QUIET_S, RENEW_S = 5000, 2, 30
+    QUIET_MA, QUIET_S, RENEW_S, SOC_PERMILLE = 5000, 2, 30, 50
 
     def __init__(self, limit_mv):
         self.limit_mv = limit_mv
         self.reference = None  # (t, mV); t stands still while asleep
         self.switches = None  # contactors, or where they are not sent the vehicle's state, at the reference
         self.slept = False
+        self.soc = None  # when the reference was taken
 
     def scan(self, view, watch):
         if watch.asleep:
@@ -31,6 +32,9 @@ class PackStep:
             if watch.quiet_for is not None and round(watch.quiet_for, 6) >= self.QUIET_S:
                 self.renew(view, volts, switches)
             return 0
+        if self.slept and (None in (self.soc, view["soc"]) or abs(view["soc"] - self.soc) >= self.SOC_PERMILLE):
+            self.reference = None  # it was driven or charged meanwhile, or nobody knows
+            return 0
         since, was = self.reference
         if round(view.t - since, 6) > STEP_S:
             self.renew(view, volts, switches)
@@ -43,41 +47,45 @@ class PackStep:
 
     def renew(self, view, volts, switches):
         self.reference, self.switches, self.slept = (view.t, volts), switches, False
+        self.soc = view["soc"]
 
 
 class SocJump:
-    """scan(view, watch) -> (least, most) permille that SOC moved without charge; the page leaves the 10 s grid open."""
+    """scan(view, watch) -> (least, most) permille that SOC moved beyond what the charge explains.
+
+    It may stand still or follow the charge, or be anywhere between. The page leaves open where its grid of a reference
+    every 10 s begins.
+    """
 
     GRID_S = 10
 
     def __init__(self, capacity_mah=20_000):
         self.capacity_mah = capacity_mah
-        self.past = {}  # second -> lowest and highest SOC that the charge does not explain
-        self.charge_mah = 0.0
+        self.past = {}  # second -> [(SOC, charge drawn until then)]
+        self.charge = 0.0  # drawn, permille
         self.last_t = None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.past, self.charge_mah, self.last_t = {}, 0.0, None
+        current, soc = view["current"], view["soc"]
+        if current is None or soc is None or watch.asleep:
+            self.past, self.last_t = {}, view.t
             return None
-        if self.last_t is not None and view["current"] is not None:
-            self.charge_mah += view["current"] * (view.t - self.last_t) / 3600
+        if self.last_t is not None:
+            self.charge += current * (view.t - self.last_t) / 3600 * 1000 / self.capacity_mah
         self.last_t = view.t
-        if view["soc"] is None or view["current"] is None:
-            self.past = {}
-            return None
-        unexplained = view["soc"] + self.charge_mah * 1000 / self.capacity_mah
         second = int(view.t)
-        low, high = self.past.get(second, (unexplained, unexplained))
-        self.past = {t: span for t, span in self.past.items() if second - t <= STEP_S}
-        self.past[second] = min(low, unexplained), max(high, unexplained)
-        # However the grid lies, it has a reference in every GRID_S seconds.
-        least = [0.0] * self.GRID_S
-        for t, (low, high) in self.past.items():
-            nearest = max(low - unexplained, unexplained - high, 0)
-            least[t % self.GRID_S] = max(least[t % self.GRID_S], nearest)
-        most = max(max(high - unexplained, unexplained - low) for low, high in self.past.values())
+        self.past = {t: told for t, told in self.past.items() if second - t <= STEP_S}
+        self.past.setdefault(second, []).append((soc, self.charge))
+        least, most = [0.0] * self.GRID_S, 0.0
+        for t, told in self.past.items():
+            beyond = [self.beyond(soc - was, drawn - self.charge) for was, drawn in told]
+            least[t % self.GRID_S] = max(least[t % self.GRID_S], min(beyond))
+            most = max(most, *beyond)
         return min(least), most
+
+    @staticmethod
+    def beyond(moved, explained):
+        return max(moved - max(explained, 0), min(explained, 0) - moved, 0)
 
 
 class PackSum:

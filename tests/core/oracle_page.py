@@ -18,15 +18,15 @@ def rows():
     """The rows of sections B to E for an NMC pack, in the units of the features."""
     no = None
 
-    def row(name, limits, assert_s, clear, clear_s, samples=1, side=BAD_HIGH, latched=False):
+    def row(name, limits, assert_s, clear, clear_s, samples=1, side=BAD_HIGH, **more):
         assert_s = assert_s if isinstance(assert_s, tuple) else (assert_s,) * 3
-        return Hazard(name, name, side, limits, assert_s, clear, clear_s, samples=samples, latched=latched)
+        return Hazard(name, name, side, limits, assert_s, clear, clear_s, samples=samples, **more)
 
     return [
-        row("temperature_rise", (300, 600, 1000), (2, 2, 3), (150, 300, 500), 10, samples=2),
+        row("temperature_rise", (300, 600, 1000), (5, 3, 3), (255, 510, 850), 10, samples=2),
         row("soc_jump", (50, 100, no), 0, (30, 80, no), 10, samples=2),
         row("pack_step", (no, no, 10_000), 0.5, (no, no, 5000), 10, samples=2),
-        row("pack_sum_mismatch", (15, 25, 40), 10, (10, 20, 35), 10, samples=2),
+        row("pack_sum_mismatch", (15, 25, 40), 10, (10, 20, 35), 10, samples=2, calm_levels=(1,)),
         row("cell_transient", (3, 5, no), 0, (2, 4, no), 10),
         row("cell_drift", (30, 60, no), 0, (20, 50, no), 10),
         row("self_discharge", (3000, 10_000, no), 0, (1500, 5000, no), 10),
@@ -41,7 +41,7 @@ def rows():
         row("cells_lost", (no, 1, 2), 1, (no, 0, 1), 10, samples=2),
         row("cells_absent", (no, 1, no), 0, (no, 0, no), 5),
         row("probe_fault", (1, no, no), 1, (0, no, no), 60),
-        row("sense_line", (30, no, no), 0, (20, no, no), 10),
+        row("sense_line", (30, no, no), 30, (20, no, no), 10),
         row("frozen", (60, no, no), 0, (30, no, no), 5),
         row("time_backward", (1, no, no), 0, (0, no, no), 10),
         row("mismatch", (no, 1, no), 5, (no, 0, no), 10, samples=2),
@@ -61,7 +61,11 @@ class Page:
         self.limits = limits or NMC
         self.watch = Watch(sleep_s, scan_s)
         self.probes = Probes(probes)
-        self.lost, self.absent, self.frozen = CellsLost(slides=reference_s > 30), CellsAbsent(), Frozen()
+        self.lost, self.absent, self.frozen = (
+            CellsLost(within_s=20 if reference_s > 30 else 10),
+            CellsAbsent(),
+            Frozen(),
+        )
         self.counts, self.signals = CountMismatch(cells, probes), SignalLost()
         self.step, self.soc, self.sum, self.insulation = (
             PackStep(self.limits["step_mv"]),

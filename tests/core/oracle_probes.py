@@ -57,6 +57,10 @@ class Probes:
 
     def judge(self, view, sampled, distress):
         last = self.ring[-1] if self.ring else None
+        if last:  # what one that is not believed reads counts as its last sample
+            last.values = [
+                v if n in self.doubted else old for n, (v, old) in enumerate(zip(view.probes, last.values, strict=True))
+            ]
         seconds = ceil(round(view.t - last.t, 6)) if last else 0
         values = self.believed(view.probes)
         moves = {n: v - last.values[n] for n, v in values.items() if last and last.values[n] is not None}

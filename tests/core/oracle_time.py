@@ -170,13 +170,18 @@ class Watch:
         self.mode = self.judge_mode(view)
 
     def differs(self, view):
-        """Something that is there now and was there before the sleep reads differently, or nothing can be compared."""
-        pairs = [
-            (old, new)
-            for olds, news in ((self.slept.cells, view.cells), (self.slept.probes, view.probes))
-            for old, new in zip(olds, news, strict=True)
-        ]
-        pairs = [(old, new) for old, new in [*pairs, (self.slept["pack"], view["pack"])] if None not in (old, new)]
+        """What is there now and was there before the sleep reads differently, or nothing can be compared.
+
+        Compared are each cell, the hottest and the coldest probe, and the pack voltage.
+        """
+
+        def ends(probes):
+            there = [v for v in probes if v is not None]
+            return [max(there, default=None), min(there, default=None)]
+
+        before = [*self.slept.cells, *ends(self.slept.probes), self.slept["pack"]]
+        now = [*view.cells, *ends(view.probes), view["pack"]]
+        pairs = [(old, new) for old, new in zip(before, now, strict=True) if None not in (old, new)]
         return any(old != new for old, new in pairs) or not pairs
 
     def watch_current(self, view):

@@ -9,33 +9,23 @@ class CellsLost:
     """scan(view, watch), then value(second_sign) -> 0 none, 1 some, 2 some and a second sign.
 
     lost: cells without a value now that had one since the start or the first frame after a sleep, in a fresh message.
-    newly: how many more they have become within 10 s; slides: the page's words, a window that ends now. Without it, as
-    the core may: windows that begin with a loss and follow each other.
+    newly: how many more they have become within the last `within_s`.
     """
 
-    WITHIN_S = 10
-
-    def __init__(self, slides=True):
-        self.slides = slides
+    def __init__(self, within_s=10):
+        self.within_s = within_s
         self.seen, self.lost, self.newly = set(), set(), 0
         self.counts = []  # (t, how many were lost)
 
     def scan(self, view, watch):
         if watch.asleep:
-            self.__init__(self.slides)
+            self.__init__(self.within_s)
             return
         self.lost = {n for n in view.missing("cell") if n in self.seen}
         self.seen |= {n for n, v in enumerate(view.cells) if v is not None}
         now = len(self.lost)
-        if self.slides:
-            self.counts = [(t, n) for t, n in self.counts if round(view.t - t, 6) <= self.WITHIN_S] + [(view.t, now)]
-            self.newly = now - min(n for _, n in self.counts)
-        else:
-            started, base = self.counts or (view.t, now)
-            if now <= base or view.t - started > self.WITHIN_S:
-                started, base = view.t, now
-            self.counts = started, base
-            self.newly = now - base
+        self.counts = [(t, n) for t, n in self.counts if round(view.t - t, 6) <= self.within_s] + [(view.t, now)]
+        self.newly = now - min(n for _, n in self.counts)
 
     def value(self, second_sign):
         return (2 if second_sign else 1) if self.lost else 0
@@ -98,24 +88,25 @@ class Leaky:
 
 
 class Frozen:
-    """scan(view, watch) -> seconds for which no cell has changed while the current ranged over 20 A or more."""
+    """scan(view, watch) -> seconds for which no cell has changed since the current had ranged over 20 A."""
 
     RANGE_MA = 20_000
 
     def __init__(self):
-        self.last, self.since, self.currents, self.value, self.at = None, None, [], 0, None
+        self.last, self.wide_since, self.currents, self.value, self.at = None, None, [], 0, None
 
     def scan(self, view, watch):
         if watch.cells:
             changed, self.last = watch.cells.values != self.last, watch.cells.values
             late = self.at is None or view.t - self.at > STEP_S
-            if changed or late or view["current"] is None or self.since is None:
-                self.since, self.currents = view.t, []
+            if changed or late or view["current"] is None:
+                self.wide_since, self.currents = None, []
             self.at = view.t
             if view["current"] is not None:
                 self.currents.append(view["current"])
-            wide = self.currents and max(self.currents) - min(self.currents) >= self.RANGE_MA
-            self.value = view.t - self.since if wide else 0
+            if self.wide_since is None and self.currents and max(self.currents) - min(self.currents) >= self.RANGE_MA:
+                self.wide_since = view.t
+            self.value = 0 if self.wide_since is None else view.t - self.wide_since
         return self.value
 
 

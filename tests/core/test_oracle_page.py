@@ -251,7 +251,7 @@ STORIES = {
     "one cell falls": (one_cell_falls, "sense_line", None, 1),
     "a cell drifts 40 mV": (lambda: drifts(40), "cell_drift", 30, None),
     "an imbalance doubles with the slope": (lambda: drifts(0, spread=5), "cell_drift", None, 10),
-    "a joint grows by 0.5 mohm": (lambda: drives(800), "contact_resistance", 500, None),
+    "a joint grows by 0.5 mohm": (lambda: drives(800), "contact_resistance", 450, None),
     "all joints are alike": (lambda: drives(0), "contact_resistance", None, 100),
     "a cell loses 40 mV in ten hours": (lambda: sleeps(40), "self_discharge", 3000, None),
     "a cell loses 8 mV in ten hours": (lambda: sleeps(8), "self_discharge", None, 1),
