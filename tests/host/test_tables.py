@@ -87,10 +87,10 @@ def read(profile, text, **options):
     return frames, account
 
 
-def values(profile, text):
+def values(profile, text, **options):
     """[{(quantity, number): canonical value}] of each row, as the generated decoder stores them."""
     rows = []
-    for t, _, _, quantity, index, value, _ in ProfileRows(opened(profile, text), compile_profile(profile)):
+    for t, _, _, quantity, index, value, _ in ProfileRows(opened(profile, text, **options), compile_profile(profile)):
         if not rows or (quantity, index) in rows[-1][1]:
             rows.append((t, {}))
         rows[-1][1][quantity, index] = value
@@ -487,6 +487,37 @@ def test_a_table_that_cannot_be_read_is_refused_in_one_line(write, text, said):
 @pytest.mark.parametrize("data", [b"\x00" * 5000, b"\xff" * 100_000, b"\n" * 3_000_000])
 def test_what_is_no_table_is_refused_in_one_line(write, data):
     assert refusal(write(), data, format="table").startswith("-")
+
+
+BYTES = (HEADER + ROW * 3).encode()
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, len(BYTES)), st.integers(0, 12),
+        st.sampled_from([b"", b",", b";", b"\n", b"\r", b'"', b"\0", b"\xff", b"\xc3", b" ", b"-", b"e9", b"V_1"]),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(CHANGES)
+def test_a_damaged_table_is_read_or_refused_and_every_line_is_accounted_for(tmp_path_factory, changes):
+    profile = tmp_path_factory.getbasetemp() / "damaged.toml"
+    profile.write_text(VEHICLE + TABLE, encoding="utf-8")
+    data = BYTES
+    for at, size, new in changes:
+        data = data[:at] + new + data[at + size :]
+    try:
+        frames, account = read(profile, data, format="table")
+    except InputError as refused:
+        assert "\n" not in str(refused)
+        return
+    assert len(frames) == 3 * account.frames > 0
+    # Only what a cell, a probe and a pack can have comes through.
+    for row in values(profile, data, format="table"):
+        for (quantity, _), value in row.items():
+            low, high = {"cell_voltage": (500, 4999), "temperature": (-500, 2000)}.get(quantity, (-3_000_000, 10**8))
+            assert value is None or low <= value <= high
 
 
 def test_an_empty_file_is_refused(write):
