@@ -3,8 +3,8 @@
     python tests/bench/twin.py [--json FILE]
 
 The core of the twin is written from firmware/cellwarden/core by twin_core.py, its decoder from the compiler's plan of
-the vehicle, its layout from layout.py. It runs on the same emulated board, on the same frames. Its state and events must
-be those of the core, or nothing is counted.
+the vehicle, its layout from layout.py. It runs on the same emulated board, on the same frames. Its state and events
+must be those of the core, or nothing is counted.
 """
 
 import argparse
