@@ -87,10 +87,10 @@ def read(profile, text, **options):
     return frames, account
 
 
-def values(profile, text):
+def values(profile, text, **options):
     """[{(quantity, number): canonical value}] of each row, as the generated decoder stores them."""
     rows = []
-    for t, _, _, quantity, index, value, _ in ProfileRows(opened(profile, text), compile_profile(profile)):
+    for t, _, _, quantity, index, value, _ in ProfileRows(opened(profile, text, **options), compile_profile(profile)):
         if not rows or (quantity, index) in rows[-1][1]:
             rows.append((t, {}))
         rows[-1][1][quantity, index] = value
@@ -340,7 +340,17 @@ def test_a_time_may_be_a_number_or_written_by_a_pattern(write, form, time, secon
 
 @pytest.mark.parametrize(
     "time",
-    ["2021-13-05 09:10:00", "2021-05-05 24:00:00", "1620205800", "2021-05-05", "0000-00-00 00:00:00", "noon", ""],
+    [
+        "2021-13-05 09:10:00",
+        "2021-05-05 24:00:00",
+        "1620205800",
+        "2021-05-05",
+        "0000-00-00 00:00:00",
+        "noon",
+        "2021-05-05 09:10:00+19:00",
+        "2021-05-05 09:10:00-08:60",
+        "",
+    ],
 )
 def test_a_row_without_a_time_is_rejected_with_its_line(write, time):
     reason = "time is not a date and time" if time else "no time"
@@ -489,6 +499,37 @@ def test_what_is_no_table_is_refused_in_one_line(write, data):
     assert refusal(write(), data, format="table").startswith("-")
 
 
+BYTES = (HEADER + ROW * 3).encode()
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, len(BYTES)), st.integers(0, 12),
+        st.sampled_from([b"", b",", b";", b"\n", b"\r", b'"', b"\0", b"\xff", b"\xc3", b" ", b"-", b"e9", b"V_1"]),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(CHANGES)
+def test_a_damaged_table_is_read_or_refused_and_every_line_is_accounted_for(tmp_path_factory, changes):
+    profile = tmp_path_factory.getbasetemp() / "damaged.toml"
+    profile.write_text(VEHICLE + TABLE, encoding="utf-8")
+    data = BYTES
+    for at, size, new in changes:
+        data = data[:at] + new + data[at + size :]
+    try:
+        frames, account = read(profile, data, format="table")
+    except InputError as refused:
+        assert "\n" not in str(refused)
+        return
+    assert len(frames) == 3 * account.frames > 0
+    # Only what a cell, a probe and a pack can have comes through.
+    for row in values(profile, data, format="table"):
+        for (quantity, _), value in row.items():
+            low, high = {"cell_voltage": (500, 4999), "temperature": (-500, 2000)}.get(quantity, (-3_000_000, 10**8))
+            assert value is None or low <= value <= high
+
+
 def test_an_empty_file_is_refused(write):
     profile = write()
     with pytest.raises(InputError, match="is empty"):
@@ -603,6 +644,7 @@ def test_a_damaged_parquet_file_is_refused_in_one_line(write, tmp_path):
         ("soc = 3", "[table.soc]: is not a table"),
         ('soc = { unit = "%" }', "[table.soc]: no `column`"),
         ('soc = ""', "[table.soc]: column = ''; expected the name of a column"),
+        ('soc = "a\\nimport os"', "[table.soc]: column = 'a\\nimport os'; expected the name of a column"),
         ('soc = { column = "x", unit = "V" }', "[table.soc]: unit = 'V'; expected one of %, percent,"),
         ('soc = { column = "x", factor = 1 }', "[table.soc]: no key `factor`"),
         ('soc = { column = "x", unfitted = [1] }', "[table.soc]: no key `unfitted`"),
@@ -657,6 +699,8 @@ def test_what_is_wrong_in_a_table_is_told_with_its_key(write, lines, said):
             '{ column = "when", format = "is" }',
             "[table.time]: format = 'is'; did you mean `iso`?; expected iso, s,",
         ),
+        ('"when"', '{ column = "when", format = "%Q" }', "[table.time]: format = '%Q' ('Q' is a bad directive"),
+        ("probes = 2", "probes = 0", "[table.temperature]: [vehicle] has no `probes`; expected the number of probes"),
         ('"UTC"', '"Asia/Shanghia"', "[table]: timezone = 'Asia/Shanghia'; did you mean `Asia/Shanghai`?"),
         ('"UTC"', '"+25:00"', "[table]: timezone = '+25:00'"),
         ('"UTC"', '"Asia"', "[table]: timezone = 'Asia'"),
@@ -668,7 +712,7 @@ def test_what_is_wrong_in_a_table_is_told_with_its_key(write, lines, said):
     ],
 )
 def test_what_is_wrong_in_the_clock_of_a_table_is_told_with_its_key(write, old, new, said):
-    text = mapped('soc = "soc"\n')
+    text = mapped('soc = "soc"\ntemperature = "T_{n}"\n')
     assert old in text
     with pytest.raises(InputError) as refused:
         compile_profile(write(text.replace(old, new, 1)))
