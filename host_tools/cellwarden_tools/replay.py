@@ -13,7 +13,9 @@ from .snapshot import Snapshot
 
 # Rules whose events name a probe; of all others with a place it is a cell.
 _NEEDS = catalogue.COLUMNS.index("needs")
-OF_PROBES = {row[0] for row in catalogue.ROWS if any(need.startswith("temperature") for need in row[_NEEDS][:1])}
+OF_PROBES = {
+    row[0] for row in catalogue.ROWS if "temperature" in "".join(row[_NEEDS]) and "cell" not in "".join(row[_NEEDS])
+}
 SAMPLE = 4096  # frames whose identifiers are remembered, to tell what the log holds
 
 
