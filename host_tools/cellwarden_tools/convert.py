@@ -11,12 +11,13 @@ from collections import Counter
 from pathlib import PurePath
 
 import numpy
+from cellwarden.core.layout import NOTICE
 
 from . import candump_rows
 from .errors import InputError
 from .readers import candump, open_log
 from .readers import parquet as columnar
-from .readers.account import KINDS, NOTICE, Account
+from .readers.account import KINDS, Account
 from .readers.parquet import Rows
 from .readers.source import Source
 from .writers import NO_NOTICE, open_writer

@@ -6,9 +6,10 @@ import json
 import numpy
 import pyarrow
 import pyarrow.parquet
+from cellwarden.core.layout import NOTICE
 
 from . import __version__
-from .readers.account import EXT, KINDS, NOTICE
+from .readers.account import EXT, KINDS
 from .readers.blocks import from_frames
 from .readers.parquet import KEY, KEY_SUM, NARROW, NO_ID, VERSION, WIDE, Rows, cut, schema
 

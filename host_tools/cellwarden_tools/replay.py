@@ -23,10 +23,10 @@ class Replay:
     """Feed one log to one engine; iterate for events as dicts, then read `end`.
 
     image: Image; log: a reader's Log; channels: {name in the log: name in the profile}, where they differ
-    before: snapshot.Snapshot to go on from; `after` is the one at the end
+    before: snapshot.Snapshot to go on from; `after` is the one at the end, from where to go on if `goes_on`
     """
 
-    def __init__(self, image, log, engine, channels=None, tick=None, before=None):
+    def __init__(self, image, log, engine, channels=None, tick=None, before=None, goes_on=False):
         self.image, self.log, self.engine = image, log, engine
         self.buses = image.names["buses"]
         self.channels = channels or {}
@@ -37,7 +37,7 @@ class Replay:
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
         self.end = None
-        self.before, self.after = before, None
+        self.before, self.after, self.goes_on = before, None, goes_on
         self.of_rows = "table" in image.names  # each of them so many frames
         self.probe_numbers = image.names.get("probe_numbers")
 
@@ -64,6 +64,9 @@ class Replay:
             yield from self._events()
         if self.fed == 0:
             raise self._nothing()
+        # The last row stands until the next one would be due; without a scan it would not be judged.
+        if self.of_rows and not self.goes_on:
+            self.engine.wait(self.last_us + 1000 * self.image.names["table"]["period_ms"])
         state = self.engine.finish()
         yield from self._events()
         self.end = self._end(state)
@@ -181,9 +184,7 @@ class Replay:
         account = self.log.account
         header = self.image.params
         section = {name: state[first:end] for name, (first, end) in L.state_sections(header).items()}
-        by_status = {L.NEVER: [], L.FRESH: [], L.STALE: []}
-        for i, name in enumerate(self.image.names["groups"]):
-            by_status[section["groups"][i * L.GROUP_SIZE + L.STATUS]].append(name)
+        groups = list(zip(self.image.names["groups"], section["groups"][L.STATUS :: L.GROUP_SIZE], strict=True))
         features = section["features"]
         missing = {
             "cells": (header[L.P_CELLS] - features[L.F_CELLS_VALID], header[L.P_CELLS]),
@@ -197,7 +198,7 @@ class Replay:
         table = {}
         if self.of_rows:
             frames = known = account.frames
-            table = {"rows": account.frames, "unread": account.unread}
+            table = {"rows": account.frames, "gaps": account.gaps, "unread": account.unread}
         return {
             "event": "end", "frames": frames, "notices": self.notices,
             "rejected": dict(account.rejected), "skipped": skipped,
@@ -206,7 +207,8 @@ class Replay:
             "level": state[L.LEVEL], "max_level": state[L.MAX_LEVEL],
             "bms_level": bms_level,
             "verdict": _verdict(state, bms_level, missing), "gb_flags": state[L.FLAGS],
-            "never_received": by_status[L.NEVER], "lost": by_status[L.STALE],
+            "never_received": [name for name, status in groups if status == L.NEVER],
+            "lost": [name for name, status in groups if status == L.STALE],
             "active": [rule["name"] for rule in self.image.names["rules"] if rule["active"]],
             "malformed": count(L.MALFORMED), "checksum_errors": count(L.CHECKSUM_ERRORS),
             "counter_errors": count(L.COUNTER_ERRORS), "time_backward": count(L.TIME_BACKWARD),

@@ -13,10 +13,12 @@ import re
 import tempfile
 from pathlib import Path, PurePath
 
+from cellwarden.core.layout import NOTICE
+
 from .errors import InputError
 from .files import whole_file
 from .readers import EXT, candump
-from .readers.account import KINDS, NOTICE
+from .readers.account import KINDS
 from .readers.source import PACKED
 
 BYTES = 1 << 16  # of text gathered before it is written

@@ -11,6 +11,8 @@ from cellwarden_tools.compiler.rule_table import rules_of
 from checked import CORE, HOT
 
 LAYOUT = {name: value for name, value in vars(L).items() if name.isupper() and isinstance(value, int)}
+
+
 def constants(path):
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("const("):
@@ -31,7 +33,9 @@ def test_a_constant_that_two_files_have_of_their_own_is_the_same_in_both():
     first = {}
     for name in HOT:
         for constant, value in constants(CORE / f"{name}.py"):
-            assert first.setdefault(constant, value) == value, f"{name}.py: _{constant} is {value}, not {first[constant]}"
+            assert first.setdefault(constant, value) == value, (
+                f"{name}.py: _{constant} is {value}, not {first[constant]}"
+            )
 
 
 def test_the_fixed_part_of_the_state_and_of_params_is_where_the_hot_files_look(demo):
@@ -147,7 +151,10 @@ HAZARDS = {
 }
 # Two samples: all of section A but the hard cell limits, and of the others those that read a signal as it comes. The
 # rest is made of several samples anyway, or D, which waits for nothing.
-ONE_SAMPLE = {"cell_overvoltage", "cell_undervoltage"} | set(HAZARDS) - set(list(HAZARDS)[:20]) - {"cells_lost", "mismatch"}
+ONE_SAMPLE = {"cell_overvoltage", "cell_undervoltage"} | set(HAZARDS) - set(list(HAZARDS)[:20]) - {
+    "cells_lost",
+    "mismatch",
+}
 CLEAR = {"-": lambda x, m: x - m, "+": lambda x, m: x + m, "x": lambda x, m: x * m, "=": lambda x, m: m}
 
 

@@ -20,8 +20,8 @@ from statistics import median
 from cellwarden.core import catalogue
 from cellwarden_tools.files import whole_file
 from cellwarden_tools.readers.table import zone_of
-from cellwarden_tools.simulator import DEMO_PROFILE, scenarios
-from cellwarden_tools.simulator.run import simulate
+from cellwarden_tools.simulator import scenarios
+from cellwarden_tools.simulator.run import profile_of, simulate
 from episodes import CHAIN_S, awake_s, episodes, episodes_of_levels, per_100_hours
 from page import Page
 from rivals import RIVALS
@@ -55,24 +55,33 @@ FOUND = "ABDE"  # the sections whose episodes count against us; C speaks of the 
 
 
 def run_scenario(job):
-    """What one scenario with one seed gives: {"name", "false": our false episodes, "found": {system: seconds from the
-    onset, or None}, "alarmed": {system: whether there was a false alarm}}."""
+    """What one scenario with one seed gives: {"name", "false": our false episodes, "delay": ours, or None, and for each
+    system "first": seconds from the onset to its first alarm, or None, and "alarmed": whether there was a false one}.
+    """
     name, seed = job
     told = scenarios.load(name)
     expects = told["expect"]
-    for expect in expects:
-        expect.setdefault("from_s", min((fault["starts_s"] for fault in told["fault"]), default=0))
-        expect.setdefault("within_s", 60 * told["minutes"])
-    seen = watch(DEMO_PROFILE, Frames(simulate(name, DEMO_PROFILE, seed)))
+    seen = watch(profile_of(told), Frames(simulate(name, seed=seed)))
+    found = episodes(seen.events, seen.end["last"])
     delays = [delay(seen.events, expect) for expect in expects]
-    false = false_episodes(episodes(seen.events, seen.end["last"]), expects, told["may"])
-    found = {OURS: None if None in delays or not delays else max(delays)}
-    alarmed = {OURS: bool(false)}
+    late = None in delays or not delays
+    false = false_episodes(found, expects, told["may"], onset(told))
+    right = [episode.begins_s - onset(told) for episode in found if episode not in false]
+    result = {"name": name, "false": len(false), "delay": None if late else max(delays)}
+    result["first"] = {OURS: None if late else min(right)}
+    result["alarmed"] = {OURS: bool(false)}
     for rival, levels in RIVALS.items():
-        told_by_it = levels(seen.samples)
-        found[rival] = first_alarm(seen.samples.t_s, told_by_it, expects) if expects else None
-        alarmed[rival] = bool(told_by_it.any())
-    return {"name": name, "false": len(false), "found": found, "alarmed": alarmed}
+        by_it = levels(seen.samples)
+        result["first"][rival] = first_alarm(seen.samples.t_s, by_it, expects, onset(told)) if expects else None
+        result["alarmed"][rival] = bool(by_it.any())
+    return result
+
+
+def onset(told):
+    """When the first thing goes wrong in a scenario, s."""
+    times = [expect["from_s"] for expect in told["expect"]]
+    times += [fault["starts_s"] for fault in told["fault"] if "starts_s" in fault]
+    return min(times, default=0)
 
 
 def delay(events, expect):
@@ -86,20 +95,17 @@ def delay(events, expect):
     return None
 
 
-def false_episodes(found, expects, may):
-    """Those of a rule that is neither expected nor allowed, or of one that began before its onset."""
-    since = dict.fromkeys(may, 0)
-    for expect in expects:
-        since[expect["rule"]] = min(expect["from_s"], since.get(expect["rule"], expect["from_s"]))
-    return [episode for episode in found if episode.rule not in since or episode.begins_s < since[episode.rule]]
+def false_episodes(found, expects, may, begins):
+    """Those of a rule that is neither expected nor allowed, or of an expected one before anything went wrong."""
+    expected = {expect["rule"] for expect in expects}
+    return [e for e in found if e.rule not in may and (e.rule not in expected or e.begins_s < begins)]
 
 
-def first_alarm(t_s, levels, expects):
+def first_alarm(t_s, levels, expects, begins):
     """Of a rival: seconds from the onset to its first new alarm while one is due; None where there was none.
 
     An alarm that stood already when the fault began says nothing new.
     """
-    begins = min(expect["from_s"] for expect in expects)
     ends = max(expect["from_s"] + expect["within_s"] for expect in expects)
     before = levels[t_s < begins]
     alarmed = t_s[(t_s >= begins) & (t_s <= ends) & (levels > 0)]
@@ -162,9 +168,13 @@ def stamp(t_s, zone):
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
-def spread(values):
-    """Shortest, median and longest."""
-    return f"{min(values):.1f} / {median(values):.1f} / {max(values):.1f}" if values else None
+UNITS = ((172_800, 86_400, "d"), (7200, 3600, "h"), (600, 60, "min"), (0, 1, "s"))  # from so many seconds on, in these
+
+
+def duration(*values):
+    """Seconds for people, all in the unit that suits the longest."""
+    _, size, unit = next(entry for entry in UNITS if max(values) >= entry[0])
+    return " / ".join(f"{value / size:.1f}" for value in values) + f" {unit}"
 
 
 def share(count, of):
@@ -178,44 +188,56 @@ def scenario_tables(page, runs):
     by_name = {}
     for run in runs:
         by_name.setdefault(run["name"], []).append(run)
+    hazards = {}  # {rule: runs of the faults that must raise it}
+    for run in runs:
+        told = scenarios.load(run["name"])
+        for rule in {expect["rule"] for expect in told["expect"]} if not told["twin_of"] else ():
+            hazards.setdefault(rule, []).append(run)
     for name, mine in by_name.items():
         told = scenarios.load(name)
-        twin_of, innocent = told.get("twin_of"), told.get("twin_of") or not told["expect"]
+        twin_of, innocent = told["twin_of"], bool(told["twin_of"] or not told["expect"])
         row = [name, sum(run["false"] for run in mine)]
+        firsts = []
         for system in SYSTEMS:
             total = totals[system]
-            hits = [run["found"][system] for run in mine if run["found"][system] is not None]
+            hits = [run["first"][system] for run in mine if run["first"][system] is not None]
             alarmed = sum(run["alarmed"][system] for run in mine)
             total["innocent" if innocent else "faults"] += len(mine)
             total["alarmed" if innocent else "found"] += alarmed if innocent else len(hits)
-            if twin_of in by_name:
-                fault = sum(run["found"][system] is not None for run in by_name[twin_of])
+            if hazards.get(twin_of):
                 total["pairs"] += 1
-                total["told apart"] += not alarmed and fault == len(by_name[twin_of])
+                total["told apart"] += not alarmed and all(run["first"][system] is not None for run in hazards[twin_of])
             if innocent:
                 row.append(share(alarmed, len(mine)))
-            elif system == OURS:
-                row += [share(len(hits), len(mine)), spread(hits)]
-            else:
-                row.append(f"{share(len(hits), len(mine))}, {median(hits):.0f} s" if hits else "0")
+                continue
+            row.append(share(len(hits), len(mine)))
+            if system == OURS:
+                delays = [run["delay"] for run in mine if run["delay"] is not None]
+                row.append(duration(min(delays), median(delays), max(delays)) if delays else None)
+            firsts.append(duration(median(hits)) if hits else None)
+        if not innocent:
+            row += firsts
         if innocent:
-            row.insert(1, twin_of)
+            row.insert(1, twin_of or None)
             row.insert(2, ", ".join(f"{expect['rule']} {expect['level']}" for expect in told["expect"]) or None)
         (silent if innocent else faults).append(row)
-    rivals = [f">{rival}" for rival in RIVALS]
     page.heading("Faults on request")
     page.say(
         f"The simulator's scenarios, each with {len(runs) // max(1, len(by_name))} seeds. Found: every rule that the "
-        "scenario expects stood at its level, at the right cell or probe, in time. Delay: from the physical onset "
-        "until the last of them did, shortest / median / longest. False: episodes of a rule that the scenario neither "
-        "expects nor allows, or before its onset. Of the others: in how many runs a new alarm of any kind began while "
-        "one was due, and after how long."
+        "scenario expects stood at its level, at the right cell or probe, in time; of the others, a new alarm of any "
+        "kind began while one was due. Delay: from the moment when the hazard, or its evidence, really begins until "
+        "the last of the expected levels stood, shortest / median / longest. First alarm: from when the first thing "
+        "goes wrong, which is often long before, median. False: our episodes of a rule that the scenario neither "
+        "expects nor allows, or before anything went wrong."
     )
-    page.table(["scenario", ">false", ">found", ">delay s", *rivals], faults)
+    rivals = [f">{rival}" for rival in RIVALS]
+    firsts = [f">first: {system}" for system in SYSTEMS]
+    page.table(["scenario", ">false", f">{OURS}", ">delay", *rivals, *firsts], faults)
     page.heading("Innocent twins and healthy packs")
     page.say(
-        "The nearest harmless neighbour of a fault: beyond the lesser notice that some deserve, nothing may be raised. "
-        "Runs with a false alarm; of the others, with any alarm."
+        "The nearest harmless neighbour of a rule's hazard: beyond the lesser notice that some deserve, nothing may be "
+        "raised. Runs with a false alarm; of the others, with any alarm. A hazard is told from its twin where every "
+        "run of its faults is found and no run of the twin alarmed."
     )
     page.table(["scenario", "twin of", "may say", ">false", f">{OURS}", *rivals], silent)
     return totals
@@ -285,7 +307,7 @@ def summary(totals, results):
     for what, count, of in (
         ("runs of a fault in which it was found", "found", "faults"),
         ("innocent runs alarmed", "alarmed", "innocent"),
-        ("faults told from their innocent twin", "told apart", "pairs"),
+        ("hazards told from their innocent twin", "told apart", "pairs"),
     ):
         rows.append([what, *(share(totals[system][count], totals[system][of]) for system in SYSTEMS)])
     if results:

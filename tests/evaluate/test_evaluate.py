@@ -203,22 +203,31 @@ def test_an_episode_is_false_where_nothing_expects_it_or_too_early():
         Episode("soc_low", 9.9, 40, 1), Episode("soc_low", 10, 40, 2), Episode("hvil_open", 12, 13, 3),
         Episode("cell_drift", 0, 1, 1),
     )  # fmt: skip
-    assert evaluate.false_episodes([early, timely, other, allowed], [EXPECT], ["cell_drift"]) == [early, other]
+    found = [early, timely, other, allowed]
+    assert evaluate.false_episodes(found, [EXPECT], ["cell_drift"], 10) == [early, other]
+    assert evaluate.false_episodes(found, [EXPECT], ["cell_drift"], 9) == [other], "the fault was under way"
+
+
+def test_the_onset_is_the_first_thing_that_goes_wrong():
+    assert evaluate.onset({"expect": [EXPECT], "fault": [{"starts_s": 20}, {"starts_s": 7}]}) == 7
+    assert evaluate.onset({"expect": [EXPECT], "fault": []}) == 10
+    assert evaluate.onset({"expect": [], "fault": []}) == 0
 
 
 def test_of_a_rival_only_a_new_alarm_while_one_is_due_counts():
     t_s = numpy.arange(50.0)
 
-    def first(*alarms):
+    def first(*alarms, begins=10):
         levels = numpy.zeros(50)
         for begin, end in alarms:
             levels[begin:end] = 1
-        return evaluate.first_alarm(t_s, levels, [EXPECT])
+        return evaluate.first_alarm(t_s, levels, [EXPECT], begins)
 
     assert first((10, 12)) == 0 and first((14, 40)) == 4 and first((30, 31)) == 20
     assert first() is None and first((0, 5)) is None and first((31, 40)) is None
     assert first((5, 40)) is None, "it stood before the fault began"
     assert first((5, 8), (20, 21)) == 10
+    assert first((5, 8), (20, 21), begins=5) == 0, "the fault was under way"
 
 
 def recording(*found):
@@ -245,6 +254,13 @@ def test_the_explanations_in_the_project_name_known_recordings_and_rules():
     assert all(len(reason) > 20 for reason in reasons.values())
 
 
+def test_durations_are_told_in_the_unit_of_the_longest():
+    assert evaluate.duration(0.5, 599.0) == "0.5 / 599.0 s"
+    assert evaluate.duration(60.0, 600.0) == "1.0 / 10.0 min"
+    assert evaluate.duration(7200.0) == "2.0 h"
+    assert evaluate.duration(86400.0, 172800.0) == "1.0 / 2.0 d"
+
+
 def test_moments_are_dates_where_the_log_has_them():
     assert evaluate.stamp(12.34, None) == "12.3 s"
     assert evaluate.stamp(12.34, "UTC") == "12.3 s", "a table whose clock starts at 0"
@@ -257,30 +273,40 @@ def test_every_rule_belongs_to_a_section_of_the_catalogue():
     assert set(evaluate.SECTION.values()) <= set("ABCDE")
 
 
-def run(name, found, alarmed, false=0):
+def run(name, first, alarmed, false=0, delay=None):
     systems = evaluate.SYSTEMS
-    return {"name": name, "false": false, "found": dict(zip(systems, found, strict=True)),
-            "alarmed": dict(zip(systems, alarmed, strict=True))}  # fmt: skip
+    return {
+        "name": name,
+        "false": false,
+        "delay": delay,
+        "first": dict(zip(systems, first, strict=True)),
+        "alarmed": dict(zip(systems, alarmed, strict=True)),
+    }
 
 
 def test_the_totals_count_runs_and_pairs(monkeypatch):
     known = {
-        "fault": {"expect": [EXPECT], "fault": [], "minutes": 1},
-        "twin": {"expect": [], "twin_of": "fault"},
-        "healthy": {"expect": []},
+        "fault": {"expect": [EXPECT], "twin_of": ""},
+        "twin": {"expect": [], "twin_of": "soc_low"},
+        "lone": {"expect": [], "twin_of": "soc_high"},
+        "healthy": {"expect": [], "twin_of": ""},
     }
     monkeypatch.setattr(evaluate.scenarios, "load", known.__getitem__)
     runs = [
-        run("fault", (5.0, 3.0, None, 1.0), (False,) * 4), run("fault", (6.0, None, None, 1.0), (False,) * 4),
+        run("fault", (15.0, 3.0, None, 1.0), (False,) * 4, delay=5.0),
+        run("fault", (16.0, None, None, 1.0), (False,) * 4, delay=6.0),
         run("twin", (None,) * 4, (False, False, False, True)), run("twin", (None,) * 4, (False, False, False, True)),
-        run("healthy", (None,) * 4, (True, False, False, True), false=2),
+        run("lone", (None,) * 4, (False,) * 4), run("healthy", (None,) * 4, (True, False, False, True), false=2),
     ]  # fmt: skip
     page = Page()
     totals = evaluate.scenario_tables(page, runs)
     assert [(totals[s]["found"], totals[s]["faults"]) for s in evaluate.SYSTEMS] == [(2, 2), (1, 2), (0, 2), (2, 2)]
-    assert [(totals[s]["alarmed"], totals[s]["innocent"]) for s in evaluate.SYSTEMS] == [(1, 3), (0, 3), (0, 3), (3, 3)]
+    assert [(totals[s]["alarmed"], totals[s]["innocent"]) for s in evaluate.SYSTEMS] == [(1, 4), (0, 4), (0, 4), (3, 4)]
     assert [(totals[s]["told apart"], totals[s]["pairs"]) for s in evaluate.SYSTEMS] == [(1, 1), (0, 1), (0, 1), (0, 1)]
-    assert "| fault | 0 | 2 of 2 | 5.0 / 5.5 / 6.0 | 1 of 2, 3 s | 0 | 2 of 2, 1 s |" in page.text()
+    assert (
+        "| fault | 0 | 2 of 2 | 5.0 / 5.5 / 6.0 s | 1 of 2 | 0 of 2 | 2 of 2 | 15.5 s | 3.0 s | - | 1.0 s |"
+        in page.text()
+    )
     assert "| healthy | - | - | 2 | 1 of 1 | 0 of 1 | 0 of 1 | 1 of 1 |" in page.text()
 
 

@@ -10,6 +10,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from cellwarden.core import layout as L
 from cellwarden_tools import readers
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.readers import EXT, open_log
@@ -607,8 +608,8 @@ def blocks(frames):
         (0, "can0", 0x800, b""),
         (0, "can0", -1, b""),
         (0, "can0", 2 * EXT, b""),
-        (0, "can0", 1 << 30 | 3, b"\7"),
-        (-1, "can0", 1 << 30 | 1, b"\0"),
+        (0, "can0", L.NOTICE | L.NOTICE_ACK, b"\7"),
+        (-1, "can0", HAND["DROPPED"], b"\0"),
         (0, "can0", 1 << 30 | 1 << 29, b""),
         (0, "can 0", 1, b""),
         (0, "", 1, b""),

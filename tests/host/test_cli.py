@@ -14,6 +14,7 @@ from pathlib import Path
 import cellwarden.engine
 import pytest
 from cellwarden.core import catalogue
+from cellwarden.core import layout as L
 from cellwarden_tools.cli import VERBS, main, run
 from cellwarden_tools.compiler.image import load_image, open_image
 from cellwarden_tools.errors import InputError
@@ -187,7 +188,7 @@ def test_what_the_recorder_knew_of_its_bus_is_told_to_the_core_and_counted_apart
         known = {LOST: (1, b"\0"), OFF: (2, b"\1"), ON: (2, b"\0")}
         if frame not in OTHER:
             kind, value = known.get(frame, (None, None))
-            record = (1 << 30 | kind, value) if kind else (int(can_id, 16), bytes.fromhex(data))
+            record = (L.NOTICE | kind, value) if kind else (int(can_id, 16), bytes.fromhex(data))
             engine.frame(int(float(t[1:-1]) * 1000 + 0.0001), *record)
     assert end["state_sha256"] == hashlib.sha256(bytes(engine.state)).hexdigest()
 

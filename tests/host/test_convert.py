@@ -14,6 +14,7 @@ from pathlib import Path
 
 import can
 import pytest
+from cellwarden.core import layout as L
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.readers import EXT, open_log
 from cellwarden_tools.writers import NO_NOTICE, open_writer
@@ -151,6 +152,7 @@ PART = st.one_of(
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.lists(PART, max_size=40), st.booleans())
 @example([b"(1.000000) can0 123#11 T\n" * 50 + b"(1.000000) can0 123#11 R\n" * 50], True)
+@example([b"\0" * 63 + b"\n\n"], True)
 def test_a_candump_log_comes_back_byte_for_byte_whatever_is_in_it(tmp_path_factory, parts, compiled):
     folder = tmp_path_factory.mktemp("any")
     with pytest.MonkeyPatch.context() as patch:
@@ -167,7 +169,7 @@ NOTICES = [
     (2, "can1", HAND["BUS_OFF"], b"\1"),
     (3, "can1", HAND["BUS_OFF"], b"\0"),
 ]
-ACK, SLEEP = (4, "can0", 1 << 30 | 3, b"\7"), (5, "can0", 1 << 30 | 4, b"\0")
+ACK, SLEEP = (4, "can0", L.NOTICE | L.NOTICE_ACK, b"\7"), (5, "can0", L.NOTICE | L.NOTICE_SLEEP, b"\0")
 
 
 def log_of(path, frames):

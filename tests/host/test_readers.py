@@ -8,6 +8,7 @@ import tracemalloc
 
 import can
 import pytest
+from cellwarden.core import layout as L
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.readers import EXT, FORMATS, open_log
 from hypothesis import example, given, settings
@@ -49,7 +50,7 @@ CANDUMP = [
 
 # Error frames by the kernel's linux/can/error.h: 004 the controller (second byte 01: it lost what it received), 040 bus
 # off, 100 restarted.
-DROPPED, BUS_OFF = 1 << 30 | 1, 1 << 30 | 2
+DROPPED, BUS_OFF = L.NOTICE | L.NOTICE_DROPPED, L.NOTICE | L.NOTICE_BUS_OFF
 CANDUMP_NOTICES = [
     ("(1.500000) can0 20000004#0001000000000000", (1_500_000, "can0", DROPPED, b"\0")),
     ("(1.500000) can1 20000204#000D000000008F00", (1_500_000, "can1", DROPPED, b"\0")),

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import cantools
 import pytest
+from cellwarden.core.layout import NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED
 from cellwarden_tools.compiler.profile import load_profile
-from cellwarden_tools.readers.account import NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED
 from cellwarden_tools.simulator import DEMO_PROFILE, scenarios
 from cellwarden_tools.simulator.cells import CAPACITY_AH, OCV_AT, OCV_MV, curve
 from cellwarden_tools.simulator.run import profile_of, simulate

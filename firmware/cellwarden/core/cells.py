@@ -78,6 +78,8 @@ _KIND_COMPARE = const(128)
 _FEATURES_AT = const(140)
 _WHERE = const(48)
 _SLOT = const(96)
+_F_CELL_MAX_MV = const(0)
+_F_CELL_MIN_MV = const(1)
 _F_PROBE_MAX_DDEGC = const(3)
 _F_PROBE_MIN_DDEGC = const(4)
 _F_CELLS_VALID = const(18)
@@ -122,6 +124,7 @@ _GROUP_TABLE_SIZE = const(5)
 
 _APART_MS = const(60000)  # samples farther apart are not compared
 _BINS = const(128)
+_WIDE_MV = const(63)  # of a bin of the first counting
 _STEP_BINS = const(64)
 _MIDDLE = const(32)
 _QUIET = const(2)
@@ -166,35 +169,33 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     age_ms = q[_CELLS_AGE_MS]
     q[_CELLS_AGE_MS] = 0
     compare = 1 if age_ms <= _APART_MS else 0
-    steps = 0
-    changed = 0
     came = 0  # or went
     total = 0
-    mark = p[_P_MEMORY_AT]
     i = _SIGNALS_AT + _SCALARS
     end = i + p[_P_CELLS]
+    apart = p[_P_MEMORY_AT] - i
     while i < end:
         v = q[i]
-        was = q[mark] & _MV
+        mark = q[i + apart]
         if v >> 30 & 1:
-            q[mark] = q[mark] - was
-            came += was
+            came |= mark & _MV
+            q[i + apart] = mark & ~_MV
         else:
-            q[mark] = q[mark] - was + v
+            q[i + apart] = (mark & ~_MV) + v
             total += v
-            if not was:
-                came = 1
-            else:
-                v = v - was
-                if v:
-                    changed = 1
-                v += _MIDDLE
-                if v >> 6:  # not one of the bins
+            mark &= _MV
+            v = v + _MIDDLE - mark
+            if v >> 6:  # not one of the bins
+                if not mark:
+                    v = _STEP_BINS  # nothing to compare it with
+                else:
                     v = 0 if v < 0 else _STEP_BINS - 1
-                bins[v] = bins[v] + 1
-                steps += 1
+            bins[v] = bins[v] + 1
         i += 1
-        mark += 1
+    valid = q[_FEATURES_AT + _F_CELLS_VALID]
+    came |= bins[_STEP_BINS]
+    steps = valid - bins[_STEP_BINS]
+    changed = steps - bins[_MIDDLE]
     # Nothing of the same groups is new any more.
     i = p[_P_GROUPS_AT]
     v = p[_P_GROUP_TABLE_AT] + _P_CARRIES
@@ -221,7 +222,6 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     q[_LAST_PACK_MV] = pack
     q[_LAST_HOT_DDEGC] = i
     q[_LAST_COLD_DDEGC] = v
-    valid = q[_FEATURES_AT + _F_CELLS_VALID]
 
     # Do the steps agree: is the median of their distances from their median under the limit?
     agree = 0
@@ -331,6 +331,9 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         q[_CALM_BEFORE] = 0
     q[_SAMPLE_S] = seconds
     q[_PHASE] = _PHASE_MEDIAN if valid else _PHASE_DONE
+    q[_MEDIAN_MV] = q[_FEATURES_AT + _F_CELL_MIN_MV]
+    q[_NEXT_CELL] = q[_FEATURES_AT + _F_CELL_MAX_MV] - q[_FEATURES_AT + _F_CELL_MIN_MV] if valid else 0
+    q[_MOST_SHORTS] = (valid + 1) >> 1  # of the lower median
     resting = 0
     if kind and q[_REST_MS] >= _REST_MS_ENOUGH:
         resting = 1  # calm, and for a minute already
@@ -365,56 +368,43 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
 
 @micropython.viper
 def middle(i: int, v: int, state, params, scratch) -> int:
-    """The sample's median, by counting: bins of 1 mV, or of 64 mV and then of 1 mV within the middle one.
+    """The sample's median, by counting: bins of 1 mV, or of 64 mV and in the next scan of 1 mV within the middle one.
 
+    It begins with the sample's lowest voltage, span and rank of the median, which MEDIAN_MV, NEXT_CELL and MOST_SHORTS hold.
     i, v: 0; viper keeps the first two parameters in registers.
     """
     q = ptr32(state)
     p = ptr32(params)
     bins = ptr32(scratch)
-    first = p[_P_MEMORY_AT]
-    end = first + p[_P_CELLS]
-    low = _MV
-    high = 0
-    count = 0
-    i = first
-    while i < end:
-        v = q[i] & _MV
-        if v:
-            count += 1
-            if v < low:
-                low = v
-            if v > high:
-                high = v
-        i += 1
-    half = (count + 1) >> 1  # the lower median
+    low = q[_MEDIAN_MV]
+    last = q[_NEXT_CELL]
     shift = 0
-    if high - low >= _BINS:
+    if last >= _BINS:
         shift = 6
-    below = 0
-    while 1:
-        i = 0
-        while i < _BINS:
-            bins[i] = 0
-            i += 1
-        i = first
-        while i < end:
-            v = (q[i] & _MV) - low
-            if v >= 0 and v >> shift < _BINS:
-                v = v >> shift
-                bins[v] = bins[v] + 1
-            i += 1
-        i = 0
-        v = below + bins[0]
-        while v < half:
-            i += 1
-            v += bins[i]
-        low += i << shift
-        if not shift:
-            break
-        below = v - bins[i]
-        shift = 0
+        last = last >> 6
+    i = last
+    while not i >> 30 & 1:
+        bins[i] = 0
+        i -= 1
+    i = p[_P_MEMORY_AT]
+    end = i + p[_P_CELLS]
+    while i < end:
+        v = (q[i] & _MV) - low >> shift
+        if not v >> 7:  # one of the bins
+            bins[v] = bins[v] + 1
+        i += 1
+    half = q[_MOST_SHORTS]
+    i = 0
+    v = bins[0]
+    while v < half and i < last:
+        i += 1
+        v += bins[i]
+    low += i << shift
     q[_MEDIAN_MV] = low
+    if shift:
+        q[_NEXT_CELL] = _WIDE_MV
+        q[_MOST_SHORTS] = half - v + bins[i]
+        return 0
 
     # What a cell had before an event, for C.5.3.7 a): the highest median of this half minute and the one before.
     if q[_REFERENCE_AGE_MS] >= _REFERENCE_KEPT_MS:

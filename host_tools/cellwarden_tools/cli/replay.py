@@ -52,7 +52,7 @@ def replay(
         image, log = vehicle.open(path, format, include_tx)
         show.warnings(vehicle.warnings[told:])
         before = read_snapshot(state_in, image) if state_in else None
-        run = _one(image, log, path, engine, channels, json, len(logs) > 1, before)
+        run = _one(image, log, path, engine, channels, json, len(logs) > 1, before, bool(state_out))
         worst = max(worst, run.end["max_level"])
         if state_out:
             write_snapshot(state_out, image, run.after)
@@ -79,7 +79,7 @@ def _channels(pairs, image):
     return channels
 
 
-def _one(image, log, path, engine_name, channels, as_json, several, before):
+def _one(image, log, path, engine_name, channels, as_json, several, before, goes_on):
     from ..engines import open_engine
     from ..replay import Replay
     from . import show
@@ -88,7 +88,7 @@ def _one(image, log, path, engine_name, channels, as_json, several, before):
     with show.busy("making machine code of the core, once for each vehicle"):
         opened = open_engine(engine_name, image, log.frames_about)
     with opened as engine, show.progress(log) as update:
-        run = Replay(image, log, engine, channels, tick=update, before=before)
+        run = Replay(image, log, engine, channels, tick=update, before=before, goes_on=goes_on)
         for event in run:
             if as_json:
                 show.json_line({"log": str(path)} | event if several else event)
@@ -122,10 +122,15 @@ def _table(image, path, rows, end, show):
     held = f"{end['frames']} frames, {end['known_frames']} of them {image.names['vehicle']}'s,"
     if "rows" in end:
         held = f"{end['rows']} rows"
+        if end["gaps"]:
+            longest = image.names["table"]["deadline_ms"] / 1000
+            held += f" with {end['gaps']} gaps of over {longest:g} s"
     console.print(f"{path}: {held} in {lasted:.1f} s; {end['scans']} scans ({end['engine']})", soft_wrap=True)
     left_out = [f"{n} {reason}" for reason, n in (end["skipped"] | end["rejected"]).items()]
     if left_out:
         console.print(f"not replayed: {', '.join(left_out)}", soft_wrap=True)
+    if 2 * end.get("gaps", 0) > end["frames"]:
+        console.print("most rows come too late to be called fresh: see the table's period_s", style="yellow")
     if end.get("unread"):
         unread = ", ".join(f"{n} of {quantity}" for quantity, n in end["unread"].items())
         console.print(f"texts that are no numbers, taken for no value: {unread}", style="yellow", soft_wrap=True)

@@ -77,6 +77,13 @@ class Engine:
             self._advance(last & L.MASK)
         self._base_ms = t_ms
 
+    def wait(self, t_us):
+        """Time passes without a frame: what is due up to t_us is judged."""
+        t_ms = t_us // 1000
+        self._rebase(t_ms)
+        self._advance(t_ms & L.MASK)
+        self._last_ms = t_ms
+
     def flush(self):
         """Judge what was fed so far."""
         if self._count:

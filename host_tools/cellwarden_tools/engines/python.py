@@ -27,7 +27,7 @@ class PythonEngine(Engine):
         self._take()
 
     def _resume(self, state):
-        cellwarden.engine.byte_view(self.core.state)[:] = state
+        self.core.restore(state)
 
     def _take(self):
         while self.core.take(self._event):

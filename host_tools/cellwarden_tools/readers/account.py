@@ -4,10 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 EXT = 1 << 29  # set in can_id for a 29-bit identifier
-# Set in can_id for what is no frame but what the recorder knew of its bus, with the kind in the bits below.
-NOTICE = 1 << 30
-KINDS = -0x100  # can_id & KINDS == NOTICE for a notice alone
-NOTICE_DROPPED, NOTICE_BUS_OFF, NOTICE_ACK, NOTICE_SLEEP = range(1, 5)
+KINDS = -0x100  # can_id & KINDS == NOTICE for what is no frame but what the recorder knew of its bus
 KEPT = 20  # rejections remembered with their place; the counters know them all
 FRAME_LIKE = {"transmitted", "remote frame", "error frame"}
 
@@ -39,6 +36,7 @@ class Account:
     rejections: the first of them, as (where, reason, excerpt)
     cut:        how the log is cut short, as one sentence, or None
     unread:     of a table {quantity: n}, texts in delivered rows that are no numbers, and so no values
+    gaps:       of a table, rows that came later after the row before than the age from which values are lost
     """
 
     total: int = 0
@@ -49,6 +47,7 @@ class Account:
     rejections: list = field(default_factory=list)
     cut: str | None = None
     unread: dict = field(default_factory=dict)
+    gaps: int = 0
 
     def skip(self, reason):
         self.skipped[reason] += 1

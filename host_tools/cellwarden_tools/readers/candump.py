@@ -2,7 +2,9 @@
 
 import re
 
-from .account import EXT, NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED, Reject, Skip
+from cellwarden.core.layout import NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED
+
+from .account import EXT, Reject, Skip
 from .source import blocks, micros, settle
 
 ERROR = 1 << 29  # in candump's identifier the bit means an error frame, and those below are its classes

@@ -8,10 +8,11 @@ its common case. `render` is the way back to candump text. Needs numba, and is i
 import re
 
 import numpy
+from cellwarden.core.layout import NOTICE
 from numba import njit
 
 from ..errors import InputError
-from .account import EXT, KINDS, NOTICE
+from .account import EXT, KINDS
 from .blocks import FRAMES, NARROW, WIDE, Block, from_frames
 from .candump import error_frame
 from .source import LINE, pieces, settle

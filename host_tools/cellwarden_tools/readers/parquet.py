@@ -10,8 +10,10 @@ import json
 from collections import Counter
 from typing import NamedTuple
 
+from cellwarden.core.layout import NOTICE
+
 from ..errors import InputError
-from .account import EXT, KINDS, NOTICE
+from .account import EXT, KINDS
 from .source import nothing, spooled
 
 VERSION = 2  # 1 where there is no notice

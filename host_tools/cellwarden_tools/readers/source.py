@@ -230,18 +230,12 @@ def blocks(source, account):
 
 def settle(parse, line, number, whole, source, account):
     """`parse(line, whole)` with its outcome accounted for: the frame, or None."""
-    frame = outcome(parse, line, number, whole, source, account)
-    if frame is not None:
-        account.notices += frame[2] >> 30 != 0
-    return frame
-
-
-def outcome(parse, line, number, whole, source, account, longest=LINE):
-    """`parse(line, whole)`, or None where that skips or rejects the line, which is then in the account."""
-    if len(line) > longest:
-        return _too_long(line, number, source, account, longest)
+    if len(line) > LINE:
+        return _too_long(line, number, source, account)
     try:
-        return parse(line, whole)
+        frame = parse(line, whole)
+        account.notices += frame[2] >> 30 != 0
+        return frame
     except Skip as reason:
         account.skip(str(reason))
         if not whole and not line.strip():
@@ -257,7 +251,7 @@ def outcome(parse, line, number, whole, source, account, longest=LINE):
     return None
 
 
-def _too_long(line, number, source, account, longest):
+def _too_long(line, number, source, account, longest=LINE):
     """Reject a line, of which 80 characters are enough. In one piece or in many, its account is the same."""
     account.reject(f"{source.path}:{number}", f"line over {longest} bytes", line)
 

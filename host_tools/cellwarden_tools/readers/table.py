@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from itertools import islice
 from math import floor
+from operator import itemgetter
 
 from ..errors import InputError, did_you_mean
-from .account import Reject, Skip
-from .source import nothing, outcome, pieces, spooled
+from .account import Reject
+from .source import nothing, pieces, spooled
 
 CHANNEL = "table"
 FORMATS = ("iso", "s", "ms", "us")  # of the time column; anything with a % is a pattern of strptime's
@@ -26,6 +27,7 @@ CODES = {1: "B", 2: "H", 4: "I"}
 FRAME = 64  # bytes a message takes in a packed row
 ROWS = 1 << 10  # in a block
 LINE = 1 << 16  # bytes of a line at most
+PATIENCE = 1 << 19  # bytes without a single row before a table is given up
 KEPT = 1 << 16  # texts remembered for each kind of value
 EMPTY = {"", "nan", "nat", "null", "none", "na", "n/a", "-", "--", "\\n"}  # in small letters: no value was written
 
@@ -100,11 +102,11 @@ class Clock:
         match = DATE.fullmatch(text)
         try:
             moment = datetime(*(int(part or 0) for part in match.groups()[:6])) if match else None
-        except ValueError:
+            zone = zone_of(match[8]) if match and match[8] else None
+        except ValueError:  # no such day or offset
             moment = None
         if moment is None:
             raise Reject("time is not a date and time")
-        zone = match[8] and (UTC if match[8] == "Z" else zone_of(match[8]))
         return self.absolute(moment, zone) + int(((match[7] or "") + "000000")[:6])
 
     def absolute(self, moment, zone):
@@ -246,8 +248,26 @@ def columns(source, account, told):
 
 def _rows(source, account, layout):
     kind = _parquet_rows if source.head.startswith(b"PAR1") else _csv_rows
-    yield from kind(source, account, layout)
+    before_us, most_us = None, 1000 * layout.told["deadline_ms"]
+    for row in kind(source, account, layout):
+        account.frames += 1
+        if before_us is not None and row[0] - before_us > most_us:
+            account.gaps += 1
+        before_us = row[0]
+        yield row
     layout.count_unread(account)
+    if not account.frames:
+        raise _no_row(source, account, layout)
+
+
+def _no_row(source, account, layout):
+    """The InputError for a table of which not one row could be read."""
+    reasons = ", ".join(f"{n} {reason}" for reason, n in account.rejected.most_common(3))
+    what = f"no row of it can be read ({reasons or 'there is none'})"
+    if account.rejections:
+        what += f": {account.rejections[0][2]}"
+    mend = "say how `time` is written (format)" if "time" in reasons else ""
+    return InputError(source.path, f"{what}{'; ' + source.cut if source.cut else ''}", "rows as [table] says", mend)
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -266,7 +286,7 @@ def header_of(head, needed):
         except UnicodeDecodeError:
             continue
         delimiter = max(",;\t|", key=text.count)
-        names = [name.strip() for name in _cells(text, delimiter)]
+        names = [name.strip() for name in _cells(text.rstrip(delimiter), delimiter)]
         found = len(needed.intersection(names))
         if best is None or found > best[0]:
             best = found, (names, delimiter, encoding, text)
@@ -295,7 +315,7 @@ def fits(told, head):
 
 
 def _csv_rows(source, account, layout):
-    """Yield (t_us, packed messages) of each line that can be read."""
+    """Yield (t_us, packed messages) of each line that can be read. A line is a row, in quotation marks or not."""
     while b"\n" not in source.head and source.more(LINE):
         pass
     try:
@@ -305,34 +325,43 @@ def _csv_rows(source, account, layout):
     if "\0" in title:
         raise nothing(source, account, "no table in it")
     places = layout.places(f"{source.path}:1", header)
-    width, last = len(header), max(places)
+    width, last, pick = len(header), max(places), itemgetter(*places)
     title = title.strip()
 
     def parse(line, whole):
-        text = line.encode("latin-1").decode(encoding, "replace").strip("\r\n")
-        if not text.strip():
-            raise Skip("blank")
-        if text.removeprefix("\ufeff").strip() == title:
-            raise Skip("header")
-        cells = _cells(text, delimiter)
+        cells = _cells(line, delimiter)
         while len(cells) > width and not cells[-1].strip():
             cells.pop()
         if len(cells) != width:
             raise Reject(f"{len(cells)} columns where the header has {width}")
         if not whole and last == width - 1:
             raise Reject("cut off")  # the last value may have lost digits
-        return layout.row([cells[at] for at in places])
+        return layout.row(pick(cells))
 
+    seen = 0
     for text, end, whole in pieces(source, account, longest=LINE):
         first = account.total + 1
-        lines = text[:end].decode("latin-1").split("\n")
+        lines = text[:end].decode(encoding, "replace").split("\n")  # no second byte of a character is a line feed
         lines.pop()
         account.total += len(lines)
         for number, line in enumerate(lines, first):
-            row = outcome(parse, line, number, whole, source, account, LINE)
-            if row is not None:
-                account.frames += 1
-                yield row
+            line = line.rstrip("\r")
+            if not line.strip():
+                account.skip("blank")
+            elif line.removeprefix("\ufeff").strip() == title:
+                account.skip("header")
+            else:
+                try:
+                    row = parse(line, whole)
+                except Reject as reason:
+                    if not whole:
+                        account.end(f"the last line (line {number}) is cut off")
+                    account.reject(f"{source.path}:{number}", str(reason) if whole else "cut off", line)
+                else:
+                    yield row
+        seen += end
+        if seen > PATIENCE and not account.frames:
+            raise _no_row(source, account, layout)
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------
@@ -406,8 +435,9 @@ def _parquet_rows(source, account, layout):
                 except Reject as reason:
                     account.reject(f"{source.path}: row {account.total}", str(reason), str(row[0]))
                     continue
-                account.frames += 1
                 yield found
+            if source.plain_file:
+                source.position = source.file_bytes * account.total // file.metadata.num_rows
 
 
 def _is_time(kind):

@@ -2,8 +2,9 @@
 
 from fnmatch import fnmatchcase
 
+from cellwarden.core.layout import NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED
+
 from ..errors import InputError, did_you_mean
-from ..readers.account import NOTICE, NOTICE_BUS_OFF, NOTICE_DROPPED
 from .faults import WIRE, number, window
 
 NOTICE_US = 100_000  # a controller tells of what it lost at most so often
