@@ -31,7 +31,7 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; the detection core must be covered whole
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/host tests/device
+	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/mutate tests/host tests/device
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= tests/core
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=100 --show-missing --skip-covered
 

@@ -246,7 +246,7 @@ class Reading:
             text, form = text.replace(b"\r\n", b"\n"), RETURN
         bytes_of = numpy.frombuffer(text, "u1")
         ends = (bytes_of == 10).nonzero()[0]
-        marks = bytes_of[ends - 1] * (bytes_of[ends - 2] == ord(" "))
+        marks = bytes_of[ends - 1] * (bytes_of[numpy.maximum(ends - 2, 0)] == ord(" "))
         sent, heard = marks == ord("T"), marks == ord("R")
         blocks, forms = [], heard * numpy.uint16(HEARD)
         try:

@@ -13,7 +13,9 @@ from .snapshot import Snapshot
 
 # Rules whose events name a probe; of all others with a place it is a cell.
 _NEEDS = catalogue.COLUMNS.index("needs")
-OF_PROBES = {row[0] for row in catalogue.ROWS if any(need.startswith("temperature") for need in row[_NEEDS][:1])}
+OF_PROBES = {
+    row[0] for row in catalogue.ROWS if "temperature" in "".join(row[_NEEDS]) and "cell" not in "".join(row[_NEEDS])
+}
 SAMPLE = 4096  # frames whose identifiers are remembered, to tell what the log holds
 
 
@@ -21,10 +23,10 @@ class Replay:
     """Feed one log to one engine; iterate for events as dicts, then read `end`.
 
     image: Image; log: a reader's Log; channels: {name in the log: name in the profile}, where they differ
-    before: snapshot.Snapshot to go on from; `after` is the one at the end
+    before: snapshot.Snapshot to go on from; `after` is the one at the end, from where to go on if `goes_on`
     """
 
-    def __init__(self, image, log, engine, channels=None, tick=None, before=None):
+    def __init__(self, image, log, engine, channels=None, tick=None, before=None, goes_on=False):
         self.image, self.log, self.engine = image, log, engine
         self.buses = image.names["buses"]
         self.channels = channels or {}
@@ -35,7 +37,7 @@ class Replay:
         self.seen_ids = Counter()  # of the first SAMPLE frames
         self.other_channels = Counter()  # frames on channels that the profile does not watch
         self.end = None
-        self.before, self.after = before, None
+        self.before, self.after, self.goes_on = before, None, goes_on
         self.of_rows = "table" in image.names  # each of them so many frames
         self.probe_numbers = image.names.get("probe_numbers")
 
@@ -62,7 +64,8 @@ class Replay:
             yield from self._events()
         if self.fed == 0:
             raise self._nothing()
-        if self.of_rows:  # the last row stands until the next one would be due; without a scan it would not be judged
+        # The last row stands until the next one would be due; without a scan it would not be judged.
+        if self.of_rows and not self.goes_on:
             self.engine.wait(self.last_us + 1000 * self.image.names["table"]["period_ms"])
         state = self.engine.finish()
         yield from self._events()

@@ -4,49 +4,9 @@
 in V, A, degC, %, ohm; None is "no valid value". Nothing here is shared with the core but the names of the rules.
 """
 
-from dataclasses import dataclass, field
-
-BAD_HIGH, BAD_LOW = "over", "under"
-
-
-@dataclass
-class Hazard:
-    """One row of the page. limits: by level, None where there is none; clear: what it must come back to, by level."""
-
-    name: str
-    feature: str
-    side: str
-    limits: tuple
-    assert_s: tuple
-    clear: tuple
-    clear_s: float
-    gate: str | None = None
-    samples: int = 2
-    calm_levels: tuple = ()
-    latched: bool = False  # only an acknowledgement clears it
-    timers: list = field(default_factory=lambda: [Timer() for _ in range(3)])
-    level: int = 0
-
-
-@dataclass
-class Timer:
-    """One level of one row: since when the condition holds, which signal showed it first and its sample then."""
-
-    since: float | None = None
-    by: object = None
-    sample: int = 0
-    asserted: bool = False
-    good_s: float | None = None  # valid time spent beyond the clear margin; None = not clearing
-
-
-@dataclass
-class Reading:
-    """A feature now: value or None, the signal that shows it, its number for people, all it needs is there."""
-
-    value: float | None
-    by: object = None
-    where: int = 0
-    complete: bool = True
+from oracle_page import Page
+from oracle_time import View
+from oracle_verdicts import BAD_HIGH, BAD_LOW, Hazard, Reading, Verdicts
 
 
 def page(cells):
@@ -101,21 +61,24 @@ def cut(limits, percent):
     return tuple(int(round(x * 1000) * percent / 100) / 1000 for x in limits)
 
 
-class Oracle:
+class Oracle(Verdicts):
     def __init__(self, cells, probes, scan_s=0.1):
+        super().__init__(scan_s)
         self.hazards = page(cells)
-        self.cells, self.probes, self.scan_s = cells, probes, scan_s
+        self.cells, self.probes = cells, probes
         self.ever = set()  # cells and probes that were valid once
-        self.quiet = []  # the currents since the vehicle came to rest, one a scan
-        self.before = {}  # the cells' voltages at the last scan
+        # Which probes are believed, and when it is calm, are matters of sections B to E.
+        self.others = Page(cells, probes)
         self.nominal_v = cells * 3.7
 
     # --- features ---
 
     def extremes(self, kind, count, signals):
-        valid = {n: signals[kind, n] for n in range(1, count + 1) if signals[kind, n] is not None}
+        there = {n: signals[kind, n] for n in range(1, count + 1) if signals[kind, n] is not None}
+        self.ever |= {(kind, n) for n in there}
+        faulty = {n + 1 for n in self.others.probes.faulty} if kind == "probe" else set()
+        valid = {n: value for n, value in there.items() if n not in faulty}
         lost = any((kind, n) in self.ever and n not in valid for n in range(1, count + 1))
-        self.ever |= {(kind, n) for n in valid}
         if not valid:
             return (Reading(None, complete=not lost),) * 3
         high = min(valid, key=lambda n: (-valid[n], n))
@@ -129,24 +92,20 @@ class Oracle:
             Reading(spread, (kind, far), far, not lost),
         )
 
-    def calm(self, signals):
-        """Semantics 7: small now and for two seconds, changed by less than 2 A, and the cells' steps agree."""
-        current = signals["current"]
-        if current is None or abs(current) > 5:
-            self.quiet = []
-        else:
-            self.quiet.append(current)
-            if max(self.quiet) - min(self.quiet) >= 2:
-                self.quiet = [current]
-        at_rest = (len(self.quiet) - 1) * self.scan_s >= 2 - 1e-9
-        now = {n: signals["cell", n] for n in range(1, self.cells + 1) if signals["cell", n] is not None}
-        steps = sorted(round(1000 * (now[n] - self.before[n])) for n in now if n in self.before)
-        self.before = now
-        if not at_rest or not steps:
-            return False
-        middle = steps[(len(steps) - 1) // 2]
-        mad = sorted(abs(step - middle) for step in steps)[len(steps) // 2]
-        return mad < 5 and -32 < middle < 31
+    def see(self, now_ms, signals, arrivals):
+        """The same scan for sections B to E, in their units; every message is fresh here."""
+        names = [("cell", n) for n in range(1, self.cells + 1)] + [("probe", n) for n in range(1, self.probes + 1)]
+        cells = [None if signals[name] is None else round(1000 * signals[name]) for name in names[: self.cells]]
+        probes = [None if signals[name] is None else round(10 * signals[name]) for name in names[self.cells :]]
+        units = {"pack": 1000, "current": 1000, "soc": 10, "charging": 1, "contactors": 1}
+        scalars = {n: None if signals[n] is None else round(by * signals[n]) for n, by in units.items()}
+        count = len(names)
+        self.others.scan(
+            View(
+                now_ms / 1000, cells, probes, list(range(self.cells)), list(range(self.cells, count)), [True] * count,
+                [arrivals[name] for name in names], scalars, frozenset(units),
+            )
+        )  # fmt: skip
 
     def read(self, s):
         """{feature: Reading} of one scan."""
@@ -195,46 +154,12 @@ class Oracle:
 
     def scan(self, now_ms, signals, arrivals):
         """Judge one scan. signals: {name: value or None}; arrivals: {name: samples so far}. Returns its events."""
+        self.see(now_ms, signals, arrivals)
         features = self.read(signals)
-        calm = self.calm(signals)
+        calm = self.others.watch.calm
         events = []
         for hazard in self.hazards:
             event = self.judge(hazard, features[hazard.feature], signals, arrivals, calm, now_ms / 1000)
             if event:
                 events.append((now_ms, *event))
         return events
-
-    def judge(self, hazard, reading, signals, arrivals, calm, now):
-        gate = 1 if hazard.gate is None else signals[hazard.gate]
-        value, shown, where = reading.value, reading.value, reading.where
-        valid = value is not None and gate is not None
-        for k, timer in enumerate(hazard.timers):
-            limit = hazard.limits[k]
-            if limit is None:
-                continue
-            over = hazard.side == BAD_HIGH
-            bad = valid and gate == 1 and (value >= limit if over else value <= limit)
-            bad = bad and (calm or k + 1 not in hazard.calm_levels)
-            if timer.asserted:
-                back = valid and (gate == 0 or (value <= hazard.clear[k] if over else value >= hazard.clear[k]))
-                if back and (reading.complete or gate == 0) and not hazard.latched:
-                    timer.good_s = 0 if timer.good_s is None else timer.good_s + self.scan_s
-                    if timer.good_s >= hazard.clear_s - 1e-9:
-                        hazard.timers[k] = Timer()
-                elif valid and not back:
-                    timer.good_s = None
-                continue
-            # The condition runs on while it is seen, and while nobody can say that it ended.
-            lost = timer.since is not None and (not valid or signals[timer.by] is None) and gate != 0
-            if bad and timer.since is None:
-                timer.since, timer.by, timer.sample = now, reading.by, arrivals[reading.by]
-            elif not bad and not lost:
-                timer.since = None
-            if timer.since is not None and now - timer.since >= hazard.assert_s[k] - 1e-9:
-                if hazard.samples == 1 or arrivals[timer.by] != timer.sample:
-                    timer.asserted, timer.good_s = True, None
-                    if not bad:
-                        shown, where = None, timer.by[1] if timer.by[0] in ("cell", "probe") else 0
-        level = max((k + 1 for k, timer in enumerate(hazard.timers) if timer.asserted), default=0)
-        before, hazard.level = hazard.level, level
-        return (hazard.name, before, level, where, shown) if level != before else None

@@ -20,21 +20,22 @@ class Excursions:
         self.dips = []  # (t, cell)
         self.count, self.count_at, self.line_mv, self.line_at = 0, None, 0, None
         self.last_calm = None
-        self.was_calm = False
+        self.calm_samples = 0
 
     def scan(self, view, watch):
         if watch.asleep or watch.waking:
-            self.was_calm, self.reference, self.out_since = False, [None] * self.cells, [None] * self.cells
-            self.line_mv = 0
+            self.calm_samples, self.reference, self.out_since = 0, [None] * self.cells, [None] * self.cells
             return
         if not watch.cells:
             return
         if not watch.calm:
-            self.was_calm = False
+            self.calm_samples = 0
             return
-        if not self.was_calm or view.t - self.last_calm > STEP_S:
+        if not self.calm_samples or view.t - self.last_calm > STEP_S:
+            self.calm_samples = 0
+        self.calm_samples, self.last_calm = self.calm_samples + 1, view.t
+        if self.calm_samples <= 2:
             self.reference, self.out_since = [None] * self.cells, [None] * self.cells
-        self.was_calm, self.last_calm = True, view.t
         dev = [watch.cells.dev(n) for n in range(self.cells)]
         by = [None if d is None or r is None else d - r for d, r in zip(dev, self.reference, strict=True)]
         paired = self.find_line(by)
@@ -82,12 +83,20 @@ class Excursions:
             self.count, self.count_at = most, counts.index(most)
 
 
+def rests(view, watch, after_sleep):
+    """Awake: at rest for a minute, and calm. First after a sleep: hardly any current."""
+    current = view["current"]
+    if after_sleep:
+        return current is not None and abs(current) <= 1000
+    return watch.rest and watch.calm
+
+
 class Drift:
     """After scan(view, watch): value (mV that a cell fell against what its baseline explains), at; None before."""
 
     BATCH, BATCHES, APART_S, GAIN, RIDGE_MV = 16, 19, 10, 4, 2
 
-    def __init__(self, cells, middle_mv=(0, 5000)):
+    def __init__(self, cells, middle_mv=(3450, 4250)):
         self.cells, self.middle_mv = cells, middle_mv
         self.batch = []  # devs of the samples of this batch
         self.learning = []  # mean devs of the first batches
@@ -97,43 +106,50 @@ class Drift:
 
     def scan(self, view, watch):
         sample = watch.cells
-        if not sample or not watch.rest or not watch.agree or None in sample.values:
+        if not sample or not rests(view, watch, False) or sample.median is None:
             return
         if not self.middle_mv[0] <= sample.median <= self.middle_mv[1]:
+            return
+        if len(self.batch) == self.BATCH:
+            # The batch is judged with the next rest sample, which is none of the next batch.
+            means = [
+                None if None in (devs := [row[n] for row in self.batch]) else fmean(devs) for n in range(self.cells)
+            ]  # a batch with a hole in it says nothing about this cell
+            self.batch = []
+            self.take(means)
             return
         if self.last is not None and view.t - self.last < self.APART_S:
             return
         self.last = view.t
         self.batch.append([sample.dev(n) for n in range(self.cells)])
-        if len(self.batch) == self.BATCH:
-            means = [fmean(row[n] for row in self.batch) for n in range(self.cells)]
-            self.batch = []
-            self.take(means)
 
     def take(self, means):
         if self.baseline is None:
             self.learning.append(means)
             if len(self.learning) == self.BATCHES:
-                self.baseline = [fmean(row[n] for row in self.learning) for n in range(self.cells)]
+                self.baseline = [
+                    fmean([row[n] for row in self.learning if row[n] is not None] or [0]) for n in range(self.cells)
+                ]
             return
-        for n in range(self.cells):
+        for n in [n for n in range(self.cells) if means[n] is not None]:
             residual = means[n] - self.breath(means, n) * self.baseline[n]
             self.ewma[n] += (residual - self.ewma[n]) / self.GAIN
         fallen = [-e for e in self.ewma]
-        self.value, self.at = max(fallen), fallen.index(max(fallen))
+        self.value, self.at = max(0, *fallen), fallen.index(max(fallen))
 
     def breath(self, means, without):
         """By how much the others' imbalance has grown: a ridge fit of their devs to their baselines, towards 1."""
-        others = [n for n in range(self.cells) if n != without]
+        others = [n for n in range(self.cells) if n != without and means[n] is not None]
         ridge = self.cells * self.RIDGE_MV**2
         b = self.baseline
-        return 1 + sum(b[n] * (means[n] - b[n]) for n in others) / (sum(b[n] ** 2 for n in others) + ridge)
+        breath = 1 + sum(b[n] * (means[n] - b[n]) for n in others) / (sum(b[n] ** 2 for n in others) + ridge)
+        return max(0, min(4, breath))
 
 
 class Contact:
     """After scan(view, watch): value (uohm that a cell's resistance grew over the median's), at; 0 where none."""
 
-    APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 8, 500
+    APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, OWN_GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 32, 8, 500
 
     def __init__(self, cells):
         self.cells = cells
@@ -162,11 +178,12 @@ class Contact:
             return
         amps = (view["current"] - before[1]) / 1000
         self.pairs += 1
-        self.own += self.clamp((before[2].median - sample.median) * 1000 / amps - self.own) / self.GAIN
+        self.own += self.clamp((before[2].median - sample.median) * 1000 / amps - self.own) / self.OWN_GAIN
         for n in range(self.cells):
             a, b = before[2].dev(n), sample.dev(n)
             if a is not None and b is not None:
-                self.over[n] += self.clamp((a - b) * 1000 / amps - self.over[n]) / self.GAIN
+                # A mean of the pairs while it learns, then a slow filter.
+                self.over[n] += self.clamp((a - b) * 1000 / amps - self.over[n]) / min(self.pairs, self.GAIN)
                 if self.pairs == self.PAIRS:
                     self.baseline[n] = self.over[n]
         self.tell()
@@ -182,7 +199,10 @@ class Contact:
 
 
 class SelfDischarge:
-    """After scan(view, watch): value (uV/h that a cell fell against the median while asleep), at; None before."""
+    """After scan(view, watch): value (uV/h that a cell fell against the median while asleep), at; None before.
+
+    The reference is the last rest before the first sleep, so the falls of several sleeps add up until the next drive.
+    """
 
     LEAST_H, LEAST_MV = 1, 10
 
@@ -190,28 +210,31 @@ class SelfDischarge:
         self.cells = cells
         self.before = None  # devs of the last rest sample
         self.asleep_s = 0.0
+        self.slept = False
         self.last_t = None
         self.value, self.at = None, None
 
     def scan(self, view, watch):
         if watch.asleep:
             self.asleep_s += view.t - self.last_t
+            self.slept = True
         self.last_t = view.t
         current = view["current"]
         if current is not None and abs(current) > Watch.QUIET_MA:
             self.before, self.asleep_s = None, 0.0
-        if not watch.cells or not watch.rest:
+        if not watch.cells or not rests(view, watch, self.slept) or watch.cells.median is None:
             return
         devs = [watch.cells.dev(n) for n in range(self.cells)]
-        hours = self.asleep_s / 3600
-        if self.before and self.asleep_s and hours < self.LEAST_H:
-            return  # a short sleep is added to the next
-        if self.before and hours >= self.LEAST_H:
-            self.evaluate(devs, hours)
-        self.before, self.asleep_s = devs, 0.0
+        if self.slept and self.before and self.asleep_s >= self.LEAST_H * 3600:
+            self.evaluate(devs, self.asleep_s / 3600)
+        self.slept = False
+        if not self.before or not self.asleep_s:
+            self.before, self.asleep_s = devs, 0.0
 
     def evaluate(self, devs, hours):
         pairs = enumerate(zip(self.before, devs, strict=True))
         falls = {n: a - b for n, (a, b) in pairs if a is not None and b is not None and a - b >= self.LEAST_MV}
         self.at = max(falls, key=falls.get, default=None)
-        self.value = falls[self.at] * 1000 / hours if falls else 0
+        second = max((mv for n, mv in falls.items() if n != self.at), default=0)
+        alone = falls and second * 2 <= falls[self.at]  # several that fall together relax from a load
+        self.value = falls[self.at] * 1000 / hours if alone else 0

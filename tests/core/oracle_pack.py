@@ -6,78 +6,86 @@ from oracle_time import STEP_S
 class PackStep:
     """scan(view, watch) -> mV by which the pack stepped at rest, 0 where it did not, None where nobody can say."""
 
-    QUIET_MA, QUIET_S = 5000, 2
+    QUIET_MA, QUIET_S, RENEW_S, SOC_PERMILLE = 5000, 2, 30, 50
 
-    def __init__(self):
-        self.reference = None  # (t, mV)
+    def __init__(self, limit_mv):
+        self.limit_mv = limit_mv
+        self.reference = None  # (t, mV); t stands still while asleep
         self.switches = None  # contactors, or where they are not sent the vehicle's state, at the reference
-        self.quiet_since = None
         self.slept = False
+        self.soc = None  # when the reference was taken
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.quiet_since, self.slept = None, True
+        if watch.asleep:
+            if self.reference:
+                self.reference, self.slept = (view.t, self.reference[1]), True
             return None
         volts, current = view["pack"], view["current"]
         switches = view["contactors"] if "contactors" in view.sent else view["on"]
-        if volts is None or current is None:
-            self.quiet_since = None
-            return None
-        if abs(current) > self.QUIET_MA:
-            self.quiet_since = None
-            return 0
-        self.quiet_since = view.t if self.quiet_since is None else self.quiet_since
-        quiet = round(view.t - self.quiet_since, 6) >= self.QUIET_S
-        if self.reference is not None and switches != self.switches:
+        if current is not None and abs(current) > self.QUIET_MA:
             self.reference = None
-        step = 0
-        if self.reference is not None:
-            was = self.reference[1]
-            if self.slept:
-                step = max(was - volts, 0)  # across a sleep only falls count
-            elif view.t - self.reference[0] <= STEP_S:
-                step = abs(volts - was)
-            if step * 40 < was:
-                step = 0
-        if not step and quiet:
-            self.reference, self.switches, self.slept = (view.t, volts), switches, False
-        elif step and self.slept:
-            self.reference, self.slept = (view.t, was), False  # from here on it is a step like any other
+        if volts is None or current is None or abs(current) > self.QUIET_MA:
+            return None
+        if self.reference and switches != self.switches:
+            self.reference = None
+        if not self.reference:
+            if watch.quiet_for is not None and round(watch.quiet_for, 6) >= self.QUIET_S:
+                self.renew(view, volts, switches)
+            return 0
+        if self.slept and (None in (self.soc, view["soc"]) or abs(view["soc"] - self.soc) >= self.SOC_PERMILLE):
+            self.reference = None  # it was driven or charged meanwhile, or nobody knows
+            return 0
+        since, was = self.reference
+        if round(view.t - since, 6) > STEP_S:
+            self.renew(view, volts, switches)
+            return 0
+        step = max(was - volts, 0) if self.slept else abs(volts - was)  # across a sleep only falls count
+        step = step if step * 40 >= was else 0
+        if step < self.limit_mv and not watch.waking and (self.slept or round(view.t - since, 6) >= self.RENEW_S):
+            self.renew(view, volts, switches)
         return step
+
+    def renew(self, view, volts, switches):
+        self.reference, self.switches, self.slept = (view.t, volts), switches, False
+        self.soc = view["soc"]
 
 
 class SocJump:
-    """scan(view, watch) -> (least, most) permille that SOC moved without charge; the page leaves the 10 s grid open."""
+    """scan(view, watch) -> (least, most) permille that SOC moved beyond what the charge explains.
+
+    It may stand still or follow the charge, or be anywhere between. The page leaves open where its grid of a reference
+    every 10 s begins.
+    """
 
     GRID_S = 10
 
     def __init__(self, capacity_mah=20_000):
         self.capacity_mah = capacity_mah
-        self.past = {}  # second -> lowest and highest SOC that the charge does not explain
-        self.charge_mah = 0.0
+        self.past = {}  # second -> [(SOC, charge drawn until then)]
+        self.charge = 0.0  # drawn, permille
         self.last_t = None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.past, self.charge_mah, self.last_t = {}, 0.0, None
+        current, soc = view["current"], view["soc"]
+        if current is None or soc is None or watch.asleep:
+            self.past, self.last_t = {}, view.t
             return None
-        if self.last_t is not None and view["current"] is not None:
-            self.charge_mah += view["current"] * (view.t - self.last_t) / 3600
+        if self.last_t is not None:
+            self.charge += current * (view.t - self.last_t) / 3600 * 1000 / self.capacity_mah
         self.last_t = view.t
-        if view["soc"] is None:
-            return None
-        unexplained = view["soc"] + self.charge_mah * 1000 / self.capacity_mah
         second = int(view.t)
-        low, high = self.past.get(second, (unexplained, unexplained))
-        self.past = {t: span for t, span in self.past.items() if second - t <= STEP_S}
-        self.past[second] = min(low, unexplained), max(high, unexplained)
-        # However the grid lies, it has a reference in every GRID_S seconds.
-        least = [0.0] * self.GRID_S
-        for t, (low, high) in self.past.items():
-            nearest = max(low - unexplained, unexplained - high, 0)
-            least[t % self.GRID_S] = max(least[t % self.GRID_S], nearest)
-        most = max(max(high - unexplained, unexplained - low) for low, high in self.past.values())
+        self.past = {t: told for t, told in self.past.items() if second - t <= STEP_S}
+        self.past.setdefault(second, []).append((soc, self.charge))
+        least, most = [0.0] * self.GRID_S, 0.0
+        for t, told in self.past.items():
+            beyond = [self.beyond(soc - was, drawn - self.charge) for was, drawn in told]
+            least[t % self.GRID_S] = max(least[t % self.GRID_S], min(beyond))
+            most = max(most, *beyond)
         return min(least), most
+
+    @staticmethod
+    def beyond(moved, explained):
+        return max(moved - max(explained, 0), min(explained, 0) - moved, 0)
 
 
 class PackSum:
@@ -90,9 +98,6 @@ class PackSum:
         self.value = None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.value = None
-            return None
         if watch.cells:
             self.value = self.judge(view, [v for v in watch.cells.values if v is not None])
         return self.value
@@ -106,7 +111,7 @@ class PackSum:
         if not shut or pack < 1000:
             return None
         gap = max(min(pack - total, self.MOST_MV), -self.MOST_MV)
-        if len(self.gaps) < self.LEARNED:
+        if len(self.gaps) < self.LEARNED and len(there) == len(view.cells):
             self.gaps.append(gap)
         if len(self.gaps) < self.FIRST:
             return None

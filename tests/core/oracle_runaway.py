@@ -2,7 +2,7 @@
 
 from statistics import median_low
 
-REMEMBERED_S, TOGETHER_S = 30, 10
+REMEMBERED_S = 30
 OVER_DDEGC = 800  # no healthy battery is hotter
 
 
@@ -18,6 +18,7 @@ class Runaway:
         self.reference_s = reference_s
         self.medians = []  # (time with true data, median) of every sample
         self.shown = {}  # sign -> when it was seen last
+        self.newly2 = False
 
     def reference(self, now_s):
         self.medians = [(t, m) for t, m in self.medians if now_s - t <= self.reference_s]
@@ -25,7 +26,7 @@ class Runaway:
 
     def collapsed(self, view, watch):
         """(a): a cell fell by more than 25 % of its voltage before the event."""
-        if watch.asleep or watch.waking:
+        if watch.asleep:
             return False
         there = [v for v in view.cells if v is not None]
         reference = self.reference(watch.awake_s)
@@ -36,35 +37,41 @@ class Runaway:
         if watch.cells and watch.cells.median is not None:
             self.medians.append((watch.awake_s, median_low([v for v in watch.cells.values if v is not None])))
 
+    def on(self, sign, now):
+        """Seen within the last 30 s."""
+        return sign in self.shown and round(now - self.shown[sign], 6) < REMEMBERED_S
+
     def scan(self, view, watch, probes, lost, facts):
-        if watch.asleep or watch.waking:
-            return 0, 0
+        if watch.asleep:
+            return self.judge(view, watch, probes, False, False)
         now = view.t
         hottest = probes.highest
         hot = hottest is not None and hottest >= self.limits["hot_ddegc"]
-        newly = [t for t, _ in lost.times if now - t <= TOGETHER_S]
         there = [v for v in view.cells if v is not None]
         low = bool(there) and min(there) <= self.limits["cell_l3_mv"]
         signs = {
             "a": self.collapsed(view, watch),
             "b": hot,
-            "c": probes.rise >= 1000 and probes.halves,
+            "c": probes.steep,
             "step": facts["step"],
-            "lost4": len(newly) >= 4,
+            "lost4": lost.newly >= 4,
             "lost2": facts["lost2"],
-            "newly2": len(newly) >= 2,
             "fault": bool(probes.faulty),
             "insulation": facts["insulation"],
         }
         self.shown |= {name: now for name, on in signs.items() if on}
-        on = {name: name in self.shown and now - self.shown[name] <= REMEMBERED_S for name in signs}
+        self.newly2 = lost.newly >= 2
+        return self.judge(view, watch, probes, low, True)
+
+    def judge(self, view, watch, probes, low, awake):
+        on = {s: self.on(s, view.t) for s in ("a", "b", "c", "step", "lost4", "lost2", "fault", "insulation")}
         confirmed = (
             ((on["a"] or on["b"]) and on["c"])
             or (on["a"] and on["b"])
             or (on["a"] and on["lost4"])
             or (on["b"] and on["step"])
-            or (hottest is not None and hottest > OVER_DDEGC)
-            or (on["fault"] and (on["a"] or on["newly2"]))
+            or (probes.highest is not None and probes.highest > OVER_DDEGC)
+            or (on["fault"] and (on["a"] or (awake and self.newly2)))
         )
         if watch.first_true:
             before = watch.slept.cells if watch.slept else []

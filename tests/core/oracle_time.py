@@ -14,8 +14,9 @@ REMEMBERED_S = 200  # no rule of a scan looks farther back
 class View:
     """What the box knows at one scan.
 
-    t: s; cells, probes: a value or None each, cell 1 first; fresh, arrivals: for each message (or page of one);
-    cell_messages, probe_messages: which message carries each cell, each probe; scalars: {name: value or None}.
+    t: s; cells, probes: a value or None each, cell 1 first; cell_messages, probe_messages: which message carries each;
+    fresh, arrivals: for each message (or page of one); scalars: {name: value or None}; sent: the scalars that the
+    vehicle sends; counted: {what: how often so far} of what is counted beside the values.
     """
 
     t: float
@@ -26,7 +27,8 @@ class View:
     fresh: list
     arrivals: list
     scalars: dict = field(default_factory=dict)
-    sent: frozenset = frozenset()  # the scalars that the vehicle sends
+    sent: frozenset = frozenset()
+    counted: dict = field(default_factory=dict)
 
     def __getitem__(self, name):
         return self.scalars.get(name)
@@ -55,15 +57,17 @@ class Sample:
 
 
 class Sampler:
-    """Takes a sample when 1 s has passed since the last and every fresh message of the kind has come again."""
+    """Takes a sample when 1 s has passed since the last (or the start) and every fresh message of it has come again."""
 
-    def __init__(self, kind):
-        self.kind = kind
+    def __init__(self, kind, scan_s):
+        self.kind, self.scan_s = kind, scan_s
         self.samples = []
+        self.since = None  # the last sample, or just before the first scan with a fresh message
         self.arrivals = {}  # of the messages, at the last sample
+        self.fresh = set()  # the messages that were fresh at the last scan
 
     def forget(self, view):
-        self.samples = []
+        self.samples, self.since = [], view.t - 1
         self.arrivals = dict(enumerate(view.arrivals))
 
     def scan(self, view):
@@ -71,11 +75,15 @@ class Sampler:
         values, carriers = (
             (view.cells, view.cell_messages) if self.kind == "cell" else (view.probes, view.probe_messages)
         )
-        messages = [m for m in sorted(set(carriers)) if view.fresh[m]]
-        if not messages or any(self.arrivals.get(m, 0) == view.arrivals[m] for m in messages):
+        fresh = {m for m in carriers if view.fresh[m]}
+        messages, self.fresh = fresh | self.fresh, fresh  # one that has just become too old is waited for once more
+        if self.since is None and any(view.fresh):
+            self.since = view.t - self.scan_s
+        if not fresh or any(self.arrivals.get(m, 0) == view.arrivals[m] for m in messages):
             return None
-        if self.samples and round(view.t - self.samples[-1].t, 6) < 1:
+        if round(view.t - self.since, 6) < 1:
             return None
+        self.since = view.t
         self.arrivals = {m: view.arrivals[m] for m in set(carriers)}
         self.samples = [s for s in self.samples if view.t - s.t <= REMEMBERED_S] + [Sample(view.t, list(values))]
         return self.samples[-1]
@@ -107,9 +115,9 @@ class Watch:
 
     SLEEP_S, WAKING_S, FIRST_TRUE_S, REST_S, QUIET_MA, SPREAD_MA, QUIET_S = 10, 30, 60, 60, 5000, 2000, 2
 
-    def __init__(self, sleep_s=SLEEP_S):
+    def __init__(self, sleep_s=SLEEP_S, scan_s=0.1):
         self.sleep_s = sleep_s
-        self.cell_sampler, self.probe_sampler = Sampler("cell"), Sampler("probe")
+        self.cell_sampler, self.probe_sampler = Sampler("cell", scan_s), Sampler("probe", scan_s)
         self.cells = self.probes = None
         self.quiet = None  # (since, lowest, highest) of the current while it is small and steady
         self.small_since = None  # when it became small
@@ -135,6 +143,7 @@ class Watch:
         elif not any(view.fresh) and view.t - self.last_frame >= self.sleep_s and not self.asleep:
             self.asleep, self.waking, self.agree, self.true_since = True, False, False, None
             self.slept = self.newest or self.slept
+            self.small_since = view.t - self.REST_S  # a vehicle asleep draws nothing
             self.newest = None
             for sampler in (self.cell_sampler, self.probe_sampler):
                 sampler.forget(view)
@@ -161,17 +170,25 @@ class Watch:
         self.mode = self.judge_mode(view)
 
     def differs(self, view):
-        """Something that came since the wake-up is not what it was before the sleep."""
-        for kind in ("cells", "probes"):
-            carriers = view.cell_messages if kind == "cells" else view.probe_messages
-            for n, value in enumerate(getattr(view, kind)):
-                if view.fresh[carriers[n]] and value != getattr(self.slept, kind)[n]:
-                    return True
-        return view["pack"] is not None and view["pack"] != self.slept["pack"]
+        """What is there now and was there before the sleep reads differently, or nothing can be compared.
+
+        Compared are each cell, the hottest and the coldest probe, and the pack voltage.
+        """
+
+        def ends(probes):
+            there = [v for v in probes if v is not None]
+            return [max(there, default=None), min(there, default=None)]
+
+        before = [*self.slept.cells, *ends(self.slept.probes), self.slept["pack"]]
+        now = [*view.cells, *ends(view.probes), view["pack"]]
+        pairs = [(old, new) for old, new in zip(before, now, strict=True) if None not in (old, new)]
+        return any(old != new for old, new in pairs) or not pairs
 
     def watch_current(self, view):
         current = view["current"]
-        if current is None or abs(current) > self.QUIET_MA:
+        if current is None and self.asleep:
+            self.quiet = None
+        elif current is None or abs(current) > self.QUIET_MA:
             self.quiet = self.small_since = None
         else:
             self.small_since = view.t if self.small_since is None else self.small_since
@@ -190,6 +207,4 @@ class Watch:
             return 2
         if view["on"] == 1:
             return 1
-        if view["on"] == 0 and (view["charging"] == 0 or "charging" not in view.sent):
-            return 3
-        return 0
+        return 3 if view["on"] == 0 else 0

@@ -1,28 +1,34 @@
 """Trust in the data (HAZARDS C), each rule from what came and what did not."""
 
+from oracle_time import STEP_S
+
 START_S, STILL_S, RECENT_S = 30, 30, 5
 
 
 class CellsLost:
-    """scan(view, watch, second_sign) -> 0 none, 1 some, 2 some and a second sign; times: (t, cell) of each loss."""
+    """scan(view, watch), then value(second_sign) -> 0 none, 1 some, 2 some and a second sign.
 
-    def __init__(self):
-        self.seen, self.lost, self.times = set(), set(), []
+    lost: cells without a value now that had one since the start or the first frame after a sleep, in a fresh message.
+    newly: how many more they have become within the last `within_s`.
+    """
+
+    def __init__(self, within_s=10):
+        self.within_s = within_s
+        self.seen, self.lost, self.newly = set(), set(), 0
+        self.counts = []  # (t, how many were lost)
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
-            self.seen, self.lost, self.times = set(), set(), []
+        if watch.asleep:
+            self.__init__(self.within_s)
             return
-        was = self.lost
-        gone = {n for n in view.missing("cell") if n in self.seen}
-        # A loss is over when the cell has a value again, not when its message is late.
-        self.lost = {n for n in was | gone if view.cells[n] is None}
-        self.times = [(t, n) for t, n in self.times if view.t - t <= 60] + [(view.t, n) for n in sorted(gone - was)]
-        self.gone = gone
+        self.lost = {n for n in view.missing("cell") if n in self.seen}
         self.seen |= {n for n, v in enumerate(view.cells) if v is not None}
+        now = len(self.lost)
+        self.counts = [(t, n) for t, n in self.counts if round(view.t - t, 6) <= self.within_s] + [(view.t, now)]
+        self.newly = now - min(n for _, n in self.counts)
 
     def value(self, second_sign):
-        return (2 if second_sign else 1) if getattr(self, "gone", None) else 0
+        return (2 if second_sign else 1) if self.lost else 0
 
 
 class CellsAbsent:
@@ -32,7 +38,7 @@ class CellsAbsent:
         self.seen, self.fewest, self.changed = set(), None, None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking:
+        if watch.asleep:
             self.__init__()
             return 0
         self.seen |= {n for n, v in enumerate(view.cells) if v is not None}
@@ -44,25 +50,23 @@ class CellsAbsent:
 
 
 class SignalLost:
-    """scan(view, overdue, never) -> 0, 1 (some message is silent), 2 (all are), while on or charging."""
+    """scan(view) -> 0, 1 (some message is silent), 2 (all are), while on or charging as last known."""
 
     def __init__(self):
-        self.active = None  # on or charging, as last known
+        self.known = {}
 
-    def scan(self, view, overdue):
-        """overdue: for each message, True where it is older than its deadline."""
-        if view["on"] is not None or view["charging"] is not None:
-            self.active = view["on"] == 1 or view["charging"] == 1
+    def scan(self, view):
+        self.known |= {name: view[name] for name in ("on", "charging") if view[name] is not None}
+        active = 1 in self.known.values()
+        overdue = [not fresh and n > 0 for fresh, n in zip(view.fresh, view.arrivals, strict=True)]
         told = {"on", "charging"} & view.sent
-        if all(overdue):
-            return 2 if told and self.active else 0
-        if any(overdue):
-            return 1 if self.active or not told else 0
-        return 0
+        if not any(view.fresh):
+            return 2 if told and active and any(overdue) else 0
+        return int(any(overdue) and (active or not told))
 
 
 class Recent:
-    """1 while something happened within the last 5 s: malformed frames, dropped frames, stamps going back."""
+    """scan(t, count) -> 1 while something was counted within the last 5 s: a malformed frame, a stamp going back."""
 
     def __init__(self):
         self.last, self.count = None, 0
@@ -70,7 +74,7 @@ class Recent:
     def scan(self, t, count):
         if count != self.count:
             self.last, self.count = t, count
-        return int(self.last is not None and t - self.last <= RECENT_S)
+        return int(self.last is not None and round(t - self.last, 6) < RECENT_S)
 
 
 class Leaky:
@@ -84,23 +88,26 @@ class Leaky:
 
 
 class Frozen:
-    """scan(view) -> seconds for which no cell has changed while the current ranged over 20 A or more."""
+    """scan(view, watch) -> seconds for which no cell has changed since the current had ranged over 20 A."""
 
     RANGE_MA = 20_000
 
     def __init__(self):
-        self.cells, self.since, self.currents = None, None, set()
+        self.last, self.wide_since, self.currents, self.value, self.at = None, None, [], 0, None
 
     def scan(self, view, watch):
-        if watch.asleep or watch.waking or not any(v is not None for v in view.cells):
-            self.cells = None
-            return 0
-        if view.cells != self.cells:
-            self.cells, self.since, self.currents = list(view.cells), view.t, set()
-        if view["current"] is not None:
-            self.currents.add(view["current"])
-        wide = self.currents and max(self.currents) - min(self.currents) >= self.RANGE_MA
-        return view.t - self.since if wide else 0
+        if watch.cells:
+            changed, self.last = watch.cells.values != self.last, watch.cells.values
+            late = self.at is None or view.t - self.at > STEP_S
+            if changed or late or view["current"] is None:
+                self.wide_since, self.currents = None, []
+            self.at = view.t
+            if view["current"] is not None:
+                self.currents.append(view["current"])
+            if self.wide_since is None and self.currents and max(self.currents) - min(self.currents) >= self.RANGE_MA:
+                self.wide_since = view.t
+            self.value = 0 if self.wide_since is None else view.t - self.wide_since
+        return self.value
 
 
 class CountMismatch:

@@ -91,7 +91,9 @@ def compare(rig, oracle):
     """Run on a scan in both; the events of each must be those of the other."""
     told = oracle.scan(rig.clock[L.NOW_MS], *physical(rig))
     told = [(t, rule, b, n, w, L.NA if v is None else round(v * UNITS[rule])) for t, rule, b, n, w, v in told]
-    assert [tuple(event) for event in rig.events] == told, "the core and the page do not say the same"
+    rules = {hazard.name for hazard in oracle.hazards}
+    core = [tuple(event) for event in rig.events if event.rule in rules]
+    assert core == told, "the core and the page do not say the same"
     rig.events.clear()
 
 

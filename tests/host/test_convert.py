@@ -152,6 +152,7 @@ PART = st.one_of(
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.lists(PART, max_size=40), st.booleans())
 @example([b"(1.000000) can0 123#11 T\n" * 50 + b"(1.000000) can0 123#11 R\n" * 50], True)
+@example([b"\0" * 63 + b"\n\n"], True)
 def test_a_candump_log_comes_back_byte_for_byte_whatever_is_in_it(tmp_path_factory, parts, compiled):
     folder = tmp_path_factory.mktemp("any")
     with pytest.MonkeyPatch.context() as patch:

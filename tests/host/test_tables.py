@@ -20,7 +20,7 @@ from cellwarden_tools.decode import ProfileRows
 from cellwarden_tools.engines import open_engine
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.readers import open_log
-from cellwarden_tools.replay import Replay
+from cellwarden_tools.replay import OF_PROBES, Replay
 from cellwarden_tools.vehicle import Vehicle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,10 +87,10 @@ def read(profile, text, **options):
     return frames, account
 
 
-def values(profile, text):
+def values(profile, text, **options):
     """[{(quantity, number): canonical value}] of each row, as the generated decoder stores them."""
     rows = []
-    for t, _, _, quantity, index, value, _ in ProfileRows(opened(profile, text), compile_profile(profile)):
+    for t, _, _, quantity, index, value, _ in ProfileRows(opened(profile, text, **options), compile_profile(profile)):
         if not rows or (quantity, index) in rows[-1][1]:
             rows.append((t, {}))
         rows[-1][1][quantity, index] = value
@@ -340,7 +340,17 @@ def test_a_time_may_be_a_number_or_written_by_a_pattern(write, form, time, secon
 
 @pytest.mark.parametrize(
     "time",
-    ["2021-13-05 09:10:00", "2021-05-05 24:00:00", "1620205800", "2021-05-05", "0000-00-00 00:00:00", "noon", ""],
+    [
+        "2021-13-05 09:10:00",
+        "2021-05-05 24:00:00",
+        "1620205800",
+        "2021-05-05",
+        "0000-00-00 00:00:00",
+        "noon",
+        "2021-05-05 09:10:00+19:00",
+        "2021-05-05 09:10:00-08:60",
+        "",
+    ],
 )
 def test_a_row_without_a_time_is_rejected_with_its_line(write, time):
     reason = "time is not a date and time" if time else "no time"
@@ -489,6 +499,37 @@ def test_what_is_no_table_is_refused_in_one_line(write, data):
     assert refusal(write(), data, format="table").startswith("-")
 
 
+BYTES = (HEADER + ROW * 3).encode()
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, len(BYTES)), st.integers(0, 12),
+        st.sampled_from([b"", b",", b";", b"\n", b"\r", b'"', b"\0", b"\xff", b"\xc3", b" ", b"-", b"e9", b"V_1"]),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(CHANGES)
+def test_a_damaged_table_is_read_or_refused_and_every_line_is_accounted_for(tmp_path_factory, changes):
+    profile = tmp_path_factory.getbasetemp() / "damaged.toml"
+    profile.write_text(VEHICLE + TABLE, encoding="utf-8")
+    data = BYTES
+    for at, size, new in changes:
+        data = data[:at] + new + data[at + size :]
+    try:
+        frames, account = read(profile, data, format="table")
+    except InputError as refused:
+        assert "\n" not in str(refused)
+        return
+    assert len(frames) == 3 * account.frames > 0
+    # Only what a cell, a probe and a pack can have comes through.
+    for row in values(profile, data, format="table"):
+        for (quantity, _), value in row.items():
+            low, high = {"cell_voltage": (500, 4999), "temperature": (-500, 2000)}.get(quantity, (-3_000_000, 10**8))
+            assert value is None or low <= value <= high
+
+
 def test_an_empty_file_is_refused(write):
     profile = write()
     with pytest.raises(InputError, match="is empty"):
@@ -603,6 +644,7 @@ def test_a_damaged_parquet_file_is_refused_in_one_line(write, tmp_path):
         ("soc = 3", "[table.soc]: is not a table"),
         ('soc = { unit = "%" }', "[table.soc]: no `column`"),
         ('soc = ""', "[table.soc]: column = ''; expected the name of a column"),
+        ('soc = "a\\nimport os"', "[table.soc]: column = 'a\\nimport os'; expected the name of a column"),
         ('soc = { column = "x", unit = "V" }', "[table.soc]: unit = 'V'; expected one of %, percent,"),
         ('soc = { column = "x", factor = 1 }', "[table.soc]: no key `factor`"),
         ('soc = { column = "x", unfitted = [1] }', "[table.soc]: no key `unfitted`"),
@@ -657,6 +699,8 @@ def test_what_is_wrong_in_a_table_is_told_with_its_key(write, lines, said):
             '{ column = "when", format = "is" }',
             "[table.time]: format = 'is'; did you mean `iso`?; expected iso, s,",
         ),
+        ('"when"', '{ column = "when", format = "%Q" }', "[table.time]: format = '%Q' ('Q' is a bad directive"),
+        ("probes = 2", "probes = 0", "[table.temperature]: [vehicle] has no `probes`; expected the number of probes"),
         ('"UTC"', '"Asia/Shanghia"', "[table]: timezone = 'Asia/Shanghia'; did you mean `Asia/Shanghai`?"),
         ('"UTC"', '"+25:00"', "[table]: timezone = '+25:00'"),
         ('"UTC"', '"Asia"', "[table]: timezone = 'Asia'"),
@@ -668,7 +712,7 @@ def test_what_is_wrong_in_a_table_is_told_with_its_key(write, lines, said):
     ],
 )
 def test_what_is_wrong_in_the_clock_of_a_table_is_told_with_its_key(write, old, new, said):
-    text = mapped('soc = "soc"\n')
+    text = mapped('soc = "soc"\ntemperature = "T_{n}"\n')
     assert old in text
     with pytest.raises(InputError) as refused:
         compile_profile(write(text.replace(old, new, 1)))
@@ -716,6 +760,12 @@ def test_an_alarm_names_the_tables_own_number_of_the_cell_and_the_probe(write, t
     # 2 s and two samples of 1 Hz, on the grid of scans of 100 ms
     assert 2 <= raised["temperature_high"]["t"] - (start + 30) <= 2.2
     assert end["max_level"] == 3 and end["rows"] == end["frames"] == 240 and end["total"] == 241
+
+
+def test_the_rules_whose_place_is_a_probe_are_these():
+    """Of thermal runaway the place is the cell that fell: its number must not be taken for a probe's."""
+    probes = {"temperature_high", "temperature_spread", "charge_too_cold", "temperature_rise", "probe_fault"}
+    assert OF_PROBES == probes
 
 
 @pytest.mark.parametrize("engine", ["fast", "micropython"])
@@ -841,6 +891,18 @@ def test_an_image_is_that_of_the_bus_unless_the_table_is_asked_for(say):
     assert status == 2 and "no column for time and id and data" in err and "[table] section in the profile" in err
     status, _, err = say("compile", "bus.toml", "--table", "-o", "x.cwi")
     assert status == 2 and "bus.toml: no [table]; expected a [table] that says" in err
+
+
+def test_a_table_in_two_parts_ends_in_the_state_of_the_whole(say, tmp_path):
+    lines = DRIVE.splitlines(keepends=True)
+    (tmp_path / "a.csv").write_text("".join(lines[:80]))
+    (tmp_path / "b.csv").write_text("".join([lines[0], *lines[80:]]))
+    whole = say("replay", "drive.csv", "-p", "two.toml", "--json")[1]
+    first = say("replay", "a.csv", "-p", "two.toml", "--state-out", "state", "--json")[1]
+    second = say("replay", "b.csv", "-p", "two.toml", "--state-in", "state", "--json")[1]
+    assert ends(second)[0]["state_sha256"] == ends(whole)[0]["state_sha256"]
+    assert first.splitlines()[:-1] + second.splitlines()[:-1] == whole.splitlines()[:-1]
+    assert ends(first)[0]["rows"] + ends(second)[0]["rows"] == ends(whole)[0]["rows"]
 
 
 def test_an_image_of_a_table_is_the_same_bytes_twice(say, tmp_path):

@@ -19,10 +19,10 @@ A local that is only ever asked whether it is zero is a truth, so 1 becomes 0 an
 import ast
 from dataclasses import dataclass
 
-# Each operator has one opposite; what it would do to equal or to single bits decides which (`|` for `^` would say the
-# same of a bit that is known to be clear, `&` never does).
+# Each operator has one opposite, and none that would say the same by nature: `//` is `*` where the number is 1 or -1,
+# and `^` is `|` where the bit is known to be clear.
 OPPOSITE = {
-    ast.Add: "-", ast.Sub: "+", ast.Mult: "//", ast.FloorDiv: "*", ast.Mod: "*", ast.LShift: ">>", ast.RShift: "<<",
+    ast.Add: "-", ast.Sub: "+", ast.Mult: "+", ast.FloorDiv: "*", ast.Mod: "*", ast.LShift: ">>", ast.RShift: "<<",
     ast.BitAnd: "|", ast.BitOr: "&", ast.BitXor: "|",
 }  # fmt: skip
 SIGN = {
@@ -41,8 +41,8 @@ COMPARED = {
 class Mutant:
     """One fault: the bytes `start` to `end` of the file become `text`.
 
-    line, last: the lines that run it, from 1; inside: the function that holds it, or None; name: the constant that it
-    changes, where it is one of a module; value: and what that becomes.
+    line, last: the lines that run it, from 1; inside, around: the function that holds it and its bytes, or None;
+    name, value: the module's constant that it changes and what that becomes, or None.
     """
 
     file: str
@@ -52,12 +52,19 @@ class Mutant:
     end: int
     text: str
     inside: str | None = None
+    around: tuple[int, int] | None = None
     name: str | None = None
     value: int | None = None
 
     def applied(self, source):
         """The whole text with the fault in it. source: bytes of the file."""
         return source[: self.start] + self.text.encode() + source[self.end :]
+
+    def function(self, source, path):
+        """Code that defines the function with the fault in it, on its own lines."""
+        first, last = self.around
+        text = self.applied(source)[first : last + len(self.text.encode()) - (self.end - self.start)]
+        return compile(b"\n" * source.count(b"\n", 0, first) + text, path, "exec")
 
     def told(self, source):
         """`before -> after`, the lines it touches."""
@@ -79,7 +86,7 @@ class Finder(ast.NodeVisitor):
             self.starts.append(self.starts[-1] + len(line))
         self.tree = ast.parse(source)
         self.overwritten = {n.name: overwritten(n) for n in ast.walk(self.tree) if isinstance(n, ast.FunctionDef)}
-        self.inside = None
+        self.inside = self.around = None
         self.lines = (0, 0)
         self.truths = set()
         self.found = []
@@ -110,7 +117,7 @@ class Finder(ast.NodeVisitor):
 
     def add(self, node, text, **more):
         start, end = self.place(node)
-        self.found.append(Mutant(self.file, *self.lines, start, end, text, self.inside, **more))
+        self.found.append(Mutant(self.file, *self.lines, start, end, text, self.inside, self.around, **more))
 
     # --- what stands where ---
 
@@ -129,6 +136,7 @@ class Finder(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node):
         outer, self.inside = self.inside, self.inside or node.name
+        self.around = self.around if outer else self.place(node)
         self.truths = truths(node)
         for i, statement in enumerate(node.body):
             last = i == len(node.body) - 1
@@ -138,6 +146,7 @@ class Finder(ast.NodeVisitor):
             else:
                 self.visit(statement)
         self.inside = outer
+        self.around = self.around if outer else None
 
     def left_out(self, node):
         if self.inside and not widens(node):
@@ -185,7 +194,8 @@ class Finder(ast.NodeVisitor):
         at = gap.index(sign)
         for other in others:
             first = start + len(gap[:at].encode())
-            self.found.append(Mutant(self.file, *self.lines, first, first + len(sign), other + tail, self.inside))
+            end = first + len(sign)
+            self.found.append(Mutant(self.file, *self.lines, first, end, other + tail, self.inside, self.around))
 
     def visit_Compare(self, node):
         left = node.left

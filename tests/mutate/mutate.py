@@ -1,6 +1,6 @@
 """Mutation testing of the detection core: every small fault that can be made in it must fail a test.
 
-    python tests/mutate/mutate.py [--only FILE[:LINE]] [--json] [-n N]
+    python tests/mutate/mutate.py [--only FILE[:LINE[-LINE]]] [--json] [-n N]
 
 prints the mutants that no test noticed and their number. Exit status 0: none survived; 1: some did; 2: bad use, or the
 tests fail on the core as it is.
@@ -36,13 +36,13 @@ import mutants
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "firmware"
-PACKAGE = "cellwarden/core"
-TESTS = ROOT / "tests" / "core"
+PACKAGE = ROOT / "firmware" / "cellwarden" / "core"
+TESTS = (ROOT / "tests" / "core",)
 
 # Nothing is told in words where only the first failure counts; a traceback or the text of an assert takes longer than
 # most tests.
 PYTEST = ("-q", "-p", "no:cacheprovider", "--assert=plain", "--capture=sys", "-o", "timeout=0")
+TABLE_SECONDS = 900  # of processor time for all tests, where a fault in a table sends them round in circles
 MEMORY_BYTES = 4 << 30  # a shift by a wrong number can ask for any amount
 KILLED, SURVIVED, HUNG = "killed", "survived", "hung"
 
@@ -149,7 +149,7 @@ class Session:
     def run(self):
         sys.path.insert(0, str(self.copy.root))
         sys.addaudithook(self.audit)
-        code = pytest.main([*PYTEST, str(self.tests)], plugins=[self, self.ears])
+        code = pytest.main([*PYTEST, *self.tests], plugins=[self, self.ears])
         if code:
             self.talk.send(("broken", f"pytest ended with {code!r}"))
 
@@ -235,8 +235,8 @@ class Session:
         if mutant.name:
             setattr(module, mutant.name, mutant.value)
         else:
-            path = self.copy.package / mutant.file
-            self.exchange(module, compile(path.read_bytes(), str(path), "exec"), {mutant.inside})
+            code = mutant.function(self.copy.texts[mutant.file], str(self.copy.package / mutant.file))
+            self.exchange(module, code, {mutant.inside})
 
 
 # --- faults in tables: everything is imported anew --------------------------------------------------------------------
@@ -320,13 +320,16 @@ class Slot:
 
 
 class Campaign:
-    """Tries every mutant of the files of a package on the tests of a folder.
+    """Tries every mutant of a package's files on tests.
 
-    source: the folder that holds the package; package: its path in there; tests: folder of tests; jobs: processes
+    package: its folder; tests: folders or files; jobs: processes, None for one a core of this machine
     """
 
-    def __init__(self, source=SOURCE, package=PACKAGE, tests=TESTS, jobs=None):
-        self.source, self.package, self.tests = Path(source), package, Path(tests)
+    def __init__(self, package=PACKAGE, tests=TESTS, jobs=None):
+        self.source = package = Path(package).resolve()
+        while (self.source / "__init__.py").exists():
+            self.source = self.source.parent
+        self.package, self.tests = package.relative_to(self.source).as_posix(), [str(path) for path in tests]
         self.jobs = jobs or os.cpu_count() or 1
         self.texts = {path.name: path.read_bytes() for path in sorted((self.source / package).glob("*.py"))}
         self.mutants = [mutant for name, text in self.texts.items() for mutant in mutants.mutants(name, text)]
@@ -334,15 +337,18 @@ class Campaign:
         self.killers = defaultdict(lambda: deque(maxlen=8))
         self.caught = Counter()  # faults by each test
 
-    def only(self, file, line=None):
-        """Keep the mutants of a file, or those that touch one of its lines."""
+    def only(self, told):
+        """Keep the mutants of a file, or of its lines. told: FILE, FILE:LINE or FILE:FIRST-LAST."""
+        file, _, lines = told.partition(":")
+        file, (first, _, last) = Path(file).name, lines.partition("-")
         if file not in self.texts:
             raise Failed(f"{file}: no such file in {self.package}: it has {', '.join(self.texts)}")
-        self.mutants = [
-            m for m in self.mutants if m.file == file and (line is None or self.line(m) == line or m.line == line)
-        ]
+        if not all(part.isdecimal() for part in (first, last) if part) or (lines and not first):
+            raise Failed(f"--only {told}: expected FILE, FILE:LINE or FILE:FIRST-LAST")
+        asked = range(int(first), int(last or first) + 1) if lines else None
+        self.mutants = [m for m in self.mutants if m.file == file and (asked is None or self.line(m) in asked)]
         if not self.mutants:
-            raise Failed(f"{file}:{line}: nothing to change there")
+            raise Failed(f"--only {told}: nothing to change there")
 
     def line(self, mutant):
         """The line that the fault stands in, from 1."""
@@ -371,6 +377,9 @@ class Campaign:
         self.paths = [path for _, path in tests[0]]
         if any(other != tests[0] for other in tests):
             raise Failed("the tests are not the same each time they are collected")
+        if not any(mutant.file in self.hot for mutant in self.mutants):
+            self.seconds = {}
+            return  # which test runs which line is of no use
         for i, slot in enumerate(slots):
             slot.session.send(("baseline", range(i, len(self.names), len(slots))))
         told = {}
@@ -419,7 +428,7 @@ class Campaign:
                     talk.send(("mutant", mutant, self.order(mutant)))
                 else:
                     talk = slot.fresh
-                    talk.send((mutant, self.stages(), 60 + 5 * sum(self.seconds.values())))
+                    talk.send((mutant, self.stages(), TABLE_SECONDS))
                 busy[talk] = slot, mutant
             for talk in wait(list(busy)):
                 slot, mutant = busy.pop(talk)
@@ -446,18 +455,26 @@ def preload(tests):
         "print(*(n for n, m in sorted(sys.modules.items()) if getattr(m, '__file__', None)"
         " and 'site-packages' in m.__file__ and not n.startswith('cellwarden')), sep='\\n', file=sys.stderr)"
     )
-    command = [sys.executable, "-c", text, *PYTEST[1:], str(tests)]
+    command = [sys.executable, "-c", text, *PYTEST[1:], *tests]
     return subprocess.run(command, capture_output=True, text=True).stderr.split()
+
+
+def processor_seconds():
+    """What this process and those it waited for have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--only", metavar="FILE[:LINE]", help="the mutants of one file, or of one line of it")
+    parser.add_argument("--only", metavar="FILE[:LINE[-LINE]]", help="the mutants of one file, or of some lines of it")
     parser.add_argument("--json", action="store_true", help="one object a mutant on stdout, then one for the end")
+    parser.add_argument("--tests", metavar="FILE", nargs="+", default=TESTS, help="tests; default: those of the core")
+    parser.add_argument("--package", metavar="FOLDER", default=PACKAGE, help="another package than the core")
     parser.add_argument("-n", type=int, metavar="N", help="processes; default: one a core of this machine")
     told = parser.parse_args(arguments)
     try:
-        return judged(Campaign(jobs=told.n), told)
+        return judged(Campaign(told.package, told.tests, told.n), told)
     except Failed as error:
         print(f"mutate: {error}", file=sys.stderr)
         return 2
@@ -466,10 +483,7 @@ def main(arguments=None):
 def judged(campaign, told):
     """Run, show progress, print what survived. Returns the exit status."""
     if told.only:
-        file, _, line = told.only.partition(":")
-        if line and not line.isdecimal():
-            raise Failed(f"--only {told.only}: {line} is no line number")
-        campaign.only(Path(file).name, int(line) if line else None)
+        campaign.only(told.only)
     count = {KILLED: 0, SURVIVED: 0, HUNG: 0}
     start = time.monotonic()
     shown = sys.stderr.isatty()
@@ -489,13 +503,14 @@ def judged(campaign, told):
     total = {
         "mutants": len(campaign.mutants), "killed": count[KILLED] + count[HUNG], "hung": count[HUNG],
         "survived": count[SURVIVED], "tests": len(campaign.names), "seconds": round(time.monotonic() - start),
+        "processor_seconds": round(processor_seconds()),
     }  # fmt: skip
     if told.json:
         print(json.dumps({"event": "end", **total}))
     else:
         print(
             "{mutants} mutants of {0}: {killed} killed ({hung} by not ending), {survived} survived; "
-            "{tests} tests, {seconds} s".format(campaign.package, **total)
+            "{tests} tests, {seconds} s, {processor_seconds} s of processor time".format(campaign.package, **total)
         )
     return 1 if count[SURVIVED] else 0
 

@@ -18,21 +18,23 @@ _ACTIVE = const(26)
 _SLEPT = const(29)
 _REFERENCE_MV = const(45)
 _REFERENCE_BEFORE_MV = const(46)
-_STEEP = const(87)
-_MALFORMED_BEFORE = const(112)
-_BACKWARD_BEFORE = const(113)
-_DROPPED_BEFORE = const(114)
-_MALFORMED_MS = const(115)
-_BACKWARD_MS = const(116)
-_DROPPED_MS = const(117)
-_DROPPED = const(118)
-_BUS_OFF = const(119)
-_ABSENT_LEAST = const(120)
-_ABSENT_MS = const(121)
-_SIGN_MS = const(122)
-_GONE_BEFORE = const(130)
-_GONE_MS = const(131)
-_CELLS_MISSING = const(132)
+_STEEP = const(91)
+_MALFORMED_BEFORE = const(117)
+_BACKWARD_BEFORE = const(118)
+_DROPPED_BEFORE = const(119)
+_MALFORMED_MS = const(120)
+_BACKWARD_MS = const(121)
+_DROPPED_MS = const(122)
+_DROPPED = const(123)
+_BUS_OFF = const(124)
+_ABSENT_LEAST = const(125)
+_ABSENT_MS = const(126)
+_SIGN_MS = const(127)
+_GONE_BEFORE = const(135)
+_GONE_SINCE = const(136)
+_GONE_MS = const(137)
+_WHOLE = const(138)
+_CELLS_MISSING = const(139)
 _SIGN_FELL = const(0)
 _SIGN_HOT = const(1)
 _SIGN_STEEP = const(2)
@@ -41,15 +43,23 @@ _SIGN_CELLS = const(4)
 _SIGN_INSULATION = const(5)
 _SIGN_PROBES = const(6)
 _SIGN_FOUR = const(7)
-_FEATURES_AT = const(133)
+_FEATURES_AT = const(140)
 _WHERE = const(48)
 _SLOT = const(96)
+_COMPLETE = const(144)
 _F_CELL_MAX_MV = const(0)
 _F_CELL_MIN_MV = const(1)
 _F_PROBE_MAX_DDEGC = const(3)
 _F_INSULATION_OHM_PER_V = const(9)
+_F_CELLS_LOST = const(19)
+_F_PROBES_LOST = const(21)
+_F_RISE_MK_PER_S = const(22)
 _F_PACK_STEP_MV = const(24)
 _F_SUM_MISMATCH_PERMILLE = const(25)
+_F_TRANSIENTS = const(26)
+_F_DRIFT_MV = const(27)
+_F_SELF_DISCHARGE_UV_PER_H = const(28)
+_F_CONTACT_UOHM = const(29)
 _F_SIGNAL_LOST = const(31)
 _F_COUNTER_WRONG = const(32)
 _F_CHECKSUM_WRONG = const(33)
@@ -59,13 +69,16 @@ _F_BUS_OFF = const(36)
 _F_CELLS_GONE = const(37)
 _F_CELLS_ABSENT = const(38)
 _F_PROBE_FAULTS = const(39)
+_F_SENSE_LINE_MV = const(40)
+_F_FROZEN_S = const(41)
 _F_BACKWARD = const(42)
 _F_COUNT_DIFFERS = const(43)
 _F_RUNAWAY = const(44)
 _F_SUSPECTED = const(45)
 _F_CELLS_DEAD = const(46)
 _F_PROBES_DEAD = const(47)
-_SIGNALS_AT = const(325)
+_SIGNALS_AT = const(332)
+_PACK_VOLTAGE_MV = const(0)
 _VEHICLE_ON = const(5)
 _CHARGING = const(6)
 _CELL_COUNT = const(22)
@@ -115,11 +128,12 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     v = q[_SIGNALS_AT + _VEHICLE_ON]
     i = q[_SIGNALS_AT + _CHARGING]
     told = sent >> _VEHICLE_ON & 1 | sent >> _CHARGING & 1
-    if v == 1 or i == 1:
-        q[_ACTIVE] = 1
-    elif v == 0 or (i == 0 and not sent >> _VEHICLE_ON & 1):
-        q[_ACTIVE] = 0
     active = q[_ACTIVE]
+    if not v >> 1:
+        active = active & 2 | v
+    if not i >> 1:
+        active = active & 1 | i << 1
+    q[_ACTIVE] = active
     if not told:
         active = 1 if fresh else 0
     v = 0
@@ -205,19 +219,24 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     # Four cells or more that lose their value within ten seconds.
     dead = q[_FEATURES_AT + _F_CELLS_DEAD]
     base = q[_GONE_BEFORE]
-    v = q[_GONE_MS]
-    if dead <= base:
+    if dead < base:
         base = dead
-        v = 0
-    elif v < _GONE_MS_ENOUGH:
-        v += scan_ms
-        busy += 1
-    else:
-        base = dead
-        v = 0
-    q[_GONE_BEFORE] = base
-    q[_GONE_MS] = v
+    since = q[_GONE_SINCE]
+    if dead < since:
+        since = dead
     gone = dead - base
+    v = 0
+    if gone:
+        # Two starts, ten seconds apart: what goes within ten seconds is never cut in two.
+        v = q[_GONE_MS] + scan_ms
+        busy += 1
+        if v > _GONE_MS_ENOUGH:
+            base = since
+            since = dead
+            v = 0
+    q[_GONE_BEFORE] = base
+    q[_GONE_SINCE] = since
+    q[_GONE_MS] = v
 
     # The signs, each remembered for 30 s.
     i = _SIGN_MS
@@ -314,4 +333,33 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if q[_SIGN_MS + _SIGN_INSULATION]:
         v += 1
     q[_FEATURES_AT + _F_SUSPECTED] = 1 if v > 1 else 0
+
+    # Nothing clears on what is no longer seen (semantics 2).
+    v = 0
+    if fresh:
+        v = 1
+        if q[_FEATURES_AT + _F_CELLS_LOST] == dead:
+            v = 3
+        if q[_FEATURES_AT + _F_PROBES_LOST] == q[_FEATURES_AT + _F_PROBES_DEAD]:
+            v |= 4
+        if not q[_SIGNALS_AT + _PACK_VOLTAGE_MV] >> 30 & 1:
+            v |= 8
+    if v ^ q[_WHOLE]:
+        q[_WHOLE] = v
+        i = _FEATURES_AT + _F_TRANSIENTS + _COMPLETE
+        while i <= _FEATURES_AT + _F_SUSPECTED + _COMPLETE:
+            q[i] = v & 1
+            i += 1
+        v = v >> 1
+        q[_FEATURES_AT + _F_TRANSIENTS + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_DRIFT_MV + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_SELF_DISCHARGE_UV_PER_H + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_CONTACT_UOHM + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_CELLS_GONE + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_CELLS_ABSENT + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_SENSE_LINE_MV + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_FROZEN_S + _COMPLETE] = v & 1
+        q[_FEATURES_AT + _F_SUM_MISMATCH_PERMILLE + _COMPLETE] = v & v >> 2 & 1
+        q[_FEATURES_AT + _F_RISE_MK_PER_S + _COMPLETE] = v >> 1 & 1
+        q[_FEATURES_AT + _F_PROBE_FAULTS + _COMPLETE] = v >> 1 & 1
     return busy

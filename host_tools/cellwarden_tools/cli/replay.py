@@ -52,7 +52,7 @@ def replay(
         image, log = vehicle.open(path, format, include_tx)
         show.warnings(vehicle.warnings[told:])
         before = read_snapshot(state_in, image) if state_in else None
-        run = _one(image, log, path, engine, channels, json, len(logs) > 1, before)
+        run = _one(image, log, path, engine, channels, json, len(logs) > 1, before, bool(state_out))
         worst = max(worst, run.end["max_level"])
         if state_out:
             write_snapshot(state_out, image, run.after)
@@ -79,7 +79,7 @@ def _channels(pairs, image):
     return channels
 
 
-def _one(image, log, path, engine_name, channels, as_json, several, before):
+def _one(image, log, path, engine_name, channels, as_json, several, before, goes_on):
     from ..engines import open_engine
     from ..replay import Replay
     from . import show
@@ -88,7 +88,7 @@ def _one(image, log, path, engine_name, channels, as_json, several, before):
     with show.busy("making machine code of the core, once for each vehicle"):
         opened = open_engine(engine_name, image, log.frames_about)
     with opened as engine, show.progress(log) as update:
-        run = Replay(image, log, engine, channels, tick=update, before=before)
+        run = Replay(image, log, engine, channels, tick=update, before=before, goes_on=goes_on)
         for event in run:
             if as_json:
                 show.json_line({"log": str(path)} | event if several else event)
