@@ -124,7 +124,7 @@ HAZARDS = {
     "hvil_open": (S, (None, None, 1), None, (0, 0, 0.3), ("=", 0), 3, 16),
     "bms_alarm": (S, (1, 2, 3), None, (0.2, 0.2, 0.2), ("-", 1), 1, None),
     # B to E: where HAZARDS gives no time or margin, docs/decisions.md does
-    "temperature_rise": (1000, (0.3, 0.6, 1.0), None, (2, 2, 3), ("x", 0.5), 10, 1),
+    "temperature_rise": (1000, (0.3, 0.6, 1.0), None, (5, 3, 3), ("x", 0.85), 10, 1),
     "soc_jump": (P, (5, 10, None), None, (0, 0, 0), ("-", 2), 10, 8),
     "pack_step": (V, (None, None, 10), None, (0, 0, 0.5), ("x", 0.5), 10, 3),
     "pack_sum_mismatch": (P, (1.5, 2.5, 4), None, (10, 10, 10), ("-", 0.5), 10, 9),
@@ -142,7 +142,7 @@ HAZARDS = {
     "cells_lost": (S, (None, 1, 2), None, (0, 1, 1), ("-", 1), 10, None),
     "cells_absent": (S, (None, 1, None), None, (0, 0, 0), ("=", 0), 5, None),
     "probe_fault": (S, (1, None, None), None, (1, 0, 0), ("=", 0), 60, None),
-    "sense_line": (V, (0.030, None, None), None, (0, 0, 0), ("-", 0.010), 10, None),
+    "sense_line": (V, (0.030, None, None), None, (30, 0, 0), ("-", 0.010), 10, None),
     "frozen": (S, (60, None, None), None, (0, 0, 0), ("x", 0.5), 5, None),
     "time_backward": (S, (1, None, None), None, (0, 0, 0), ("=", 0), 10, None),
     "mismatch": (S, (None, 1, None), None, (0, 5, 0), ("=", 0), 10, 9),
@@ -184,7 +184,7 @@ def test_gates_calm_levels_and_samples_are_those_of_hazards(demo):
         "pack_undervoltage": L.F_CONTACTORS, "charge_too_cold": L.F_CHARGING, "overcharge": L.F_CHARGING,
     }  # fmt: skip
     assert {rule.name: rule.row["calm_levels"] for rule in demo.rules if rule.row["calm_levels"]} == {
-        "cell_spread": (1,)
+        "cell_spread": (1,), "pack_sum_mismatch": (1,),
     }
     single = {rule.name for rule in demo.rules if rule.row["samples"] == 1}
     assert single == ONE_SAMPLE

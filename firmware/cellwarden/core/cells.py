@@ -36,30 +36,33 @@ _BIAS_SAMPLES = const(52)
 _BUCKET = const(53)
 _ROTATE = const(54)
 _CALM_BEFORE = const(55)
-_DRIFT_WAIT_MS = const(56)
-_DRIFT_SAMPLES = const(57)
-_DRIFT_BATCHES = const(58)
-_DRIFT_FIT = const(59)
-_DRIFT_NORM = const(60)
-_PAIR_MA = const(61)
-_PAIR_MV = const(62)
-_PAIR_AGE_MS = const(63)
-_PAIR_STEP_DA = const(64)
-_PAIRS = const(65)
-_OWN_UOHM = const(66)
-_REST_SET = const(67)
-_REST_DUE = const(68)
-_MOST_SHORTS = const(69)
-_MOST_SHORTS_AT = const(70)
-_NEXT_SHORTS = const(71)
-_MOST_DRIFT = const(72)
-_MOST_DRIFT_AT = const(73)
-_MOST_CONTACT_UOHM = const(74)
-_MOST_CONTACT_AT = const(75)
-_MOST_FALL_MV = const(76)
-_MOST_FALL_AT = const(77)
-_MOST_SENSE_MV = const(78)
-_MOST_SENSE_AT = const(79)
+_LAST_PACK_MV = const(56)
+_LAST_HOT_DDEGC = const(57)
+_LAST_COLD_DDEGC = const(58)
+_DRIFT_WAIT_MS = const(59)
+_DRIFT_SAMPLES = const(60)
+_DRIFT_BATCHES = const(61)
+_DRIFT_FIT = const(62)
+_DRIFT_NORM = const(63)
+_PAIR_MA = const(64)
+_PAIR_MV = const(65)
+_PAIR_AGE_MS = const(66)
+_PAIR_STEP_DA = const(67)
+_PAIRS = const(68)
+_OWN_UOHM = const(69)
+_REST_SET = const(70)
+_REST_DUE = const(71)
+_MOST_SHORTS = const(72)
+_MOST_SHORTS_AT = const(73)
+_NEXT_SHORTS = const(74)
+_MOST_DRIFT = const(75)
+_MOST_DRIFT_AT = const(76)
+_MOST_CONTACT_UOHM = const(77)
+_MOST_CONTACT_AT = const(78)
+_MOST_FALL_MV = const(79)
+_MOST_FALL_AT = const(80)
+_MOST_SENSE_MV = const(81)
+_MOST_SENSE_AT = const(82)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
@@ -71,10 +74,12 @@ _KIND_PAIR = const(16)
 _KIND_SETTLED = const(32)
 _KIND_KEEP = const(64)
 _KIND_COMPARE = const(128)
-_FEATURES_AT = const(133)
+_FEATURES_AT = const(138)
 _WHERE = const(48)
 _SLOT = const(96)
 _COMPLETE = const(144)
+_F_PROBE_MAX_DDEGC = const(3)
+_F_PROBE_MIN_DDEGC = const(4)
 _F_CELLS_VALID = const(18)
 _F_SUM_MISMATCH_PERMILLE = const(25)
 _F_TRANSIENTS = const(26)
@@ -83,7 +88,7 @@ _F_SELF_DISCHARGE_UV_PER_H = const(28)
 _F_CONTACT_UOHM = const(29)
 _F_SENSE_LINE_MV = const(40)
 _F_FROZEN_S = const(41)
-_SIGNALS_AT = const(325)
+_SIGNALS_AT = const(330)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _CONTACTORS = const(7)
@@ -138,6 +143,7 @@ _SPOILT = const(16383)
 _RESIDUAL_MOST = const(8191)
 _RIDGE_MV2 = const(4)  # for each cell: (2 mV)^2
 _REST_MS_ENOUGH = const(60000)
+_RESTING_MA = const(1000)  # so little needs no second sample to be called a rest
 _FALL_MV = const(10)
 _PAIR_LEAST_MA = const(20000)
 _SETTLED_MS = const(2000)
@@ -195,11 +201,22 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         i += _GROUP_SIZE
         v += _GROUP_TABLE_SIZE
 
+    pack = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
+    differs = 0
+    if not pack >> 30 & 1:
+        differs = q[_LAST_PACK_MV] ^ pack
+    i = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
+    v = q[_FEATURES_AT + _F_PROBE_MIN_DDEGC]
+    if (i - _NA) & _MASK and ((i - q[_LAST_HOT_DDEGC]) & _MASK or (v - q[_LAST_COLD_DDEGC]) & _MASK):
+        differs = 1
     if q[_WAKING_MS]:
-        if not changed and steps:
+        if not changed and steps and not differs:
             return 0  # what was known before the sleep: not yet the truth
         q[_WAKING_MS] = 0
         compare = 0
+    q[_LAST_PACK_MV] = pack
+    q[_LAST_HOT_DDEGC] = i
+    q[_LAST_COLD_DDEGC] = v
     valid = q[_FEATURES_AT + _F_CELLS_VALID]
 
     # Do the steps agree: is the median of their distances from their median under the limit?
@@ -246,22 +263,24 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         low = (low & _MASK) + (low >> 30 & 1) * _WRAP
         high = q[_FROZEN_HIGH_MA]
         high = (high & _MASK) + (high >> 30 & 1) * _WRAP
+        ranged = 1 if high - low >= _FROZEN_MA else 0
         if low == _NA or current < low:
             low = current
         if current > high:
             high = current
         q[_FROZEN_LOW_MA] = low
         q[_FROZEN_HIGH_MA] = high
-        if q[_FROZEN_S] < _FROZEN_MOST_S:
-            q[_FROZEN_S] = q[_FROZEN_S] + seconds
         if high - low >= _FROZEN_MA:
-            frozen_s = q[_FROZEN_S]
+            # Counted from when the current had ranged so far: at rest the cells may well stay as they are.
+            frozen_s = q[_FROZEN_S] + seconds if ranged else 0
+            if frozen_s > _FROZEN_MOST_S:
+                frozen_s = _FROZEN_MOST_S
+            q[_FROZEN_S] = frozen_s
     q[_FEATURES_AT + _F_FROZEN_S] = frozen_s
     q[_FEATURES_AT + _F_FROZEN_S + _SLOT] = _ALWAYS
     q[_FEATURES_AT + _F_FROZEN_S + _COMPLETE] = 1
 
     # Pack voltage against the cells' sum, less the difference that this vehicle always has.
-    pack = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
     away = _NA
     if valid and not pack >> 30 & 1:
         total += (p[_P_CELLS] - valid) * (total // valid)
@@ -303,12 +322,14 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     kind = 0
     if quiet == _QUIET and agree:
         kind = _KIND_CALM
-        if not q[_CALM_BEFORE]:
+        if q[_CALM_BEFORE] < 2:
             kind |= _KIND_FIRST
-    q[_CALM_BEFORE] = kind & _KIND_CALM
+            q[_CALM_BEFORE] = q[_CALM_BEFORE] + 1
+    else:
+        q[_CALM_BEFORE] = 0
     q[_SAMPLE_S] = seconds
     q[_PHASE] = _PHASE_MEDIAN if valid else _PHASE_DONE
-    if valid and q[_REST_MS] >= _REST_MS_ENOUGH and quiet:
+    if valid and q[_REST_MS] >= _REST_MS_ENOUGH and quiet and (kind or -_RESTING_MA <= current <= _RESTING_MA):
         if q[_REST_DUE]:
             q[_REST_DUE] = 0
             if q[_REST_SET]:
@@ -400,7 +421,7 @@ def middle(i: int, v: int, state, params, scratch) -> int:
     if low < p[_P_DRIFT_LOW_MV] or low > p[_P_DRIFT_HIGH_MV]:
         kind &= ~(_KIND_ADD | _KIND_END)
     if kind & _KIND_ADD:
-        q[_DRIFT_WAIT_MS] = 0
+        q[_DRIFT_WAIT_MS] = p[_P_SCAN_MS]
         if not q[_DRIFT_SAMPLES]:
             q[_DRIFT_FIT] = 0
             q[_DRIFT_NORM] = 0
@@ -419,7 +440,7 @@ def middle(i: int, v: int, state, params, scratch) -> int:
             q[_PAIRS] = q[_PAIRS] + 1
     if kind & _KIND_SETTLED:
         q[_PAIR_MV] = low
-        q[_PAIR_AGE_MS] = 0
+        q[_PAIR_AGE_MS] = p[_P_SCAN_MS]
     q[_KIND] = kind
     q[_MOST_SHORTS] = 0
     q[_MOST_SHORTS_AT] = 0
@@ -474,11 +495,12 @@ def analyse(i: int, v: int, state, params) -> int:
         paired = v >> 19 & 1
         reference = (v & 4095) - _SHORTS_BIAS
         if not kind & _KIND_CALM or not mv:
-            if not paired:
-                away_s = 0
-        elif kind & _KIND_FIRST and not paired:
+            away_s = 0
+            paired = 0
+        elif kind & _KIND_FIRST:
             reference = dev
             away_s = 0
+            paired = 0
         else:
             gap = dev - reference
             if not away_s:

@@ -18,21 +18,22 @@ _ACTIVE = const(26)
 _SLEPT = const(29)
 _REFERENCE_MV = const(45)
 _REFERENCE_BEFORE_MV = const(46)
-_STEEP = const(87)
-_MALFORMED_BEFORE = const(112)
-_BACKWARD_BEFORE = const(113)
-_DROPPED_BEFORE = const(114)
-_MALFORMED_MS = const(115)
-_BACKWARD_MS = const(116)
-_DROPPED_MS = const(117)
-_DROPPED = const(118)
-_BUS_OFF = const(119)
-_ABSENT_LEAST = const(120)
-_ABSENT_MS = const(121)
-_SIGN_MS = const(122)
-_GONE_BEFORE = const(130)
-_GONE_MS = const(131)
-_CELLS_MISSING = const(132)
+_STEEP = const(90)
+_MALFORMED_BEFORE = const(116)
+_BACKWARD_BEFORE = const(117)
+_DROPPED_BEFORE = const(118)
+_MALFORMED_MS = const(119)
+_BACKWARD_MS = const(120)
+_DROPPED_MS = const(121)
+_DROPPED = const(122)
+_BUS_OFF = const(123)
+_ABSENT_LEAST = const(124)
+_ABSENT_MS = const(125)
+_SIGN_MS = const(126)
+_GONE_BEFORE = const(134)
+_GONE_SINCE = const(135)
+_GONE_MS = const(136)
+_CELLS_MISSING = const(137)
 _SIGN_FELL = const(0)
 _SIGN_HOT = const(1)
 _SIGN_STEEP = const(2)
@@ -41,7 +42,7 @@ _SIGN_CELLS = const(4)
 _SIGN_INSULATION = const(5)
 _SIGN_PROBES = const(6)
 _SIGN_FOUR = const(7)
-_FEATURES_AT = const(133)
+_FEATURES_AT = const(138)
 _WHERE = const(48)
 _SLOT = const(96)
 _F_CELL_MAX_MV = const(0)
@@ -65,7 +66,7 @@ _F_RUNAWAY = const(44)
 _F_SUSPECTED = const(45)
 _F_CELLS_DEAD = const(46)
 _F_PROBES_DEAD = const(47)
-_SIGNALS_AT = const(325)
+_SIGNALS_AT = const(330)
 _VEHICLE_ON = const(5)
 _CHARGING = const(6)
 _CELL_COUNT = const(22)
@@ -115,11 +116,12 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     v = q[_SIGNALS_AT + _VEHICLE_ON]
     i = q[_SIGNALS_AT + _CHARGING]
     told = sent >> _VEHICLE_ON & 1 | sent >> _CHARGING & 1
-    if v == 1 or i == 1:
-        q[_ACTIVE] = 1
-    elif v == 0 or (i == 0 and not sent >> _VEHICLE_ON & 1):
-        q[_ACTIVE] = 0
     active = q[_ACTIVE]
+    if not v >> 1:
+        active = active & 2 | v
+    if not i >> 1:
+        active = active & 1 | i << 1
+    q[_ACTIVE] = active
     if not told:
         active = 1 if fresh else 0
     v = 0
@@ -202,19 +204,24 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     # Four cells or more that lose their value within ten seconds.
     dead = q[_FEATURES_AT + _F_CELLS_DEAD]
     base = q[_GONE_BEFORE]
-    v = q[_GONE_MS]
-    if dead <= base:
+    if dead < base:
         base = dead
-        v = 0
-    elif v < _GONE_MS_ENOUGH:
-        v += scan_ms
-        busy += 1
-    else:
-        base = dead
-        v = 0
-    q[_GONE_BEFORE] = base
-    q[_GONE_MS] = v
+    since = q[_GONE_SINCE]
+    if dead < since:
+        since = dead
     gone = dead - base
+    v = 0
+    if gone:
+        # Two starts, ten seconds apart: what goes within ten seconds is never cut in two.
+        v = q[_GONE_MS] + scan_ms
+        busy += 1
+        if v > _GONE_MS_ENOUGH:
+            base = since
+            since = dead
+            v = 0
+    q[_GONE_BEFORE] = base
+    q[_GONE_SINCE] = since
+    q[_GONE_MS] = v
 
     # The signs, each remembered for 30 s.
     i = _SIGN_MS

@@ -17,12 +17,12 @@ _EVENTS = const(11)
 _LEVEL = const(12)
 _MAX_LEVEL = const(13)
 _FLAGS = const(15)
-_FEATURES_AT = const(133)
+_FEATURES_AT = const(138)
 _WHERE = const(48)
 _SLOT = const(96)
 _COMPLETE = const(144)
 _F_CALM = const(17)
-_SIGNALS_AT = const(325)
+_SIGNALS_AT = const(330)
 _BMS_FLAG_9 = const(16)
 _BMS_FLAG_12 = const(17)
 _SCALARS = const(25)
@@ -61,6 +61,8 @@ _E_LOST = const(2)
 _E_CAPACITY = const(3)
 _E_FIRST = const(4)
 _EVENT_SIZE = const(6)
+
+
 
 
 

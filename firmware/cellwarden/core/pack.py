@@ -9,7 +9,6 @@ from micropython import const
 _NA = const(-0x20000000)
 _WRAP = const(-0x3FFFFFFF - 1)
 _MASK = const(0x3FFFFFFF)
-_HALF = const(0x20000000)
 _MODE = const(25)
 _WAKING_MS = const(30)
 _STEADY_MS = const(32)
@@ -17,28 +16,29 @@ _STEADY_LOW_MA = const(33)
 _STEADY_HIGH_MA = const(34)
 _HOUR_MS = const(35)
 _HOURS = const(36)
-_CHARGE_REST = const(88)
-_DRAWN_PERMILLE = const(89)
-_SOC_REFERENCE = const(90)
-_SOC_WAIT_MS = const(96)
-_SOC_NEXT = const(97)
-_STEP_MV = const(98)
-_STEP_AGE_MS = const(99)
-_STEP_STATE = const(100)
-_TREND_SUM = const(101)
-_TREND_COUNT = const(102)
-_TREND_POINT = const(103)
-_TREND_HOUR = const(107)
-_TREND_POINTS = const(111)
+_CHARGE_REST = const(91)
+_DRAWN_PERMILLE = const(92)
+_SOC_REFERENCE = const(93)
+_SOC_WAIT_MS = const(99)
+_SOC_NEXT = const(100)
+_STEP_MV = const(101)
+_STEP_AGE_MS = const(102)
+_STEP_STATE = const(103)
+_STEP_SOC_PERMILLE = const(104)
+_TREND_SUM = const(105)
+_TREND_COUNT = const(106)
+_TREND_POINT = const(107)
+_TREND_HOUR = const(111)
+_TREND_POINTS = const(115)
 _ASLEEP = const(4)
-_FEATURES_AT = const(133)
+_FEATURES_AT = const(138)
 _SLOT = const(96)
 _COMPLETE = const(144)
 _F_INSULATION_OHM_PER_V = const(9)
 _F_SOC_JUMP_PERMILLE = const(23)
 _F_PACK_STEP_MV = const(24)
 _F_INSULATION_H = const(30)
-_SIGNALS_AT = const(325)
+_SIGNALS_AT = const(330)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _SOC_PERMILLE = const(2)
@@ -55,8 +55,10 @@ _STEADY_MA = const(4000)  # a current is settled while it stays within this for 
 _SETTLED_MS = const(2000)
 _SOC_STEP_MS = const(10000)
 _SOC_REFERENCES = const(6)
+_DRAWN = const(0x3FFFF)  # of the charge drawn in a reference
 _STEP_REFRESH_MS = const(30000)
 _STEP_MOST_MS = const(60000)  # two voltages farther apart say nothing about a step
+_SAME_PERMILLE = const(50)
 _ACROSS = const(4)  # in STEP_STATE: the reference is from before a sleep
 _QUIET = const(2)
 _TREND_HOURS = const(6)
@@ -115,28 +117,38 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
     if current == _NA or soc >> 30 & 1:
         q[_SOC_WAIT_MS] = 0
     else:
-        level = (soc + q[_DRAWN_PERMILLE]) & _MASK
+        drawn = q[_DRAWN_PERMILLE] & _DRAWN
         jump = 0
         if not q[_SOC_WAIT_MS]:
             i = 0
             while i < _SOC_REFERENCES:
-                q[_SOC_REFERENCE + i] = level
+                q[_SOC_REFERENCE + i] = drawn << 11 | soc
                 i += 1
         else:
             i = 0
             while i < _SOC_REFERENCES:
-                v = (level - q[_SOC_REFERENCE + i]) & _MASK
-                if v >= _HALF:
-                    v = (-v) & _MASK
-                if v > jump:
-                    jump = v
+                # The charge explains a change of up to its own size, in its own direction.
+                v = q[_SOC_REFERENCE + i]
+                moved = soc - (v & 2047)
+                charged = (v >> 11) - drawn
+                if charged > _DRAWN >> 1:
+                    charged -= _DRAWN + 1
+                if charged < -(_DRAWN >> 1):
+                    charged += _DRAWN + 1
+                if moved < 0:
+                    moved = -moved
+                    charged = -charged
+                if charged > 0:
+                    moved -= charged
+                if moved > jump:
+                    jump = moved
                 i += 1
             if q[_SOC_WAIT_MS] > _SOC_STEP_MS:
                 i = q[_SOC_NEXT] + 1
                 if i == _SOC_REFERENCES:
                     i = 0
                 q[_SOC_NEXT] = i
-                q[_SOC_REFERENCE + i] = level
+                q[_SOC_REFERENCE + i] = drawn << 11 | soc
                 q[_SOC_WAIT_MS] = 0
         q[_SOC_WAIT_MS] = q[_SOC_WAIT_MS] + scan_ms
     i = _FEATURES_AT + _F_SOC_JUMP_PERMILLE
@@ -169,6 +181,11 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
                 step = -step
             elif q[_STEP_STATE] & _ACROSS:
                 step = 0  # resting, a pack may well have recovered
+            if q[_STEP_STATE] & _ACROSS:
+                # It may have been used unseen: only a pack that has as much charge as before has lost voltage.
+                v = q[_STEP_SOC_PERMILLE]
+                if soc >> 30 & 1 or v >> 30 & 1 or soc - v >= _SAME_PERMILLE or v - soc >= _SAME_PERMILLE:
+                    step = 0
             if step * 40 < reference:
                 step = 0
             if step < p[_P_STEP_MV] and not q[_WAKING_MS]:
@@ -177,6 +194,7 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
         if renew and (quiet == _QUIET or not reference >> 30 & 1):
             q[_STEP_MV] = voltage
             q[_STEP_STATE] = switched
+            q[_STEP_SOC_PERMILLE] = soc
             age_ms = 0
     if age_ms <= _STEP_MOST_MS and q[_MODE] != _ASLEEP:
         age_ms += scan_ms
