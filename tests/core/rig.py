@@ -121,7 +121,8 @@ class Rig:
 
 
 class JudgeRig(Rig):
-    """A Rig of one feature, which the judge finds as `value` says; the others stay as the healthy pack left them.
+    """A Rig of one feature, which the judge finds as `value` says, in calm; the others stay as a healthy pack left
+    them.
 
     feature: its number; cell: the cell whose signal it is said to come from, 0 = the pack voltage's
     """
@@ -134,6 +135,7 @@ class JudgeRig(Rig):
         self.features[L.SLOT + feature] = self.cell(cell) if cell else L.PACK_VOLTAGE_MV
         self.features[L.WHERE + feature] = cell
         self.features[L.COMPLETE + feature] = 1
+        self.features[L.VALUE + L.F_CALM] = 1
 
     def scan(self, n=1, samples=1):
         if self.value is None:

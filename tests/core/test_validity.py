@@ -119,6 +119,23 @@ def test_the_leaky_counter_fills_to_five_and_empties_again(rig):
     assert wrong() == 0
 
 
+def test_the_state_says_which_messages_are_not_believed_and_doubts_them_once(rig):
+    """A message in doubt takes down its own pages and no other's; the doubt ends with the scan that dealt with it."""
+    number = group(rig, rig.cell(1))
+    message = rig.sender.groups[number].message
+    for _ in range(5):
+        rig.sender.counters[message] += 3
+        rig.send(rig.sender.frame(number, rig.wanted))
+    assert rig.clock[L.DOUBT] == 1
+    rig.scan(samples=0)
+    assert rig.clock[L.DOUBT] == 0, "a message was doubted for ever"
+    stale = {n for n in range(len(rig.sender.groups)) if rig.groups[n * L.GROUP_SIZE + L.STATUS] == L.STALE}
+    assert stale == {n for n, other in enumerate(rig.sender.groups) if other.message == message}
+    assert rig.clock[L.LOST] == len(stale)
+    rig.scan(samples=0)
+    assert rig.clock[L.LOST] == len(stale), "the doubt about one message took another down"
+
+
 def test_a_frame_that_is_repeated_is_not_believed_for_ever(rig):
     stuck = frame(rig, L.PACK_VOLTAGE_MV)
     for _ in range(8):

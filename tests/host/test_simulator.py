@@ -113,7 +113,7 @@ def test_every_frame_says_what_the_pack_says_within_half_a_quantum(messages):
             value = pack.values[slot]
             if value is None:
                 assert (quantity, physical) == ("insulation", 65535)
-            elif SCALARS.get(quantity) in ("state", "level"):
+            elif SCALARS.get(quantity) in ("state", "level", "count"):
                 assert physical == value
             else:
                 wanted = value * to_dbc[signal.unit] * (-1 if quantity == "pack_current" else 1)

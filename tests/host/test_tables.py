@@ -340,7 +340,17 @@ def test_a_time_may_be_a_number_or_written_by_a_pattern(write, form, time, secon
 
 @pytest.mark.parametrize(
     "time",
-    ["2021-13-05 09:10:00", "2021-05-05 24:00:00", "1620205800", "2021-05-05", "0000-00-00 00:00:00", "noon", ""],
+    [
+        "2021-13-05 09:10:00",
+        "2021-05-05 24:00:00",
+        "1620205800",
+        "2021-05-05",
+        "0000-00-00 00:00:00",
+        "noon",
+        "2021-05-05 09:10:00+19:00",
+        "2021-05-05 09:10:00-08:60",
+        "",
+    ],
 )
 def test_a_row_without_a_time_is_rejected_with_its_line(write, time):
     reason = "time is not a date and time" if time else "no time"
@@ -634,6 +644,7 @@ def test_a_damaged_parquet_file_is_refused_in_one_line(write, tmp_path):
         ("soc = 3", "[table.soc]: is not a table"),
         ('soc = { unit = "%" }', "[table.soc]: no `column`"),
         ('soc = ""', "[table.soc]: column = ''; expected the name of a column"),
+        ('soc = "a\\nimport os"', "[table.soc]: column = 'a\\nimport os'; expected the name of a column"),
         ('soc = { column = "x", unit = "V" }', "[table.soc]: unit = 'V'; expected one of %, percent,"),
         ('soc = { column = "x", factor = 1 }', "[table.soc]: no key `factor`"),
         ('soc = { column = "x", unfitted = [1] }', "[table.soc]: no key `unfitted`"),
@@ -688,6 +699,8 @@ def test_what_is_wrong_in_a_table_is_told_with_its_key(write, lines, said):
             '{ column = "when", format = "is" }',
             "[table.time]: format = 'is'; did you mean `iso`?; expected iso, s,",
         ),
+        ('"when"', '{ column = "when", format = "%Q" }', "[table.time]: format = '%Q' ('Q' is a bad directive"),
+        ("probes = 2", "probes = 0", "[table.temperature]: [vehicle] has no `probes`; expected the number of probes"),
         ('"UTC"', '"Asia/Shanghia"', "[table]: timezone = 'Asia/Shanghia'; did you mean `Asia/Shanghai`?"),
         ('"UTC"', '"+25:00"', "[table]: timezone = '+25:00'"),
         ('"UTC"', '"Asia"', "[table]: timezone = 'Asia'"),
@@ -699,7 +712,7 @@ def test_what_is_wrong_in_a_table_is_told_with_its_key(write, lines, said):
     ],
 )
 def test_what_is_wrong_in_the_clock_of_a_table_is_told_with_its_key(write, old, new, said):
-    text = mapped('soc = "soc"\n')
+    text = mapped('soc = "soc"\ntemperature = "T_{n}"\n')
     assert old in text
     with pytest.raises(InputError) as refused:
         compile_profile(write(text.replace(old, new, 1)))

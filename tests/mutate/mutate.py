@@ -1,6 +1,6 @@
 """Mutation testing of the detection core: every small fault that can be made in it must fail a test.
 
-    python tests/mutate/mutate.py [--only FILE[:LINE]] [--json] [-n N]
+    python tests/mutate/mutate.py [--only FILE[:LINE[-LINE]]] [--json] [-n N]
 
 prints the mutants that no test noticed and their number. Exit status 0: none survived; 1: some did; 2: bad use, or the
 tests fail on the core as it is.
@@ -337,15 +337,18 @@ class Campaign:
         self.killers = defaultdict(lambda: deque(maxlen=8))
         self.caught = Counter()  # faults by each test
 
-    def only(self, file, line=None):
-        """Keep the mutants of a file, or those that touch one of its lines."""
+    def only(self, told):
+        """Keep the mutants of a file, or of its lines. told: FILE, FILE:LINE or FILE:FIRST-LAST."""
+        file, _, lines = told.partition(":")
+        file, (first, _, last) = Path(file).name, lines.partition("-")
         if file not in self.texts:
             raise Failed(f"{file}: no such file in {self.package}: it has {', '.join(self.texts)}")
-        self.mutants = [
-            m for m in self.mutants if m.file == file and (line is None or self.line(m) == line or m.line == line)
-        ]
+        if not all(part.isdecimal() for part in (first, last) if part) or (lines and not first):
+            raise Failed(f"--only {told}: expected FILE, FILE:LINE or FILE:FIRST-LAST")
+        asked = range(int(first), int(last or first) + 1) if lines else None
+        self.mutants = [m for m in self.mutants if m.file == file and (asked is None or self.line(m) in asked)]
         if not self.mutants:
-            raise Failed(f"{file}:{line}: nothing to change there")
+            raise Failed(f"--only {told}: nothing to change there")
 
     def line(self, mutant):
         """The line that the fault stands in, from 1."""
@@ -464,7 +467,7 @@ def processor_seconds():
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--only", metavar="FILE[:LINE]", help="the mutants of one file, or of one line of it")
+    parser.add_argument("--only", metavar="FILE[:LINE[-LINE]]", help="the mutants of one file, or of some lines of it")
     parser.add_argument("--json", action="store_true", help="one object a mutant on stdout, then one for the end")
     parser.add_argument("--tests", metavar="FILE", nargs="+", default=TESTS, help="tests; default: those of the core")
     parser.add_argument("--package", metavar="FOLDER", default=PACKAGE, help="another package than the core")
@@ -480,10 +483,7 @@ def main(arguments=None):
 def judged(campaign, told):
     """Run, show progress, print what survived. Returns the exit status."""
     if told.only:
-        file, _, line = told.only.partition(":")
-        if line and not line.isdecimal():
-            raise Failed(f"--only {told.only}: {line} is no line number")
-        campaign.only(Path(file).name, int(line) if line else None)
+        campaign.only(told.only)
     count = {KILLED: 0, SURVIVED: 0, HUNG: 0}
     start = time.monotonic()
     shown = sys.stderr.isatty()

@@ -112,7 +112,10 @@ def test_a_test_that_is_missing_is_named_by_what_it_would_have_noticed(mutate):
 def test_one_file_or_line_can_be_tried_alone(mutate):
     status, out, _ = mutate(TESTS, "--only", "hot.py:12")
     assert status == 0 and out.startswith("2 mutants of toy: 2 killed (0 by not ending), 0 survived")
-    assert mutate(TESTS, "--only", "hot.py:1")[0] == 2
+    assert mutate(TESTS, "--only", "hot.py:12-13")[1].startswith("6 mutants of toy: 6 killed")
+    for wrong in ("hot.py:1", "hot.py:x", "hot.py:12-x", "hot.py:-5"):
+        status, out, told = mutate(TESTS, "--only", wrong)
+        assert (status, out) == (2, "") and told.startswith(f"mutate: --only {wrong}: ")
     assert mutate(TESTS, "--only", "cold.py")[2] == (
         "mutate: cold.py: no such file in toy: it has __init__.py, hot.py, table.py\n"
     )

@@ -61,8 +61,9 @@ _MOST_CONTACT_UOHM = const(77)
 _MOST_CONTACT_AT = const(78)
 _MOST_FALL_MV = const(79)
 _MOST_FALL_AT = const(80)
-_MOST_SENSE_MV = const(81)
-_MOST_SENSE_AT = const(82)
+_NEXT_FALL_MV = const(81)
+_MOST_SENSE_MV = const(82)
+_MOST_SENSE_AT = const(83)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
@@ -74,10 +75,11 @@ _KIND_PAIR = const(16)
 _KIND_SETTLED = const(32)
 _KIND_KEEP = const(64)
 _KIND_COMPARE = const(128)
-_FEATURES_AT = const(138)
+_FEATURES_AT = const(140)
 _WHERE = const(48)
 _SLOT = const(96)
-_COMPLETE = const(144)
+_F_CELL_MAX_MV = const(0)
+_F_CELL_MIN_MV = const(1)
 _F_PROBE_MAX_DDEGC = const(3)
 _F_PROBE_MIN_DDEGC = const(4)
 _F_CELLS_VALID = const(18)
@@ -88,7 +90,7 @@ _F_SELF_DISCHARGE_UV_PER_H = const(28)
 _F_CONTACT_UOHM = const(29)
 _F_SENSE_LINE_MV = const(40)
 _F_FROZEN_S = const(41)
-_SIGNALS_AT = const(330)
+_SIGNALS_AT = const(332)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _CONTACTORS = const(7)
@@ -122,6 +124,7 @@ _GROUP_TABLE_SIZE = const(5)
 
 _APART_MS = const(60000)  # samples farther apart are not compared
 _BINS = const(128)
+_WIDE_MV = const(63)  # of a bin of the first counting
 _STEP_BINS = const(64)
 _MIDDLE = const(32)
 _QUIET = const(2)
@@ -143,7 +146,7 @@ _SPOILT = const(16383)
 _RESIDUAL_MOST = const(8191)
 _RIDGE_MV2 = const(4)  # for each cell: (2 mV)^2
 _REST_MS_ENOUGH = const(60000)
-_RESTING_MA = const(1000)  # so little needs no second sample to be called a rest
+_RESTING_MA = const(1000)
 _FALL_MV = const(10)
 _PAIR_LEAST_MA = const(20000)
 _SETTLED_MS = const(2000)
@@ -166,31 +169,33 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     age_ms = q[_CELLS_AGE_MS]
     q[_CELLS_AGE_MS] = 0
     compare = 1 if age_ms <= _APART_MS else 0
-    steps = 0
-    changed = 0
+    came = 0  # or went
     total = 0
-    mark = p[_P_MEMORY_AT]
     i = _SIGNALS_AT + _SCALARS
     end = i + p[_P_CELLS]
+    apart = p[_P_MEMORY_AT] - i
     while i < end:
         v = q[i]
-        was = q[mark] & _MV
+        mark = q[i + apart]
         if v >> 30 & 1:
-            q[mark] = q[mark] - was
+            came |= mark & _MV
+            q[i + apart] = mark & ~_MV
         else:
-            q[mark] = q[mark] - was + v
+            q[i + apart] = (mark & ~_MV) + v
             total += v
-            if was:
-                v = v - was
-                if v:
-                    changed = 1
-                v += _MIDDLE
-                if v >> 6:  # not one of the bins
+            mark &= _MV
+            v = v + _MIDDLE - mark
+            if v >> 6:  # not one of the bins
+                if not mark:
+                    v = _STEP_BINS  # nothing to compare it with
+                else:
                     v = 0 if v < 0 else _STEP_BINS - 1
-                bins[v] = bins[v] + 1
-                steps += 1
+            bins[v] = bins[v] + 1
         i += 1
-        mark += 1
+    valid = q[_FEATURES_AT + _F_CELLS_VALID]
+    came |= bins[_STEP_BINS]
+    steps = valid - bins[_STEP_BINS]
+    changed = steps - bins[_MIDDLE]
     # Nothing of the same groups is new any more.
     i = p[_P_GROUPS_AT]
     v = p[_P_GROUP_TABLE_AT] + _P_CARRIES
@@ -217,7 +222,6 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     q[_LAST_PACK_MV] = pack
     q[_LAST_HOT_DDEGC] = i
     q[_LAST_COLD_DDEGC] = v
-    valid = q[_FEATURES_AT + _F_CELLS_VALID]
 
     # Do the steps agree: is the median of their distances from their median under the limit?
     agree = 0
@@ -254,7 +258,7 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     current = (current & _MASK) + (current >> 30 & 1) * _WRAP
     seconds = (age_ms + 500) // 1000
     frozen_s = 0
-    if changed or not compare or not steps or current == _NA:
+    if changed or came or not compare or not steps or current == _NA:
         q[_FROZEN_S] = 0
         q[_FROZEN_LOW_MA] = current
         q[_FROZEN_HIGH_MA] = current
@@ -278,7 +282,6 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
             q[_FROZEN_S] = frozen_s
     q[_FEATURES_AT + _F_FROZEN_S] = frozen_s
     q[_FEATURES_AT + _F_FROZEN_S + _SLOT] = _ALWAYS
-    q[_FEATURES_AT + _F_FROZEN_S + _COMPLETE] = 1
 
     # Pack voltage against the cells' sum, less the difference that this vehicle always has.
     away = _NA
@@ -316,7 +319,6 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     i = _FEATURES_AT + _F_SUM_MISMATCH_PERMILLE
     q[i] = away
     q[i + _SLOT] = _PACK_VOLTAGE_MV
-    q[i + _COMPLETE] = 1 if valid == p[_P_CELLS] else 0
 
     # What the analysis may use this sample for.
     kind = 0
@@ -329,7 +331,15 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         q[_CALM_BEFORE] = 0
     q[_SAMPLE_S] = seconds
     q[_PHASE] = _PHASE_MEDIAN if valid else _PHASE_DONE
-    if valid and q[_REST_MS] >= _REST_MS_ENOUGH and quiet and (kind or -_RESTING_MA <= current <= _RESTING_MA):
+    q[_MEDIAN_MV] = q[_FEATURES_AT + _F_CELL_MIN_MV]
+    q[_NEXT_CELL] = q[_FEATURES_AT + _F_CELL_MAX_MV] - q[_FEATURES_AT + _F_CELL_MIN_MV] if valid else 0
+    q[_MOST_SHORTS] = (valid + 1) >> 1  # of the lower median
+    resting = 0
+    if kind and q[_REST_MS] >= _REST_MS_ENOUGH:
+        resting = 1  # calm, and for a minute already
+    if quiet and q[_REST_DUE] and -_RESTING_MA <= current <= _RESTING_MA:
+        resting = 1  # just awake, and next to no current
+    if valid and resting:
         if q[_REST_DUE]:
             q[_REST_DUE] = 0
             if q[_REST_SET]:
@@ -358,56 +368,43 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
 
 @micropython.viper
 def middle(i: int, v: int, state, params, scratch) -> int:
-    """The sample's median, by counting: bins of 1 mV, or of 64 mV and then of 1 mV within the middle one.
+    """The sample's median, by counting: bins of 1 mV, or of 64 mV and in the next scan of 1 mV within the middle one.
 
+    It begins with the sample's lowest voltage, span and rank of the median, which MEDIAN_MV, NEXT_CELL and MOST_SHORTS hold.
     i, v: 0; viper keeps the first two parameters in registers.
     """
     q = ptr32(state)
     p = ptr32(params)
     bins = ptr32(scratch)
-    first = p[_P_MEMORY_AT]
-    end = first + p[_P_CELLS]
-    low = _MV
-    high = 0
-    count = 0
-    i = first
-    while i < end:
-        v = q[i] & _MV
-        if v:
-            count += 1
-            if v < low:
-                low = v
-            if v > high:
-                high = v
-        i += 1
-    half = (count + 1) >> 1  # the lower median
+    low = q[_MEDIAN_MV]
+    last = q[_NEXT_CELL]
     shift = 0
-    if high - low >= _BINS:
+    if last >= _BINS:
         shift = 6
-    below = 0
-    while 1:
-        i = 0
-        while i < _BINS:
-            bins[i] = 0
-            i += 1
-        i = first
-        while i < end:
-            v = (q[i] & _MV) - low
-            if v >= 0 and v >> shift < _BINS:
-                v = v >> shift
-                bins[v] = bins[v] + 1
-            i += 1
-        i = 0
-        v = below + bins[0]
-        while v < half:
-            i += 1
-            v += bins[i]
-        low += i << shift
-        if not shift:
-            break
-        below = v - bins[i]
-        shift = 0
+        last = last >> 6
+    i = last
+    while not i >> 30 & 1:
+        bins[i] = 0
+        i -= 1
+    i = p[_P_MEMORY_AT]
+    end = i + p[_P_CELLS]
+    while i < end:
+        v = (q[i] & _MV) - low >> shift
+        if not v >> 7:  # one of the bins
+            bins[v] = bins[v] + 1
+        i += 1
+    half = q[_MOST_SHORTS]
+    i = 0
+    v = bins[0]
+    while v < half and i < last:
+        i += 1
+        v += bins[i]
+    low += i << shift
     q[_MEDIAN_MV] = low
+    if shift:
+        q[_NEXT_CELL] = _WIDE_MV
+        q[_MOST_SHORTS] = half - v + bins[i]
+        return 0
 
     # What a cell had before an event, for C.5.3.7 a): the highest median of this half minute and the one before.
     if q[_REFERENCE_AGE_MS] >= _REFERENCE_KEPT_MS:
@@ -451,6 +448,7 @@ def middle(i: int, v: int, state, params, scratch) -> int:
     q[_MOST_CONTACT_AT] = 0
     q[_MOST_FALL_MV] = 0
     q[_MOST_FALL_AT] = 0
+    q[_NEXT_FALL_MV] = 0
     q[_MOST_SENSE_MV] = 0
     q[_MOST_SENSE_AT] = 0
     v = q[_HOURS] // _BUCKET_HOURS
@@ -497,7 +495,9 @@ def analyse(i: int, v: int, state, params) -> int:
         if not kind & _KIND_CALM or not mv:
             away_s = 0
             paired = 0
-        elif kind & _KIND_FIRST:
+            if not mv:
+                reference = -_SHORTS_BIAS  # unknown: code 0
+        elif kind & _KIND_FIRST or reference == -_SHORTS_BIAS:
             reference = dev
             away_s = 0
             paired = 0
@@ -528,7 +528,7 @@ def analyse(i: int, v: int, state, params) -> int:
                         away_s = 0
         if reference > 2047:
             reference = 2047
-        if reference < -2047:
+        if reference < -2047 and mv:
             reference = -2047
         # Two neighbours by equal and opposite amounts: the line between them.
         if away_s and i and mv and kind & _KIND_CALM:
@@ -638,7 +638,8 @@ def analyse(i: int, v: int, state, params) -> int:
                         gap = _CLAMP_UOHM
                     if gap < -_CLAMP_UOHM:
                         gap = -_CLAMP_UOHM
-                    v += gap >> 3
+                    # A mean while it is learned, then a slow one: cells and current are never of one instant.
+                    v += gap // q[_PAIRS] if q[_PAIRS] <= _PAIR_LEARN else gap + 16 >> 5
                 else:
                     v = gap
                 if v > 8191:
@@ -677,8 +678,11 @@ def analyse(i: int, v: int, state, params) -> int:
             elif v:
                 v = v - _REST_BIAS - dev
                 if v > q[_MOST_FALL_MV]:
+                    q[_NEXT_FALL_MV] = q[_MOST_FALL_MV]
                     q[_MOST_FALL_MV] = v
                     q[_MOST_FALL_AT] = i + 1
+                elif v > q[_NEXT_FALL_MV]:
+                    q[_NEXT_FALL_MV] = v
         i += 1
     q[_NEXT_CELL] = i
     if i < cells:
@@ -695,12 +699,10 @@ def analyse(i: int, v: int, state, params) -> int:
     q[i] = v
     q[i + _WHERE] = q[_MOST_SHORTS_AT]
     q[i + _SLOT] = first + q[_MOST_SHORTS_AT] if v else _ALWAYS
-    q[i + _COMPLETE] = 1
     i = _FEATURES_AT + _F_DRIFT_MV
     q[i] = q[_MOST_DRIFT] >> 4 if q[_DRIFT_BATCHES] >= _DRIFT_LEARN else _NA
     q[i + _WHERE] = q[_MOST_DRIFT_AT]
     q[i + _SLOT] = first + q[_MOST_DRIFT_AT] if q[_MOST_DRIFT_AT] else _ALWAYS
-    q[i + _COMPLETE] = 1
     v = q[_MOST_CONTACT_UOHM]
     if v * 2 < q[_OWN_UOHM] or q[_PAIRS] <= _PAIR_LEARN:
         v = 0
@@ -708,22 +710,20 @@ def analyse(i: int, v: int, state, params) -> int:
     q[i] = v
     q[i + _WHERE] = q[_MOST_CONTACT_AT]
     q[i + _SLOT] = first + q[_MOST_CONTACT_AT] if v else _ALWAYS
-    q[i + _COMPLETE] = 1
     if kind & _KIND_CALM:
         i = _FEATURES_AT + _F_SENSE_LINE_MV
         q[i] = q[_MOST_SENSE_MV]
         q[i + _WHERE] = q[_MOST_SENSE_AT]
         q[i + _SLOT] = first + q[_MOST_SENSE_AT] if q[_MOST_SENSE_AT] else _ALWAYS
-        q[i + _COMPLETE] = 1
     if kind & _KIND_COMPARE:
         minutes = q[_ASLEEP_SCANS] // (60000 // p[_P_SCAN_MS])
         i = _FEATURES_AT + _F_SELF_DISCHARGE_UV_PER_H
         v = 0
-        if minutes >= 60 and q[_MOST_FALL_MV] >= _FALL_MV:
+        # One cell alone: what falls by modules is relaxing.
+        if minutes >= 60 and q[_MOST_FALL_MV] >= _FALL_MV and q[_NEXT_FALL_MV] * 2 <= q[_MOST_FALL_MV]:
             v = q[_MOST_FALL_MV] * 60000 // minutes
         if minutes >= 60:
             q[i] = v
             q[i + _WHERE] = q[_MOST_FALL_AT]
             q[i + _SLOT] = first + q[_MOST_FALL_AT] if v else _ALWAYS
-            q[i + _COMPLETE] = 1
     return 0

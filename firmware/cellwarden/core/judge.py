@@ -17,12 +17,12 @@ _EVENTS = const(11)
 _LEVEL = const(12)
 _MAX_LEVEL = const(13)
 _FLAGS = const(15)
-_FEATURES_AT = const(138)
+_FEATURES_AT = const(140)
 _WHERE = const(48)
 _SLOT = const(96)
 _COMPLETE = const(144)
 _F_CALM = const(17)
-_SIGNALS_AT = const(330)
+_SIGNALS_AT = const(332)
 _BMS_FLAG_9 = const(16)
 _BMS_FLAG_12 = const(17)
 _SCALARS = const(25)
@@ -64,11 +64,6 @@ _EVENT_SIZE = const(6)
 
 
 
-
-
-
-
-
 @micropython.viper
 def judge(row: int, at: int, state, params, events) -> int:
     """Judge every rule once. Returns the number of timers that moved.
@@ -86,14 +81,15 @@ def judge(row: int, at: int, state, params, events) -> int:
     row = p[_P_RULES_AT]  # of its columns, BUSY is the first
     end = row + p[_P_RULES] * _RULE_SIZE
     while row < end:
+        if not q[row]:
+            # A rule at rest whose feature is on the good side of its first limit has nothing to do.
+            if (q[p[at]] - p[at + _P_FIRST_LIMIT]) * p[at + _P_SIDE] >> 30 & 1:
+                at += _RULE_TABLE_SIZE
+                row += _RULE_SIZE
+                continue
         value = q[p[at]]
         side = p[at + _P_SIDE]
         good = (value - p[at + _P_FIRST_LIMIT]) * side >> 30 & 1
-        if good and not q[row]:
-            # A rule at rest whose feature is on the good side of its first limit has nothing to do.
-            at += _RULE_TABLE_SIZE
-            row += _RULE_SIZE
-            continue
         known = (value - _NA) & _MASK
         gate = p[at + _P_GATE]
         if gate:

@@ -17,8 +17,8 @@ _QUIET_HIGH_MA = const(21)
 _CELLS_SEEN = const(22)
 _REST_MS = const(31)
 _REST_SET = const(70)
-_CELLS_MISSING = const(137)
-_FEATURES_AT = const(138)
+_CELLS_MISSING = const(139)
+_FEATURES_AT = const(140)
 _WHERE = const(48)
 _SLOT = const(96)
 _COMPLETE = const(144)
@@ -36,7 +36,7 @@ _F_VEHICLE_ON = const(16)
 _F_CELLS_VALID = const(18)
 _F_CELLS_ABSENT = const(38)
 _F_CELLS_DEAD = const(46)
-_SIGNALS_AT = const(330)
+_SIGNALS_AT = const(332)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _SOC_PERMILLE = const(2)
@@ -50,6 +50,7 @@ _BMS_LEVEL = const(9)
 _MAX_DISCHARGE_MA = const(10)
 _CELL_MAX_MV = const(12)
 _BMS_FLAG_9 = const(16)
+_BMS_FLAG_17 = const(21)
 _SCALARS = const(25)
 _GROUP_SIZE = const(3)
 _SEEN = const(24)
@@ -146,7 +147,7 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     complete = 0 if level_sent and level == _NA else 1
     if sent >> _BMS_FLAG_9:
         i = _BMS_FLAG_9
-        while i < _SCALARS:
+        while i <= _BMS_FLAG_17:
             flag = q[_SIGNALS_AT + i]
             if flag == 1:
                 if level < 1:

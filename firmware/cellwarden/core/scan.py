@@ -49,17 +49,17 @@ _CALM_BEFORE = const(55)
 _DRIFT_WAIT_MS = const(59)
 _PAIR_AGE_MS = const(66)
 _REST_DUE = const(71)
-_PROBES_AGE_MS = const(83)
-_RING = const(84)
-_FAULTY = const(89)
-_STEEP = const(90)
-_STEP_AGE_MS = const(102)
-_STEP_STATE = const(103)
-_DROPPED = const(122)
-_BUS_OFF = const(123)
-_GONE_BEFORE = const(134)
-_GONE_SINCE = const(135)
-_GONE_MS = const(136)
+_PROBES_AGE_MS = const(84)
+_RING = const(85)
+_FAULTY = const(90)
+_STEEP = const(91)
+_STEP_AGE_MS = const(103)
+_STEP_STATE = const(104)
+_DROPPED = const(123)
+_BUS_OFF = const(124)
+_GONE_BEFORE = const(135)
+_GONE_SINCE = const(136)
+_GONE_MS = const(137)
 _UNKNOWN = const(0)
 _DRIVING = const(1)
 _CHARGING_MODE = const(2)
@@ -68,10 +68,11 @@ _ASLEEP = const(4)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
-_FEATURES_AT = const(138)
+_FEATURES_AT = const(140)
+_WHERE = const(48)
 _F_PROBE_MAX_DDEGC = const(3)
 _F_CALM = const(17)
-_SIGNALS_AT = const(330)
+_SIGNALS_AT = const(332)
 _VEHICLE_ON = const(5)
 _CHARGING = const(6)
 _STAMP_MS = const(1)
@@ -85,6 +86,7 @@ _RULE_SIZE = const(14)
 _RELEASED = const(512)
 _SEEN = const(24)
 _EVER = const(25)
+_PROBE_BIAS = const(501)
 _P_SCAN_MS = const(1)
 _P_GROUPS = const(3)
 _P_CELLS = const(4)
@@ -110,11 +112,13 @@ _HOUR = const(3600000)
 _OLD_MS = const(61000)  # samples farther apart are not compared
 _SAMPLE_MS = const(1000)
 _DRIFT_APART_MS = const(10000)
-_REST_MOST_MS = const(60000)
 _WAKING_MOST_MS = const(30000)  # after a sleep, that which reads as before it may for so long be no more than that
 _FIRST_MS = const(60000)
 _MOST = const(0x1FFFFFFF)
 _ACROSS = const(4)
+_SCAN_FINE_MS = const(100)  # scans so close share out what a sample asks for
+_JUMP_DDEGC = const(200)  # as in probes.py
+_SAMPLED = const(4095)
 _REBASE_MS = const(1000)  # a step back of this much or more is a clock that was set: go on from there
 
 
@@ -127,39 +131,38 @@ def expire(row: int, at: int, state, params) -> int:
     q = ptr32(state)
     p = ptr32(params)
     now = q[_NOW_MS]
-    doubt = q[_DOUBT]
+    never = (now + _WRAP + _HALF) & _MASK  # a stamp that is late at every time until the next scan
     waiting = 0
     lost = 0
+    pending = 0
     row = p[_P_GROUPS_AT]  # of its columns, STATUS is the first
     at = p[_P_GROUP_TABLE_AT]  # and DEADLINE_MS here
     end = row + p[_P_GROUPS] * _GROUP_SIZE
-    pending = 0
+    if q[_DOUBT]:
+        while row < end:
+            if q[p[_P_MESSAGES_AT] + p[at + _P_MESSAGE] * _MESSAGE_SIZE + _WRONG] >= _WRONG_LIMIT:
+                q[row + _STAMP_MS] = never
+            row += _GROUP_SIZE
+            at += _GROUP_TABLE_SIZE
+        row = p[_P_GROUPS_AT]
+        at = p[_P_GROUP_TABLE_AT]
     while row < end:
-        status = q[row]
-        if status & 1:
-            if status & 2:
-                pending |= p[at + _P_CARRIES]  # nothing new since the last sample
-            late = (now - q[row + _STAMP_MS]) & _MASK > p[at]
-            if late or doubt:
-                if not late:
-                    message = p[_P_MESSAGES_AT] + p[at + _P_MESSAGE] * _MESSAGE_SIZE
-                    late = q[message + _WRONG] >= _WRONG_LIMIT
-                if late:
-                    lost += 1
-                    q[row] = _STALE
-                    q[row + _STAMP_MS] = (now + _WRAP + _HALF) & _MASK
-                    member = p[_P_MEMBERS_AT] + p[at + _P_FIRST_MEMBER]
-                    last = member + p[at + _P_MEMBER_COUNT]
-                    while member < last:
-                        q[_SIGNALS_AT + p[member]] = _NA
-                        member += 1
-        else:
-            # What is not fresh keeps a stamp that is late at every time until the next scan.
-            q[row + _STAMP_MS] = (now + _WRAP + _HALF) & _MASK
-            if status:
+        if (now - q[row + _STAMP_MS]) & _MASK > p[at]:
+            # What is not fresh keeps that stamp, so a fresh group is asked one question only.
+            q[row + _STAMP_MS] = never
+            if q[row] & 1:
+                q[row] = _STALE
+                member = p[_P_MEMBERS_AT] + p[at + _P_FIRST_MEMBER]
+                last = member + p[at + _P_MEMBER_COUNT]
+                while member < last:
+                    q[_SIGNALS_AT + p[member]] = _NA
+                    member += 1
+            if q[row]:
                 lost += 1
             else:
                 waiting += 1
+        elif q[row] & 2:
+            pending |= p[at + _P_CARRIES]  # nothing new since the last sample
         row += _GROUP_SIZE
         at += _GROUP_TABLE_SIZE
     q[_PENDING] = pending
@@ -193,7 +196,7 @@ def sleep(row: int, at: int, state, params) -> int:
     q[_AGE_MS] = 0
     q[_WAKING_MS] = 0
     q[_REST_DUE] = 1
-    q[_REST_MS] = _REST_MOST_MS
+    q[_REST_MS] = 0
     q[_CELLS_AGE_MS] = _OLD_MS
     q[_PROBES_AGE_MS] = _OLD_MS
     q[_PAIR_AGE_MS] = _OLD_MS
@@ -275,18 +278,24 @@ def scan(box) -> int:
     v = 0
     if q[_PROBES_AGE_MS] >= _SAMPLE_MS and not q[_PENDING] & 2 and p[_P_PROBES] and fresh and not q[_WAKING_MS]:
         v = 1
+    sampled = v
     if v or q[_FAULTY]:
         probes(0, 0, state, params, v)
         judged = 1
     absent = int(measure_arrays(0, 0, state, params))
     v = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
-    if not v >> 30 & 1 and v >= p[_P_HOT_DDEGC] and not judged and p[_P_PROBES]:
-        if int(probes(0, 0, state, params, 0)):
-            measure_arrays(0, 0, state, params)
+    if not v >> 30 & 1 and v >= p[_P_HOT_DDEGC] and not judged and p[_P_PROBES] and q[_RING]:
+        # Hot, and not so at the last sample: it is judged at once.
+        was = q[p[_P_MEMORY_AT] + p[_P_CELLS] + q[_FEATURES_AT + _F_PROBE_MAX_DDEGC + _WHERE] - 1] & _SAMPLED
+        if was and v - was + _PROBE_BIAS > _JUMP_DDEGC:
+            if int(probes(0, 0, state, params, 0)):
+                measure_arrays(0, 0, state, params)
     if q[_FAULTY]:
         unmask(0, 0, state, params)
     watch(0, 0, state, params, quiet)
-    if q[_PHASE] == _PHASE_CELLS:
+    if sampled and scan_ms <= _SCAN_FINE_MS:
+        pass  # one thing at a time: the cells wait for a scan
+    elif q[_PHASE] == _PHASE_CELLS:
         analyse(0, 0, state, params)
     elif q[_PHASE] == _PHASE_MEDIAN:
         middle(0, 0, state, params, scratch)
@@ -366,7 +375,7 @@ def notice(box, kind: int, value: int, channel: int) -> int:
     """
     q = ptr32(box[0])
     p = ptr32(box[1])
-    q[_IGNORED] = (q[_IGNORED] + _MASK + _WRAP) & _MASK  # the decoder's loop counts it there, and it is no frame
+    q[_IGNORED] = (q[_IGNORED] + _WRAP + _MASK) & _MASK  # the decoder's loop counts it there, and it is no frame
     if kind == _NOTICE_DROPPED:
         q[_DROPPED] = (q[_DROPPED] + _WRAP + 1) & _MASK
     elif kind == _NOTICE_BUS_OFF:

@@ -204,7 +204,7 @@ class _Loader:
         sleep_ms, numbers = round(1000 * vehicle.get("sleep_s", catalogue.SLEEP_MS / 1000)), ()
         if is_table:
             buses, bindings, trust = [table.bus], table.bindings, table.trust
-            sleep_ms, numbers = table.sleep_ms, tuple(table.probe_numbers)
+            sleep_ms, numbers = max(3 * table.period_ms, sleep_ms), tuple(table.probe_numbers)
         else:
             self.buses = buses = self.read_buses()
             self.invalid = self.read_invalid()

@@ -37,7 +37,11 @@ class Rule:
 
 def rules_of(profile):
     """Every rule of the catalogue as a Rule. Raises InputError for limits that contradict themselves."""
-    have = profile.quantities | _trusts(profile) | {q for q in ("max_discharge_current", "max_charge_current") if _own_limit(profile, q)}
+    have = (
+        profile.quantities
+        | _trusts(profile)
+        | {q for q in ("max_discharge_current", "max_charge_current") if _own_limit(profile, q)}
+    )
     over, under, spread = catalogue.CHEMISTRIES[profile.chemistry]
     cells = profile.vehicle["cells"]
     symbols = {catalogue.CELL_OVER: over, catalogue.CELL_UNDER: under, catalogue.CELL_SPREAD: spread}

@@ -6,6 +6,7 @@ core as a log. A signal is its quantity's canonical integer less a base, or all 
 
 import hashlib
 import zoneinfo
+from datetime import UTC, datetime
 from fractions import Fraction
 
 from ..errors import did_you_mean
@@ -23,10 +24,10 @@ _STATE = {"column", "invalid"}
 
 
 class TableLoader:
-    """Reads `[table]` for a profile.Loader.
+    """Reads `[table]` for profile._Loader.
 
     bindings, trust, bus: as those of a [[bus]]; mapping: what the reader of tables needs, as JSON can say it;
-    probe_numbers: the table's own number of each probe; sleep_ms: a longer gap between rows is sleep
+    probe_numbers: the table's own number of each probe; period_ms: from row to row
     """
 
     def __init__(self, loader, cells, probes):
@@ -34,11 +35,10 @@ class TableLoader:
         self.counts = {"cell_voltage": cells, "temperature": probes}
         entries = loader.table("table", SETTINGS | set(QUANTITIES))
         self.probe_numbers = list(range(1, probes + 1))
-        period_ms = self.milliseconds(entries, "period_s", PERIOD_S)
+        self.period_ms = period_ms = self.milliseconds(entries, "period_s", PERIOD_S)
         deadline_ms = self.milliseconds(entries, "deadline_s", None) or max(3 * period_ms, 5000)
         if deadline_ms < period_ms:
             self.fail("table", f"deadline_s = {entries['deadline_s']!r}", f"at least period_s = {period_ms / 1000:g}")
-        self.sleep_ms = max(3 * period_ms, 10_000)
         self.mapping = {"period_ms": period_ms, "deadline_ms": deadline_ms, **self.time(entries)}
         self.kinds, self.columns = [], []  # how values are read; (quantity, index, name of the column, kind)
         for name in entries:
@@ -66,6 +66,11 @@ class TableLoader:
             hint = did_you_mean(str(form), FORMATS)
             expected = f"{', '.join(FORMATS)}, or a pattern such as %Y%m%d%H%M%S"
             self.fail("table.time", f"format = {form!r}{hint}", expected)
+        try:
+            moment = datetime(2021, 5, 5, 9, 10, tzinfo=UTC)
+            form in FORMATS or datetime.strptime(moment.strftime(form), form)
+        except ValueError as error:
+            self.fail("table.time", f"format = {form!r} ({error})", "a pattern such as %Y%m%d%H%M%S")
         zone = entries.get("timezone")
         if zone is None and form not in ("s", "ms", "us"):
             self.loader.warnings.append(
@@ -84,7 +89,7 @@ class TableLoader:
         return {"time": column, "format": form, "timezone": zone or "UTC"}
 
     def name(self, key, name):
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
             self.fail(key, f"column = {name!r}", "the name of a column")
 
     def quantity(self, quantity, entry):
@@ -110,6 +115,8 @@ class TableLoader:
         if count is None:
             self.name(key, column)
             return [(0, column)]
+        if not count:
+            self.fail(key, "[vehicle] has no `probes`", "the number of probes that are fitted")
         unfitted = entry.get("unfitted", [])
         if not isinstance(unfitted, list) or not all(type(n) is int and 1 <= n <= 1000 for n in unfitted):
             self.fail(key, f"unfitted = {unfitted!r}", "numbers of probes, such as [8, 9]")

@@ -102,11 +102,11 @@ class Clock:
         match = DATE.fullmatch(text)
         try:
             moment = datetime(*(int(part or 0) for part in match.groups()[:6])) if match else None
-        except ValueError:
+            zone = zone_of(match[8]) if match and match[8] else None
+        except ValueError:  # no such day or offset
             moment = None
         if moment is None:
             raise Reject("time is not a date and time")
-        zone = match[8] and (UTC if match[8] == "Z" else zone_of(match[8]))
         return self.absolute(moment, zone) + int(((match[7] or "") + "000000")[:6])
 
     def absolute(self, moment, zone):

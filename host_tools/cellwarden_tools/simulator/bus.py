@@ -198,15 +198,21 @@ class Traffic:
 
     def _awake(self, first_us, end_us, before):
         pack, random, wires = self.pack, self.rng.random, self.wires
-        values = pack.values
+        values = pack.sent
         late_us = int(1000 * self.scenario["late_ms"])
         silent_us = int(self.scenario["starts_s"] * 1_000_000)
+        # A gateway passes on what stood at the beginning of each round of its longest message.
+        leader = None
+        if values is not pack.values:
+            leader = max((sender for _, sender in self.senders), key=lambda sender: len(sender.pages))
         queue = []
         for n, (_, sender) in enumerate(self.senders):
             due = first_us + int(random() * sender.period_us)
             queue.append((due, n, due))
             sender.count = sender.page = 0  # every controller starts afresh
         heapq.heapify(queue)
+        before(first_us)
+        pack.publish()
         free = first_us
         while queue:
             at, n, due = queue[0]
@@ -217,6 +223,8 @@ class Traffic:
             # The wire is taken for a frame's own length at 500 kbit/s.
             free = at + 2 * (55 + 9 * sender.length)
             before(at)
+            if sender is leader and not sender.page:
+                pack.publish()
             if at < silent_us:
                 sender.encode(values)
             elif wires:

@@ -47,8 +47,9 @@ HOT_K = 20
 
 
 class Pack:
-    """values: every number the pack says now, in canonical units, None where it has none: the SCALARS in their order,
+    """values: every number the pack has now, in canonical units, None where it has none: the SCALARS in their order,
     then the cells in mV, then the probes in ddegC. The vehicle's own numbers are in the units of their names.
+    sent: the same as far as it goes out.
 
     scenario: as scenarios.load gives it; rng: random.Random; step_ms: time between two of its measurements.
     Raises InputError where the scenario asks for what the pack lacks.
@@ -63,6 +64,8 @@ class Pack:
         self.cells, self.probes, self.chemistry, self.step_ms = cells, probes, chemistry, step_ms
         self.cell0, self.probe0 = len(SCALARS), len(SCALARS) + cells
         self.values = [0] * (len(SCALARS) + cells + probes)
+        # A gateway passes on what stood at one moment; the buses of the vehicle itself carry what is new.
+        self.sent = self.values if step_ms == STEP_MS else list(self.values)
         self.steps = 0
         self.ocv_mv = curve(chemistry)
         self.full_mv = OCV_MV[chemistry][-1] - 10
@@ -171,6 +174,10 @@ class Pack:
         told = close if since >= REPORT_S[close] else not close
         self.tell(contactors=int(told))
         return close and told
+
+    def publish(self):
+        """What a gateway passes on from now on."""
+        self.sent[:] = self.values
 
     def step(self):
         """Advance by step_ms, or to the end of a sleep."""
