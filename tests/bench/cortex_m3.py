@@ -1,6 +1,6 @@
 """Counts the instructions of the detection core on an emulated Cortex-M3, exactly and repeatably.
 
-    python tests/bench/cortex_m3.py [--parts] [--growth] [--story NAME] [--json FILE]
+    python tests/bench/cortex_m3.py [--growth] [--story NAME] [--json FILE]
 
 Measured is the `cellwarden` and `cellwarden_tools` that this Python imports: PYTHONPATH=COPY/firmware:COPY/host_tools
 measures another copy. QEMU runs with -icount: an instruction takes
@@ -15,13 +15,13 @@ import random
 import sys
 import time
 from array import array
-from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 import cellwarden
 from cellwarden.core import layout as L
+from cellwarden.core import scan as scan_of_core
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.errors import InputError
@@ -36,14 +36,17 @@ FRAMES_A_SECOND = 4505  # a 500 kbit/s bus full of 8-byte standard frames
 WARM_S, MEASURED_S = 1, 5
 GUEST = Path(__file__).with_name("cortex_m3_guest.py")
 
-# What a scan consists of, as far as the core has functions of these names: (module, function).
-PARTS = (
-    ("scan", "expire"),
-    ("measure", "agree"),
-    ("measure", "measure_arrays"),
-    ("measure", "measure_pack"),
-    ("judge", "judge"),
-)
+# What a scan calls, by what it is for. The verdicts of all groups are judge's: a row at rest costs the same in each.
+GROUPS = {
+    "time, and what is overdue": ("expire",),
+    "A: limits": ("measure_pack", "measure_arrays"),
+    "B: cells against each other": ("sample", "middle", "analyse"),
+    "B and C: probes against each other": ("probes", "unmask"),
+    "B: the pack over time": ("watch",),
+    "C and D: trust, thermal runaway": ("hazards",),
+    "verdicts of all rules": ("judge",),
+}
+PARTS = tuple(name for names in GROUPS.values() for name in names)
 
 
 class Guest:
@@ -281,6 +284,10 @@ SCANS = (
     every_rule_starts_to_clear, every_rule_clears, everything_falls_silent, everything_at_once, found_by_search,
 )  # fmt: skip
 TAKEN_WHOLE = (
+    driving_quietly,
+    parked_and_calm,
+    calm_cells_rising,
+    every_rule_begins,
     every_rule_asserted,
     every_rule_clears,
     everything_falls_silent,
@@ -304,50 +311,56 @@ def scan_jobs(guest, compiled):
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-PART_STORIES = (
-    driving_quietly, calm_cells_rising, every_rule_begins, every_rule_asserted, every_rule_starts_to_clear,
-    everything_at_once,
-)  # fmt: skip
-# What a function of the core is called with, by the names of its parameters.
-GIVEN = {
-    "q": "box[0]", "p": "box[1]", "state": "box[0]", "params": "box[1]", "events": "box[2]", "scratch": "box[3]",
-    "quiet": "quiet", "steps": "96", "limit_mv": "5",
-    **dict.fromkeys(("row", "at", "i", "v", "median", "count"), "0"),
-}  # fmt: skip
+PART_STORIES = (driving_quietly, parked_and_calm, every_rule_asserted)
+PART_SCANS = 36  # three samples of the cells and of the probes
 
 
-def part_jobs(guest, compiled, stories=PART_STORIES):
-    """Each function of a scan by itself, in the order of a scan. Returns what the core has not."""
-    absent = []
-    text = []
-    timed = []
-    for module, name in PARTS:
-        function = getattr(import_module(f"cellwarden.core.{module}"), name, None)
-        parameters = list(inspect.signature(function).parameters) if function else []
-        sections = [GIVEN.get(name) for name in parameters]
-        if function is None or None in sections:
-            absent.append(name)
-            continue
-        names = ", ".join(f"a{i}" for i in range(len(sections)))
-        loads = "".join(f"    a{i} = {s}\n" for i, s in enumerate(sections))
+def part_jobs(guest, compiled):
+    """What each function costs in a story's last scans: it is called through a viper function that reads the timer."""
+    text = ["from cellwarden.core import scan as scan_module", f"spent = array('i', bytes({4 * len(PARTS)}))"]
+    for number, name in enumerate(PARTS):
+        function = getattr(scan_of_core, name)
+        names = ", ".join(f"a{i}" for i in range(len(inspect.signature(function).parameters)))
         text.append(
-            f"from cellwarden.core.{module} import {name}\n"
-            f"@micropython.viper\ndef time_{name}(call, box, quiet) -> int:\n{loads}"
-            f"    t = ptr32(0x40000004)\n    before = t[0]\n    call({names})\n    return before - t[0]\n"
+            f"inner_{name} = scan_module.{name}\n@micropython.viper\ndef timed_{name}({names}) -> int:\n"
+            f"    t = ptr32(0x40000004)\n    s = ptr32(spent)\n    before = t[0]\n"
+            f"    result = int(inner_{name}({names}))\n    s[{number}] = s[{number}] + before - t[0] - int(NOTHING)\n"
+            f"    return result\n"
         )
-        timed.append(name)
-    guest.text += "\n" + "\n".join(text)
-    for story in stories:
+    text.append(
+        "def parts(name, address, count):\n"
+        "    for n in range(-1, count):\n"
+        "        state_from(address + max(n, 0) * STATE_BYTES)\n"
+        "        for i in range(len(spent)):\n"
+        "            spent[i] = 0\n"
+        "        advance(box, engine.state[L.DUE_MS])\n"
+        "        if n >= 0:\n"
+        "            print('C', name, 0, *spent)\n"
+    )
+    states = {}
+    for story in PART_STORIES:
         drive = Drive(compiled)
         story(drive)
-        quiet = int(story in (calm_cells_rising, everything_at_once))
-        for name in timed:  # once for nothing: only after that every name has been looked up
-            guest.job(f"time_{name}({name}, box, {quiet})")
-        guest.job(f"state_from({guest.place(drive.before[-1])})")
-        guest.job("engine.state[L.NOW_MS] = engine.state[L.DUE_MS]")
-        for name in timed:
-            guest.job(f"print('C', 'part_{name}_{story.__name__}', time_{name}({name}, box, {quiet}))")
-    return absent
+        place = guest.place(b"".join(drive.before[-PART_SCANS:]))
+        states[story.__name__] = place
+        guest.job(f"steps('whole_{story.__name__}', {place}, {PART_SCANS})")
+    guest.job("\n".join(text))
+    guest.job("NOTHING = time_nothing()")
+    for name in PARTS:
+        guest.job(f"scan_module.{name} = timed_{name}")
+    for name, place in states.items():
+        guest.job(f"parts('parts_{name}', {place}, {PART_SCANS})")
+
+
+def parts_of(counts, story):
+    """{"mean": {group: instructions a scan}, "most": {function: instructions where it is called}} of a story."""
+    rows = [[ticks * INSTRUCTIONS_A_TICK for ticks in row[1:]] for row in counts[f"parts_{story}"]]
+    whole = sum(row[0] for row in counts[f"whole_{story}"]) / len(rows)
+    by_name = {name: [row[n] for row in rows] for n, name in enumerate(PARTS)}
+    mean = {group: round(sum(sum(by_name[name]) for name in names) / len(rows)) for group, names in GROUPS.items()}
+    mean["the scan's own"] = round(whole - sum(mean.values()))
+    mean["together"] = round(whole)
+    return {"mean": mean, "most": {name: round(max(values)) for name, values in by_name.items()}}
 
 
 # --- growth -----------------------------------------------------------------------------------------------------------
@@ -426,7 +439,7 @@ def growth(folder):
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def measure(parts=False):
+def measure():
     """Everything about the demonstration vehicle, as one dict."""
     compiled = compile_profile(CHECKOUT / "dbc" / "demo_pack.toml")
     image = compiled.image
@@ -434,9 +447,9 @@ def measure(parts=False):
     guest = Guest(image)
     frame_jobs(guest, image, frames)
     scan_jobs(guest, compiled)
-    absent = part_jobs(guest, compiled) if parts else []
+    part_jobs(guest, compiled)
     counts = guest.run().counts
-    out = {"frame": {}, "message": {}, "scan": {}, "step": {}, "parts": {}, "absent": absent}
+    out = {"frame": {}, "message": {}, "scan": {}, "step": {}, "parts": {}}
     for name in ("own", "half_unknown", "as_sent"):
         for batch in (32, 1000):
             instructions, n, events, _ = counts[f"drain_{name}_{batch}"][0]
@@ -452,10 +465,8 @@ def measure(parts=False):
             out["scan"][name[5:]] = rows[0][0]
         if name.startswith("step_"):
             out["step"][name[5:]] = max(row[0] for row in rows)
-        if name.startswith("part_"):
-            function, _, story = name[5:].partition("_" + next(s for s in map(_name, SCANS) if name.endswith(s)))
-            story = story or name[5 + len(function) + 1 :]
-            out["parts"].setdefault(story, {})[function] = rows[0][0]
+    out["parts"] = {story.__name__: parts_of(counts, story.__name__) for story in PART_STORIES}
+    out["part_scans"] = PART_SCANS
     out["worst_step"] = max(out["step"].values())
     out["mpy_bytes"] = guest.image_bytes
     return out
@@ -470,10 +481,6 @@ def show_story(name):
     guest.job(f"steps('step', {guest.place(b''.join(drive.before))}, {len(drive.before)})")
     for instructions, scan, events in guest.run().counts["step"]:
         print(f"{scan - len(drive.before) + 1:>6}{instructions:>10,}{events:>4} events")
-
-
-def _name(story):
-    return story.__name__
 
 
 def show(out):
@@ -491,11 +498,10 @@ def show(out):
         print(f"  {name:36}{value:>10,}{out['step'][name]:>10,}")
     print(f"  worst single step{'':29}{out['worst_step']:>10,}")
     for story, parts in out["parts"].items():
-        print(f"\nparts, {story.replace('_', ' ')}")
-        for name, value in parts.items():
-            print(f"  {name:28}{value:>10,}")
-    if out["absent"]:
-        print(f"not timed, the core has them not (or with other parameters): {', '.join(out['absent'])}")
+        print(f"\na scan on average, {story.replace('_', ' ')}")
+        for name, value in parts["mean"].items():
+            print(f"  {name:36}{value:>10,}")
+        print("  at most: " + ", ".join(f"{name} {value:,}" for name, value in parts["most"].items()))
     if "growth" in out:
         print("\ngrowth: a scan")
         for cells, row in out["growth"]["cells"].items():
@@ -512,7 +518,6 @@ def show(out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", action="store_true", help="each function of a scan by itself")
     parser.add_argument("--growth", action="store_true", help="a scan against the cells, a frame against the messages")
     parser.add_argument("--story", metavar="NAME", help="only this story's scans, one by one")
     parser.add_argument("--json", metavar="FILE", help="write the counts to FILE")
@@ -521,7 +526,7 @@ def main():
     try:
         if words.story:
             return show_story(words.story)
-        out = measure(words.parts)
+        out = measure()
         if words.growth:
             import tempfile
 

@@ -338,6 +338,27 @@ def cortex_m3(bench, page):
         ["worst step: a due scan with all it causes", *columns],
         [row(name.replace("_", " "), "step", name) for name in core["step"]],
     )
+    stories = core["parts"]
+    page.say(
+        "What each group of rules costs, by function, in instructions a scan of 100 ms on average over "
+        f"{core['part_scans']} scans; the call is counted in. A row of the rule table at rest costs the same in every "
+        "group, and the verdicts are one function for all of them."
+    )
+    page.table(
+        ["group of rules", *(f">{story.replace('_', ' ')}" for story in stories)],
+        [
+            [group, *(count(parts["mean"][group]) for parts in stories.values())]
+            for group in next(iter(stories.values()))["mean"]
+        ],
+    )
+    page.say("A sample of the cells or the probes is taken once a second, and its work is shared out over the scans.")
+    page.table(
+        ["function, where it costs the most", *(f">{story.replace('_', ' ')}" for story in stories)],
+        [
+            [f"`{name}`", *(count(parts["most"][name]) for parts in stories.values())]
+            for name in next(iter(stories.values()))["most"]
+        ],
+    )
     if grown := core.get("growth"):
         stories = list(dict.fromkeys(story for counts in grown["cells"].values() for story in counts))
         page.table(

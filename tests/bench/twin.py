@@ -2,9 +2,9 @@
 
     python tests/bench/twin.py [--json FILE]
 
-The core of the twin is twin/core.c, written by hand after firmware/cellwarden/core; its decoder is written from the
-compiler's plan of the vehicle, its layout from layout.py. It runs on the same emulated board, on the same frames. Its
-state and events must be those of the core, or nothing is counted.
+The core of the twin is written from firmware/cellwarden/core by twin_core.py, its decoder from the compiler's plan of
+the vehicle, its layout from layout.py. It runs on the same emulated board, on the same frames. Its state and events
+must be those of the core, or nothing is counted.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
+from twin_core import BINARY, COMPARE, core_c
 from worst_step import CHOICES, FIRST, play
 
 SOURCES = Path(__file__).with_name("twin")
@@ -41,6 +42,9 @@ OPTIONS = [
     "-Wall",
     "-Wextra",
     "-Werror",
+    "-Wno-unused-but-set-variable",
+    "-Wno-unused-parameter",
+    "-fwrapv",
     "-ffreestanding",
     "-nostdlib",
 ]
@@ -56,13 +60,6 @@ def layout_header():
     return "/* Written from firmware/cellwarden/core/layout.py. */\n\n" + "\n".join(lines) + "\n"
 
 
-_BINARY = {
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.LShift: "<<", ast.RShift: ">>", ast.BitAnd: "&", ast.BitOr: "|",
-    ast.BitXor: "^",
-}  # fmt: skip
-_COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-
-
 def c_text(node):
     """A Python expression or statement of the decoder as C. `d0[b + n]` becomes `d[n]`, and so does `dn[b]`."""
     match node:
@@ -73,14 +70,14 @@ def c_text(node):
         case ast.UnaryOp(op=ast.Not()):
             return f"!{c_text(node.operand)}"
         case ast.BinOp():
-            return f"({c_text(node.left)} {_BINARY[type(node.op)]} {c_text(node.right)})"
+            return f"({c_text(node.left)} {BINARY[type(node.op)]} {c_text(node.right)})"
         case ast.BoolOp():
             word = " && " if isinstance(node.op, ast.And) else " || "
             return "(" + word.join(map(c_text, node.values)) + ")"
         case ast.Compare():
             sides = [node.left, *node.comparators]
             pairs = zip(sides, node.ops, sides[1:], strict=False)
-            return "(" + " && ".join(f"{c_text(a)} {_COMPARE[type(op)]} {c_text(b)}" for a, op, b in pairs) + ")"
+            return "(" + " && ".join(f"{c_text(a)} {COMPARE[type(op)]} {c_text(b)}" for a, op, b in pairs) + ")"
         case ast.IfExp():
             return f"({c_text(node.test)} ? {c_text(node.body)} : {c_text(node.orelse)})"
         case ast.Subscript(value=ast.Name(id=name), slice=ast.Name(id="b")):
@@ -122,12 +119,13 @@ def decoder_c(plan):
         always += [_named(message, name) for _, g in groups for name, _ in g.pages[:1]]
         need = max([last_byte(s) for s in always] + ([message.length] if trust.checksum else []) + [0])
         need = max(need, min(max(last_byte(b.signal) for b in g.bindings) for _, g in groups))
+        row = state["messages"][0] + index * L.MESSAGE_SIZE
         out.append(f"        case {message.can_id:#x}: {{ /* {message.name} */")
         out.append(f"            if (n < {need}) {{ count_one(s + MALFORMED); break; }}")
         if trust.checksum:
-            out += _checksum(plan, message, trust, crc_at)
+            out += _checksum(plan, message, trust, crc_at, row)
         if trust.counter:
-            out += _counter(trust, state["messages"][0] + index * L.MESSAGE_SIZE)
+            out += _counter(trust, row)
         _pages(out, plan, message, groups, 0, need, state["groups"][0])
         out.append("            break;\n        }")
     return _DECODER.replace("@CASES@", "\n".join(out)).replace("@STRIDE@", str(L.RECORD_DATA + plan.data_bytes))
@@ -174,7 +172,13 @@ int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
         const uint8_t *d = ring + RECORD_DATA;
         int32_t n = ring[RECORD_LENGTH], v, h, l, k;
         (void)v, (void)h, (void)l, (void)k;
-        switch (*(const int32_t *)(ring + RECORD_ID)) {
+        int32_t id = *(const int32_t *)(ring + RECORD_ID);
+        if (id & NOTICE) {
+            notice(x, id & 255, d[0], ring[RECORD_CHANNEL]);
+            ignored++;
+            continue;
+        }
+        switch (id) {
 @CASES@
         default:
             ignored++;
@@ -197,7 +201,7 @@ def places(plan):
     return L.state_sections(header), crc_tables_at(L.params_sections(header, 0)["crc"][0])
 
 
-def _checksum(plan, message, trust, crc_at):
+def _checksum(plan, message, trust, crc_at, row):
     polynomial, initial, final = KINDS[trust.checksum_kind]
     byte = trust.checksum.start // 8
     base, step = 0, {"xor8": "k ^ d[{}]", "sum8": "(k + d[{}]) & 255"}.get(trust.checksum_kind)
@@ -206,7 +210,16 @@ def _checksum(plan, message, trust, crc_at):
         base, step = crc_at + 256 * plan.crc_kinds.index(trust.checksum_kind), "p[k ^ d[{}]]"
     out = [f"            k = {base + initial};"]
     out += [f"            k = {step.format(j)};" for j in range(message.length) if j != byte]
-    return [*out, f"            if ((k ^ {base + final}) != d[{byte}]) {{ count_one(s + CHECKSUM_ERRORS); break; }}"]
+    return [
+        *out,
+        f"            int32_t *sums = s + {row + L.CHECKSUM_WRONG};",
+        f"            if ((k ^ {base + final}) != d[{byte}]) {{",
+        "                count_one(s + CHECKSUM_ERRORS);",
+        "                if (*sums < WRONG_LIMIT) ++*sums;",
+        "                break;",
+        "            }",
+        "            if (*sums) --*sums;",
+    ]
 
 
 def _counter(trust, row):
@@ -255,9 +268,10 @@ def build(plan, folder):
         raise InputError("twin", f"no {GCC} on this machine", "", "apt-get install gcc-arm-none-eabi")
     folder = Path(folder)
     (folder / "layout.h").write_text(layout_header() + f"#define RECORD_BYTES {L.RECORD_DATA + plan.data_bytes}\n")
+    (folder / "core.c").write_text(core_c())
     (folder / "decoder.c").write_text(decoder_c(plan))
     program = folder / "twin.elf"
-    files = [SOURCES / "main.c", SOURCES / "core.c", folder / "decoder.c"]
+    files = [SOURCES / "main.c", folder / "core.c", folder / "decoder.c"]
     command = [GCC, *OPTIONS, f"-I{folder}", f"-I{SOURCES}", f"-T{SOURCES / 'link.ld'}", "-o", program, *files, "-lgcc"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode:

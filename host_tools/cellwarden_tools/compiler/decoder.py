@@ -338,12 +338,14 @@ def drain(b: int, s: ptr32, views, ring32, box, count: int) -> int:
                 shift = s[{offset}] + WRAP
                 last = -1  # every record that steps back is counted
         i = r[(b >> 2) + 1]
-        if i >> 30:
-            notice(box, i & 0xFF, d0[b], r[(b >> 2) + 2] & 0xFF)
-            ignored += 1
-            b += {stride}
-            continue
 '''
+
+# A record that is no frame: layout.NOTICE.
+_NOTICE = (
+    "if i >> 30:",
+    "    notice(box, i & 0xFF, d0[b], r[(b >> 2) + 2] & 0xFF)",
+    "    ignored += 1",
+)
 
 # A part of a decoder that is too long for one function.
 _PART = """
@@ -384,30 +386,44 @@ def write_decoder(plan_, most_signals=None):
         buses[bus.number][message.can_id] = index
     if len(buses) > 1 or len(profile.buses) > 1:
         out.append(f"        bus = r[(b >> 2) + {L.RECORD_CHANNEL >> 2}] & 255")
-        word = "if"
+        out += [f"        {line}" for line in _NOTICE]
         for number, ids in sorted(buses.items()):
             channel = profile.buses[number].channel or "every other channel"
-            out.append(f"        {word} bus == {number}:  # {channel}")
-            word = "elif"
+            out.append(f"        elif bus == {number}:  # {channel}")
             _tree(out, 3, "i", ids, writer.message, "ignored += 1", hex)
         out.append("        else:")
         out.append("            ignored += 1")
     else:
         (ids,) = buses.values()
-        # Most of what other vehicles' units send is told from all of ours by its upper bits.
-        low = min(ids)
-        bits = (max(ids) ^ low).bit_length()
-        out.append(f"        if i >> {bits} ^ {low >> bits}:")
-        out.append("            ignored += 1")
-        first = len(out)
-        _tree(out, 2, "i", ids, writer.message, "ignored += 1", hex)
-        out[first] = out[first].replace("if", "elif", 1)
+        # An identifier of 11 bits is asked this question only.
+        out.append("        if i >> 29:")
+        out += [f"            {line}" for line in _NOTICE]
+        _told_by_upper_bits(out, 3, "elif", {i: ids[i] for i in ids if i & L.EXT}, writer.message)
+        out.append("        else:")
+        _told_by_upper_bits(out, 3, "if", {i: ids[i] for i in ids if not i & L.EXT}, writer.message)
     head = _HEAD.format(functions="".join(writer.parts), **values).rstrip("\n")
     return "\n".join([head, *out, _TAIL.format(**values)]), writer.scalings
 
 
 def _count(column):
     return f"s[{column}] = (s[{column}] + STEP) & {hex(L.MASK)}"
+
+
+def _told_by_upper_bits(out, pad, word, ids, write):
+    """The tree over identifiers; first, most of what other units send is told from all of ours by its upper bits."""
+    tab = "    " * pad
+    if not ids:
+        out.append(f"{tab}else:" if word == "elif" else f"{tab}ignored += 1")
+        if word == "elif":
+            out.append(f"{tab}    ignored += 1")
+        return
+    low = min(ids)
+    bits = (max(ids) ^ low).bit_length()
+    out.append(f"{tab}{word} i >> {bits} ^ {low >> bits}:")
+    out.append(f"{tab}    ignored += 1")
+    first = len(out)
+    _tree(out, pad, "i", ids, write, "ignored += 1", hex)
+    out[first] = out[first].replace("if", "elif", 1)
 
 
 def _tree(out, pad, variable, leaves, write, otherwise, text=str):

@@ -14,7 +14,7 @@ typedef struct {
 
 typedef struct {
     int32_t params_words, state_words, jobs;
-    const int32_t *params;
+    int32_t *params;
     const Job *job;
 } Head;
 
