@@ -132,6 +132,8 @@ def test_the_state_says_which_messages_are_not_believed_and_doubts_them_once(rig
     stale = {n for n in range(len(rig.sender.groups)) if rig.groups[n * L.GROUP_SIZE + L.STATUS] == L.STALE}
     assert stale == {n for n, other in enumerate(rig.sender.groups) if other.message == message}
     assert rig.clock[L.LOST] == len(stale)
+    missing = {slot for slots in rig.sender.slots for slot in slots if rig[slot] == NA}
+    assert missing == {slot for n in stale for slot in rig.sender.slots[n]}, "another was lost with it"
     rig.scan(samples=0)
     assert rig.clock[L.LOST] == len(stale), "the doubt about one message took another down"
 

@@ -30,7 +30,7 @@ from watch import Frames, watch
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 DATA = Path(os.environ.get("CELLWARDEN_CORPUS") or CHECKOUT.parent / "shared" / "data")
-SEEDS = 3
+SEEDS = 2
 OURS = "Cellwarden"
 SYSTEMS = (OURS, *RIVALS)
 
