@@ -78,7 +78,7 @@ class Sampler:
         fresh = {m for m in carriers if view.fresh[m]}
         messages, self.fresh = fresh | self.fresh, fresh  # one that has just become too old is waited for once more
         if self.since is None and any(view.fresh):
-            self.since = view.t - self.scan_s
+            self.since = view.t - 1
         if not fresh or any(self.arrivals.get(m, 0) == view.arrivals[m] for m in messages):
             return None
         if round(view.t - self.since, 6) < 1:

@@ -216,7 +216,7 @@ class Twin:
                 state[at + L.WHERE],
                 bool(state[at + L.COMPLETE]),
             )
-            event = self.verdicts.judge(row, reading, signals, arrivals, False, self.t)
+            event = self.verdicts.judge(row, reading, signals, arrivals, bool(rig.feature(L.F_CALM)), self.t)
             if event:
                 rule, before, level, where, value = event
                 told.append((rule, before, level, where, L.NA if value is None else value))

@@ -84,6 +84,7 @@ class Verdicts:
             if timer.since is not None and now - timer.since >= hazard.assert_s[k] - 1e-9:
                 if hazard.samples == 1 or arrivals[timer.by] != timer.sample:
                     timer.asserted, timer.good_s = True, None
+                    shown, where = value, reading.where  # the highest level that asserts is told
                     if not bad:
                         shown, where = None, timer.by[1] if timer.by[0] in ("cell", "probe") else 0
         level = max((k + 1 for k, timer in enumerate(hazard.timers) if timer.asserted), default=0)

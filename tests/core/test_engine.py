@@ -20,8 +20,15 @@ def test_an_image_of_another_layout_is_refused(demo):
 def test_the_state_is_the_sections_and_begins_unknown(demo):
     engine = Engine(demo.image)
     assert sum(len(engine.section(name)) for name in L.STATE_SECTIONS) == len(engine.state)
-    assert set(engine.section("signals")) == {L.NA}
-    assert not any(any(engine.section(name)) for name in L.STATE_SECTIONS if name != "signals")
+    signals, features, clock = map(engine.section, ("signals", "features", "clock"))
+    assert signals[L.ALWAYS] == 0
+    assert {value for slot, value in enumerate(signals) if slot != L.ALWAYS} == {L.NA}, "a value before any frame"
+    columns = [set(features[at : at + L.FEATURES]) for at in (L.VALUE, L.WHERE, L.SLOT, L.COMPLETE)]
+    assert columns == [{L.NA}, {0}, {L.ALWAYS}, {1}], "a finding before any frame"
+    unknown = {L.QUIET_LOW_MA, L.STEADY_LOW_MA, L.PAIR_MA, L.STEP_MV}
+    assert all(value == (L.NA if at in unknown else 0) for at, value in enumerate(clock))
+    told = ("signals", "features", "clock")
+    assert not any(any(engine.section(name)) for name in L.STATE_SECTIONS if name not in told)
     assert sum(len(engine.section(name)) for name in L.PARAMS_SECTIONS) == len(demo.image.params)
     assert bytes(engine.state) == bytes(Engine(demo.image).state)
 
@@ -95,16 +102,17 @@ def test_any_bytes_at_any_time_leave_the_state_whole(name, seed, demo, compile_t
     rng = random.Random(f"{name} {seed}")
     ids = [message.can_id for _, message, _ in compiled.plan.messages]
     engine = Engine(compiled.image)
+    clock = engine.section("clock")
     fed = 0
     for _ in range(3000):
         can_id = rng.choice(ids) if rng.random() < 0.9 else rng.randrange(1 << 31)
         t = (
-            (engine.section("clock")[L.NOW_MS] + rng.choice((0, 1, 5, 50))) & L.MASK
+            (clock[L.NOW_MS] - clock[L.OFFSET_MS] + rng.choice((0, 1, 5, 50))) & L.MASK
             if rng.random() < 0.995
             else rng.randrange(1 << 30)
         )
         engine.frame(t, can_id, rng.randbytes(rng.randrange(65)), rng.randrange(3))
-        fed += 1
+        fed += not can_id & L.NOTICE
     check_invariants(compiled.image, engine)
     assert engine.state[L.FRAMES] + engine.state[L.IGNORED] == fed, "a frame is missing in the account"
 

@@ -184,7 +184,8 @@ def test_gates_calm_levels_and_samples_are_those_of_hazards(demo):
         "pack_undervoltage": L.F_CONTACTORS, "charge_too_cold": L.F_CHARGING, "overcharge": L.F_CHARGING,
     }  # fmt: skip
     assert {rule.name: rule.row["calm_levels"] for rule in demo.rules if rule.row["calm_levels"]} == {
-        "cell_spread": (1,), "pack_sum_mismatch": (1,),
+        "cell_spread": (1,),
+        "pack_sum_mismatch": (1,),
     }
     single = {rule.name for rule in demo.rules if rule.row["samples"] == 1}
     assert single == ONE_SAMPLE

@@ -160,29 +160,32 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     v = q[_MALFORMED_MS]
     if v:
         v = v - scan_ms if v > scan_ms else 0
-        busy += 1
     if q[_MALFORMED] ^ q[_MALFORMED_BEFORE]:
         q[_MALFORMED_BEFORE] = q[_MALFORMED]
         v = _HOLD_MS
     q[_MALFORMED_MS] = v
+    if v:
+        busy += 1
     q[_FEATURES_AT + _F_MALFORMED] = 1 if v else 0
     v = q[_BACKWARD_MS]
     if v:
         v = v - scan_ms if v > scan_ms else 0
-        busy += 1
     if q[_TIME_BACKWARD] ^ q[_BACKWARD_BEFORE]:
         q[_BACKWARD_BEFORE] = q[_TIME_BACKWARD]
         v = _HOLD_MS
     q[_BACKWARD_MS] = v
+    if v:
+        busy += 1
     q[_FEATURES_AT + _F_BACKWARD] = 1 if v else 0
     v = q[_DROPPED_MS]
     if v:
         v = v - scan_ms if v > scan_ms else 0
-        busy += 1
     if q[_DROPPED] ^ q[_DROPPED_BEFORE]:
         q[_DROPPED_BEFORE] = q[_DROPPED]
         v = _HOLD_MS
     q[_DROPPED_MS] = v
+    if v:
+        busy += 1
     q[_FEATURES_AT + _F_DROPPED] = 1 if v else 0
     q[_FEATURES_AT + _F_BUS_OFF] = 1 if q[_BUS_OFF] else 0
 

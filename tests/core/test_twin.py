@@ -1,0 +1,117 @@
+"""Sections B to E of the core against the oracle: the same frames, the same features, the same events."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle_twin import Twin
+from oracle_twin import vehicle as made
+
+
+@pytest.fixture(scope="module")
+def vehicle(compile_text):
+    return compile_text(*made())
+
+
+@pytest.fixture(scope="module")
+def slow(compile_text):
+    """A scan each second and a message each ten: hours pass quickly."""
+    return compile_text(*made(scan_ms=1000, period_ms=10_000))
+
+
+@pytest.mark.parametrize("nights", [[(10, 40)], [(0.5, 40)], [(2, 9), (2, 30)], [(2, 10), (0.9, 20), (3, 5)]])
+def test_a_cell_that_falls_while_parked_is_measured_the_same(slow, nights):
+    twin = Twin(slow)
+    twin.run(150, every=10)
+    fallen = 0
+    for hours, mv in nights:
+        twin.sleep(hours)
+        fallen += mv
+        twin.set([("cells", 3699), (("cell", 4), 3699 - fallen)])
+        twin.run(150, every=10)
+
+
+@pytest.mark.parametrize("levels", [[1000, 900, 800, 700, 650, 640], [1000, 900, 950, 800, 700, 600], [9000] * 5])
+def test_insulation_that_falls_over_days_is_measured_the_same(slow, levels):
+    twin = Twin(slow)
+    for level in levels:
+        twin.set([("insulation", level * 4440 // 10)])
+        for _ in range(2):
+            twin.run(40, every=10)
+            twin.sleep(3)
+
+
+@pytest.mark.parametrize("dips", [[4] * 6, [4, 4, 4, 7, 4, 4], [1, 2, 3, 4, 5, 6]])
+def test_short_dips_of_a_cell_are_counted_the_same_over_days(vehicle, dips):
+    twin = Twin(vehicle)
+    for k, cell in enumerate(dips):
+        twin.set([("cells", 3700 - k)])
+        twin.run(50, every=10)
+        twin.set([(("cell", cell), 3660 - k)])
+        twin.run(20, every=10)
+        twin.set([("cells", 3700 - k)])
+        twin.run(30, every=10)
+        twin.sleep(5)
+
+
+STALE_S = (0, 12, 29)
+
+
+@pytest.mark.parametrize("stale_s", STALE_S)
+@pytest.mark.parametrize(
+    "truth",
+    [
+        [(("cell", 7), 2400), (("probe", 3), 650)],
+        [*((("cell", n), None) for n in (5, 6, 7, 8)), (("probe", 3), 650)],
+        [*((("cell", n), None) for n in (5, 6, 7)), (("probe", 3), 650)],
+        [(("cell", 7), 2700), (("probe", 3), 590)],
+        [("pack", 30_000)],
+        [(("probe", 3), 900)],
+        [("probes", None)],
+    ],
+)
+def test_a_night_stale_repeats_and_what_was_true_read_the_same(vehicle, stale_s, truth):
+    twin = Twin(vehicle)
+    twin.run(700, every=10)
+    twin.sleep(7)
+    if stale_s:
+        twin.run(10 * stale_s, every=10)
+    twin.set(truth)
+    twin.run(200, every=10)
+
+
+@settings(max_examples=6)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["short", "back", "dropped", "off", "on"]),
+            st.sampled_from([1, 10, 48, 49, 50, 51, 52, 90, 120, 160]),
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_what_happens_beside_the_values_is_told_the_same(vehicle, happenings):
+    twin = Twin(vehicle)
+    twin.run(30)
+    for what, scans in happenings:
+        twin.happen(what)
+        twin.run(scans, every=10)
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_latched_alarm_is_released_by_an_acknowledgement_only(vehicle, over):
+    twin = Twin(vehicle)
+    twin.run(100, every=10)
+    twin.set([(("cell", 7), 2000), (("ramp", 3), 30)])
+    twin.run(140, every=10)
+    twin.set([("cells", 3700), (("ramp", 3), -30)])
+    twin.run(140, every=10)
+    twin.set([(("ramp", 3), 0)])
+    twin.run(700, every=10)
+    assert twin.rig.level("thermal_runaway") == 3, "a fire was forgotten"
+    if not over:
+        twin.set([("probes", 650), (("cell", 7), 2000)])
+        twin.run(20, every=10)
+    twin.happen(("ack", "thermal_runaway"))
+    twin.run(20, every=10)
+    assert twin.rig.level("thermal_runaway") == (0 if over else 3)
