@@ -150,7 +150,7 @@ _RESTING_MA = const(1000)
 _FALL_MV = const(10)
 _PAIR_LEAST_MA = const(20000)
 _SETTLED_MS = const(2000)
-_CLAMP_UOHM = const(500)
+_CLAMP_UOHM = const(1000)
 
 
 @micropython.viper
@@ -290,7 +290,9 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         total += (p[_P_CELLS] - valid) * (total // valid)
         sent = p[_P_SENT] >> _CONTACTORS & 1
         closed = q[_SIGNALS_AT + _CONTACTORS]
-        if pack >= 1000 and (closed if sent else pack * 2 >= total):
+        if sent and not closed:
+            away = 0  # nothing to compare: what is measured may lie behind the contactors
+        elif pack >= 1000 and (sent or pack * 2 >= total):
             away = pack - total
             if away > _BIAS_MOST_MV:
                 away = _BIAS_MOST_MV
@@ -640,7 +642,7 @@ def analyse(i: int, v: int, state, params) -> int:
                     if gap < -_CLAMP_UOHM:
                         gap = -_CLAMP_UOHM
                     # A mean while it is learned, then a slow one: cells and current are never of one instant.
-                    v += gap // q[_PAIRS] if q[_PAIRS] <= _PAIR_LEARN else gap + 16 >> 5
+                    v += gap // q[_PAIRS] if q[_PAIRS] <= _PAIR_LEARN else gap + 8 >> 4
                 else:
                     v = gap
                 if v > 8191:

@@ -46,6 +46,7 @@ _INSULATION_OHM = const(3)
 _VEHICLE_ON = const(5)
 _CONTACTORS = const(7)
 _P_SCAN_MS = const(1)
+_P_NOMINAL_MV = const(10)
 _P_SENT = const(18)
 _P_CAPACITY_MAH = const(36)
 _P_INSULATION_FLOOR = const(39)
@@ -57,6 +58,7 @@ _SOC_STEP_MS = const(10000)
 _SOC_REFERENCES = const(6)
 _DRAWN = const(0x3FFFF)  # of the charge drawn in a reference
 _STEP_REFRESH_MS = const(30000)
+_SWITCHED_MS = const(10000)
 _STEP_MOST_MS = const(60000)  # two voltages farther apart say nothing about a step
 _SAME_PERMILLE = const(50)
 _ACROSS = const(4)  # in STEP_STATE: the reference is from before a sleep
@@ -170,9 +172,16 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
     elif quiet and not voltage >> 30 & 1:
         step = 0
         renew = 0
-        if reference >> 30 & 1 or (q[_STEP_STATE] ^ switched) & 3:
+        if (q[_STEP_STATE] ^ switched) & 3:
             q[_STEP_MV] = _NA
-            renew = 1
+            q[_STEP_STATE] = switched
+            age_ms = 0
+        elif reference >> 30 & 1:
+            # What hangs on the contactors takes its time to follow them, and behind open ones it is not the pack's.
+            if voltage * 2 < p[_P_NOMINAL_MV]:
+                age_ms = 0
+            elif age_ms >= _SWITCHED_MS and quiet == _QUIET:
+                renew = 1
         elif age_ms > _STEP_MOST_MS:
             renew = 1
         else:
@@ -191,7 +200,7 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
             if step < p[_P_STEP_MV] and not q[_WAKING_MS]:
                 if age_ms >= _STEP_REFRESH_MS or q[_STEP_STATE] & _ACROSS:
                     renew = 1
-        if renew and (quiet == _QUIET or not reference >> 30 & 1):
+        if renew:
             q[_STEP_MV] = voltage
             q[_STEP_STATE] = switched
             q[_STEP_SOC_PERMILLE] = soc

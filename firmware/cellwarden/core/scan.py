@@ -77,6 +77,7 @@ _VEHICLE_ON = const(5)
 _CHARGING = const(6)
 _STAMP_MS = const(1)
 _GROUP_SIZE = const(3)
+_NEVER = const(0)
 _STALE = const(2)
 _WRONG = const(1)
 _MESSAGE_SIZE = const(3)
@@ -115,6 +116,7 @@ _DRIFT_APART_MS = const(10000)
 _WAKING_MOST_MS = const(30000)  # after a sleep, that which reads as before it may for so long be no more than that
 _FIRST_MS = const(60000)
 _MOST = const(0x1FFFFFFF)
+_GATHER_MS = const(10000)
 _ACROSS = const(4)
 _SCAN_FINE_MS = const(100)  # scans so close share out what a sample asks for
 _JUMP_DDEGC = const(200)  # as in probes.py
@@ -161,6 +163,8 @@ def expire(row: int, at: int, state, params) -> int:
                 lost += 1
             else:
                 waiting += 1
+            if q[_AGE_MS] < _GATHER_MS:
+                pending |= p[at + _P_CARRIES]  # just awake: a sample waits for all of them
         elif q[row] & 2:
             pending |= p[at + _P_CARRIES]  # nothing new since the last sample
         row += _GROUP_SIZE
@@ -213,6 +217,12 @@ def sleep(row: int, at: int, state, params) -> int:
     q[_GONE_MS] = 0
     q[_STEP_AGE_MS] = 0
     q[_STEP_STATE] = q[_STEP_STATE] | _ACROSS
+    # What has not come since is awaited, not lost.
+    row = p[_P_GROUPS_AT]
+    at = row + p[_P_GROUPS] * _GROUP_SIZE
+    while row < at:
+        q[row] = _NEVER
+        row += _GROUP_SIZE
     row = p[_P_MEMORY_AT]
     at = row + p[_P_CELLS] + p[_P_PROBES]
     while row < at:
