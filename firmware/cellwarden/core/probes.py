@@ -138,7 +138,7 @@ def probes(i: int, v: int, state, params, due: int) -> int:
             was = (mark & 4095) - _PROBE_BIAS
             step = v - was
             if mark >> _FAULT & 1:
-                # Believed again when it has read like the others for a minute, or when the cells or others show distress.
+                # Believed again when it has read like the others for a minute, or when cells or others show distress.
                 back_s = older >> 24
                 if distress or moved:
                     back_s = _BACK_S
