@@ -18,9 +18,12 @@ import cortex_m3 as bench
 import twin
 
 FRAME = 600  # on average on a full bus of 500 kbit/s, scans included
-STEP = 25_000  # the worst that one call of advance() over one scan takes
-CONTRIVED_MOST = 42_000  # where every timer of fifteen rules has been made to end in the same scan
-CONTRIVED = ("everything_at_once", "found_by_search")
+# The worst that one call of advance() over one scan takes. Forty rules on 96 cells and 24 probes cost 17,000 in any scan;
+# the scan in which all cells are sampled has 12,000 more, and it may be the one in which every rule begins.
+STEP = {"driving_quietly": 30_000, "parked_and_calm": 30_000, "calm_cells_rising": 33_000, "every_rule_begins": 30_000}
+ALARM_STEP = 40_000  # where every rule that can hold at once does, at its third level
+CONTRIVED_MOST = 50_000  # where every timer of fifteen rules has been made to end in the same scan, or all falls silent
+CONTRIVED = ("everything_falls_silent", "everything_at_once", "found_by_search")
 TIMES_C = 4  # a frame on average, against the same in C
 DOUBLING = 20  # more for a frame when the vehicle has twice the messages
 
@@ -64,8 +67,15 @@ def test_a_frame_of_a_full_bus_costs_600_instructions_at_most(counts, mix, batch
 
 
 @pytest.mark.parametrize("story", [s.__name__ for s in bench.SCANS if s.__name__ not in CONTRIVED])
-def test_no_single_step_costs_more_than_25000_instructions(counts, story):
-    assert counts["step"][story] <= STEP
+def test_no_single_step_costs_more_than_its_bound(counts, story):
+    assert counts["step"][story] <= STEP.get(story, ALARM_STEP)
+
+
+def test_the_groups_of_rules_add_up_to_the_scan(counts):
+    for story, parts in counts["parts"].items():
+        *groups, together = parts["mean"].values()
+        assert min(groups) > 0, story
+        assert sum(groups) == together <= max(STEP.values()), story
 
 
 @pytest.mark.parametrize("story", CONTRIVED)

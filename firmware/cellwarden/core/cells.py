@@ -174,23 +174,24 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     i = _SIGNALS_AT + _SCALARS
     end = i + p[_P_CELLS]
     apart = p[_P_MEMORY_AT] - i
-    while i < end:
+    while i ^ end:
         v = q[i]
         mark = q[i + apart]
-        if v >> 30 & 1:
-            came |= mark & _MV
-            q[i + apart] = mark & ~_MV
-        else:
-            q[i + apart] = (mark & ~_MV) + v
-            total += v
-            mark &= _MV
-            v = v + _MIDDLE - mark
-            if v >> 6:  # not one of the bins
-                if not mark:
-                    v = _STEP_BINS  # nothing to compare it with
-                else:
-                    v = 0 if v < 0 else _STEP_BINS - 1
-            bins[v] = bins[v] + 1
+        q[i + apart] = (mark & ~_MV) + v
+        total += v
+        v = v + _MIDDLE - (mark & _MV)
+        if v >> 6:  # not one of the bins
+            if q[i] >> 30 & 1:  # no value
+                total -= q[i]
+                came |= mark & _MV
+                q[i + apart] = mark & ~_MV
+                i += 1
+                continue
+            if mark & _MV:
+                v = 0 if v < 0 else _STEP_BINS - 1
+            else:
+                v = _STEP_BINS  # nothing to compare it with
+        bins[v] = bins[v] + 1
         i += 1
     valid = q[_FEATURES_AT + _F_CELLS_VALID]
     came |= bins[_STEP_BINS]
@@ -200,7 +201,7 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     i = p[_P_GROUPS_AT]
     v = p[_P_GROUP_TABLE_AT] + _P_CARRIES
     end = i + p[_P_GROUPS] * _GROUP_SIZE
-    while i < end:
+    while i ^ end:
         if p[v] & 1 and q[i] & 1:
             q[i] = _USED
         i += _GROUP_SIZE
@@ -388,7 +389,7 @@ def middle(i: int, v: int, state, params, scratch) -> int:
         i -= 1
     i = p[_P_MEMORY_AT]
     end = i + p[_P_CELLS]
-    while i < end:
+    while i ^ end:
         v = (q[i] & _MV) - low >> shift
         if not v >> 7:  # one of the bins
             bins[v] = bins[v] + 1

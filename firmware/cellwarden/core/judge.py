@@ -79,7 +79,7 @@ def judge(row: int, at: int, state, params, events) -> int:
     at = _HEADER_SIZE  # the rule table stands behind the header; of its columns, P_FEATURE is the first
     row = p[_P_RULES_AT]  # of its columns, BUSY is the first
     end = row + p[_P_RULES] * _RULE_SIZE
-    while row < end:
+    while row ^ end:
         if not q[row]:
             # A rule at rest whose feature is on the good side of its first limit has nothing to do.
             if (q[p[at]] - p[at + _P_FIRST_LIMIT]) * p[at + _P_SIDE] >> 30 & 1:

@@ -228,7 +228,7 @@ def measure_arrays(i: int, v: int, state, params) -> int:
         if i < end:
             gone = i - start
             low = q[i]
-        while i < end:
+        while i ^ end:
             v = q[i]
             if (v - low) & _MASK > span:  # higher than the highest, lower than the lowest, or NA
                 over = (v - low) & _MASK
@@ -255,7 +255,7 @@ def measure_arrays(i: int, v: int, state, params) -> int:
             missing = 0
             i = start
             v = marks
-            while i < end:
+            while i ^ end:
                 mark = q[v]
                 if (q[i] - _NA) & _MASK:
                     if not mark >> _SEEN & 1:

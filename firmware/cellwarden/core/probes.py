@@ -47,6 +47,7 @@ _P_CARRIES = const(4)
 _GROUP_TABLE_SIZE = const(5)
 
 _APART_MS = const(60000)
+_MOST = const(0x1FFFFFFF)
 _WINDOW_MS = const(4000)  # at 1 K resolution a shorter window takes a flicker for a fire
 _JUMP_DDEGC = const(200)  # more than heat can do to one probe, with 2 K/s beside it
 _MOVED_DDEGC = const(30)
@@ -66,6 +67,7 @@ def probes(i: int, v: int, state, params, due: int) -> int:
     p = ptr32(params)
     start = _SIGNALS_AT + _SCALARS + p[_P_CELLS]
     marks = p[_P_MEMORY_AT] + p[_P_CELLS]
+    rings = p[_P_RINGS_AT]
     n = p[_P_PROBES]
     now = q[_NOW_MS]
     ring = q[_RING]
@@ -86,32 +88,31 @@ def probes(i: int, v: int, state, params, due: int) -> int:
     jump_to = 0
     alike = 1
     moved = 0
-    low = 0
-    high = 0
-    trusted = 0
+    low = _MOST
+    high = -_MOST
+    jump = _JUMP_DDEGC + 20 * dt_s
     i = 0
-    while i < n:
+    while i ^ n:
         v = q[start + i]
-        mark = q[marks + i]
         if (v - _NA) & _MASK:
-            v = (v & _MASK) + (v >> 30 & 1) * _WRAP
-            was = (mark & 4095) - _PROBE_BIAS
-            step = v - was
-            if mark >> _FAULT & 1:
-                pass
-            elif ring and mark & 4095 and (step > _JUMP_DDEGC + 20 * dt_s or step < -_JUMP_DDEGC):
-                if jumped and jump_to != v:
-                    alike = 0
-                jump_to = v
-                jumped += 1
-            else:
-                if ring and mark & 4095 and (step >= _MOVED_DDEGC or step <= -_MOVED_DDEGC):
+            mark = q[marks + i]
+            if not mark >> _FAULT & 1:
+                v = (v & _MASK) + (v >> 30 & 1) * _WRAP
+                was = mark & 4095
+                step = v - was + _PROBE_BIAS
+                if step * step >= _MOVED_DDEGC * _MOVED_DDEGC and ring and was:
+                    if step > jump or step < -_JUMP_DDEGC:
+                        if jumped and jump_to != v:
+                            alike = 0
+                        jump_to = v
+                        jumped += 1
+                        i += 1
+                        continue
                     moved += 1
-                if not trusted or v < low:
+                if v < low:
                     low = v
-                if not trusted or v > high:
+                if v > high:
                     high = v
-                trusted += 1
         i += 1
     blame = 1 if jumped and alike and not moved and not distress else 0
     changed = 0
@@ -129,20 +130,18 @@ def probes(i: int, v: int, state, params, due: int) -> int:
             if window_ms > _APART_MS:
                 window_ms = 0
     i = 0
-    while i < n:
+    while i ^ n:
         v = q[start + i]
         mark = q[marks + i]
-        older = q[p[_P_RINGS_AT] + i]
+        older = q[rings + i]
         if (v - _NA) & _MASK:
             v = (v & _MASK) + (v >> 30 & 1) * _WRAP
-            was = (mark & 4095) - _PROBE_BIAS
-            step = v - was
             if mark >> _FAULT & 1:
                 # Believed again when it has read like the others for a minute, or when cells or others show distress.
                 back_s = older >> 24
                 if distress or moved:
                     back_s = _BACK_S
-                elif not trusted or low - _NEAR_DDEGC <= v <= high + _NEAR_DDEGC:
+                elif high < low or low - _NEAR_DDEGC <= v <= high + _NEAR_DDEGC:
                     if due:
                         back_s += dt_s if ring else 1
                 else:
@@ -152,10 +151,12 @@ def probes(i: int, v: int, state, params, due: int) -> int:
                     back_s = 0
                     changed = 1
                 older = (older & 0xFFFFFF) | back_s << 24
-                q[p[_P_RINGS_AT] + i] = older
-            elif blame and mark & 4095 and (step > _JUMP_DDEGC + 20 * dt_s or step < -_JUMP_DDEGC):
-                mark |= 1 << _FAULT
-                changed = 1
+                q[rings + i] = older
+            elif blame and mark & 4095:
+                step = v - (mark & 4095) + _PROBE_BIAS
+                if step > jump or step < -_JUMP_DDEGC:
+                    mark |= 1 << _FAULT
+                    changed = 1
             if mark >> _FAULT & 1:
                 q[start + i] = _NA
                 faulty += 1
@@ -188,7 +189,7 @@ def probes(i: int, v: int, state, params, due: int) -> int:
                     older &= 0xFFFFFF
             faulty += mark >> _FAULT & 1
         if due:
-            q[p[_P_RINGS_AT] + i] = (older & 0x3F000000) | (mark >> 12 & 4095) | (older & 4095) << 12
+            q[rings + i] = (older & 0x3F000000) | (mark >> 12 & 4095) | (older & 4095) << 12
             mark = (mark >> 24 << 24) | (mark & 4095) << 12 | v
         elif mark >> _FAULT & 1:
             mark = (mark >> 12 << 12) | v  # what it reads, for unmask()

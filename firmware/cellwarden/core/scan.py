@@ -146,7 +146,7 @@ def expire(row: int, at: int, state, params) -> int:
             at += _GROUP_TABLE_SIZE
         row = p[_P_GROUPS_AT]
         at = p[_P_GROUP_TABLE_AT]
-    while row < end:
+    while row ^ end:
         if (now - q[row + _STAMP_MS]) & _MASK > p[at]:
             # What is not fresh keeps that stamp, so a fresh group is asked one question only.
             q[row + _STAMP_MS] = never
