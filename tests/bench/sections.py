@@ -362,7 +362,7 @@ def cortex_m3(bench, page):
     if grown := core.get("growth"):
         stories = list(dict.fromkeys(story for counts in grown["cells"].values() for story in counts))
         page.table(
-            [">cells", *(f">a scan, {story.replace('_', ' ')}" for story in stories)],
+            [">cells", *(f">the worst scan, {story.replace('_', ' ')}" for story in stories)],
             [[cells, *(count(counts.get(story)) for story in stories)] for cells, counts in grown["cells"].items()],
         )
         page.table(

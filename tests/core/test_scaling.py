@@ -30,7 +30,7 @@ def decode(s, views, b: int) -> int:
     {}
     return 0
 """
-UNITS = {"mV": 1000, "mA": 1000, "ddegC": 10, "permille": 10, "ohm": 1}
+UNITS = {"mV": 1000, "mA": 1000, "ddegC": 10, "permille": 10, "ohm": 1, "count": 1}
 NUMBERS = [q for q in QUANTITIES.values() if q.kind == "number"]
 
 

@@ -18,14 +18,21 @@ import cortex_m3 as bench
 import twin
 
 FRAME = 600  # on average on a full bus of 500 kbit/s, scans included
-# The worst that one call of advance() over one scan takes. Forty rules on 96 cells and 24 probes cost 17,000 in any scan;
-# the scan in which all cells are sampled has 12,000 more, and it may be the one in which every rule begins.
-STEP = {"driving_quietly": 30_000, "parked_and_calm": 30_000, "calm_cells_rising": 33_000, "every_rule_begins": 30_000}
+# The worst that one call of advance() over one scan takes. Forty rules on 96 cells and 24 probes cost 17,000 in any
+# scan, and 12,000 more in the one that samples all cells.
+STEP = {
+    "driving_quietly": 30_000,
+    "parked_and_calm": 30_000,
+    "calm_cells_rising": 33_000,
+    "every_rule_begins": 30_000,
+}
 ALARM_STEP = 40_000  # where every rule that can hold at once does, at its third level
 CONTRIVED_MOST = 50_000  # where every timer of fifteen rules has been made to end in the same scan, or all falls silent
 CONTRIVED = ("everything_falls_silent", "everything_at_once", "found_by_search")
 TIMES_C = 4  # a frame on average, against the same in C
-DOUBLING = 20  # more for a frame when the vehicle has twice the messages
+DOUBLING = (
+    23  # more for a frame when the vehicle has twice the messages; 20 while all of its state lies below index 1023
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,16 +99,16 @@ def test_a_frame_costs_four_times_what_it_costs_in_c_at_most(counts, in_c, mix):
 def test_a_twin_that_does_other_work_is_not_counted(in_c, monkeypatch, tmp_path):
     core, mark = twin.core_c(), "(held_ms > clear_ms)"
     assert core.count(mark) == 1
-    monkeypatch.setattr(twin, "core_c", lambda: core.replace(mark, "(held_ms >= clear_ms)"))
+    monkeypatch.setattr(twin, "core_c", lambda: core.replace(mark, "(held_ms > clear_ms - scan_ms)"))
     with pytest.raises(AssertionError, match=r"the twin's (state|events) differ"):
         twin.same_work(compile_profile(bench.CHECKOUT / "dbc" / "demo_pack.toml"), tmp_path)
 
 
 @pytest.mark.parametrize("story", ["driving_quietly", "parked_and_calm"])
-def test_each_further_cell_costs_a_scan_the_same(growth, story):
+def test_the_worst_scan_grows_with_the_cells_and_no_faster(growth, story):
     cells = growth["cells"]
     slopes = [(cells[2 * n][story] - cells[n][story]) / n for n in (48, 96, 192)]
-    assert max(slopes[1:]) <= 1.05 * min(slopes[1:]), f"instructions a cell: {slopes}"
+    assert 0 < slopes[2] <= 1.05 * slopes[1], f"instructions a cell: {slopes}"
 
 
 @pytest.mark.parametrize("signals", [1, 4])

@@ -373,7 +373,7 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
 def middle(i: int, v: int, state, params, scratch) -> int:
     """The sample's median, by counting: bins of 1 mV, or of 64 mV and in the next scan of 1 mV within the middle one.
 
-    It begins with the sample's lowest voltage, span and rank of the median, which MEDIAN_MV, NEXT_CELL and MOST_SHORTS hold.
+    It begins with the sample's lowest voltage, span and rank of the median: MEDIAN_MV, NEXT_CELL and MOST_SHORTS.
     i, v: 0; viper keeps the first two parameters in registers.
     """
     q = ptr32(state)

@@ -317,7 +317,7 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     q[i] = v
     q[i + _WHERE] = 0
     if v:
-        # Where it is: the probe if one is hot, else the cell; the number is a probe's or a cell's by the record's value.
+        # Where it is: the probe if one is hot, else the cell; whose number it is, the record's value tells.
         q[i + _WHERE] = q[_FEATURES_AT + _F_CELL_MIN_MV + _WHERE] if fell else 0
     v = 0
     if fell:

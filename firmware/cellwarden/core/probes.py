@@ -137,7 +137,7 @@ def probes(i: int, v: int, state, params, due: int) -> int:
         if (v - _NA) & _MASK:
             v = (v & _MASK) + (v >> 30 & 1) * _WRAP
             if mark >> _FAULT & 1:
-                # Believed again when it has read like the others for a minute, or when the cells or others show distress.
+                # Believed again when it has read like the others for a minute, or when cells or others show distress.
                 back_s = older >> 24
                 if distress or moved:
                     back_s = _BACK_S

@@ -379,7 +379,7 @@ def advance(box, t_ms: int) -> int:
 
 @micropython.viper
 def notice(box, kind: int, value: int, channel: int) -> int:
-    """What the box knows and no frame says (layout, NOTICE): lost frames, a bus off, an acknowledgement, going to sleep.
+    """What the box knows and no frame says (layout, NOTICE): lost frames, a bus off, an acknowledgement, a sleep.
 
     value: its first byte of data. It comes as a record of the ring, so that a replay gives the same bytes as the box.
     """

@@ -235,7 +235,13 @@ def _names(profile, plan, rules):
     return {
         "vehicle": profile.name,
         "rules": [
-            {"name": r.name, "unit": r.unit, "gb_bit": max(r.flag) if isinstance(r.flag, tuple) else r.flag, "active": r.active, "lacks": list(r.lacks)}
+            {
+                "name": r.name,
+                "unit": r.unit,
+                "gb_bit": max(r.flag) if isinstance(r.flag, tuple) else r.flag,
+                "active": r.active,
+                "lacks": list(r.lacks),
+            }
             for r in rules
         ],
         "buses": [bus.channel for bus in profile.buses],

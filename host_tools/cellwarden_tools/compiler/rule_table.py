@@ -193,7 +193,8 @@ def _check(profile, name, row, limits, clear_at, above):
 # What a limit can mean at all, in the row's unit; a cell's range is that of a valid reading.
 _PLAUSIBLE = {
     "mV": (0, 4999), "ddegC": (-500, 1500), "dK": (1, 1000), "permille": (0, 5000), "ohm/V": (1, 100_000),
-    "mK/s": (10, 100_000), "count": (1, 1000), "uV/h": (10, 10**6), "uohm": (10, 8000), "h": (1, 10_000), "s": (1, 3600),
+    "mK/s": (10, 100_000), "count": (1, 1000), "uV/h": (10, 10**6), "uohm": (10, 8000), "h": (1, 10_000),
+    "s": (1, 3600),
 }  # fmt: skip
 
 
