@@ -14,6 +14,7 @@ _COUNTER_ERRORS = const(9)
 _TIME_BACKWARD = const(10)
 _LOST = const(17)
 _AGE_MS = const(18)
+_MODE = const(25)
 _ACTIVE = const(26)
 _SLEPT = const(29)
 _REFERENCE_MV = const(45)
@@ -35,6 +36,7 @@ _GONE_SINCE = const(136)
 _GONE_MS = const(137)
 _WHOLE = const(138)
 _CELLS_MISSING = const(139)
+_ASLEEP = const(4)
 _SIGN_FELL = const(0)
 _SIGN_HOT = const(1)
 _SIGN_STEEP = const(2)
@@ -137,8 +139,11 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if not told:
         active = 1 if fresh else 0
     v = 0
-    if q[_LOST] and active:
-        v = 1 if fresh else 2
+    if active:
+        if fresh:
+            v = 1 if q[_LOST] else 0
+        elif q[_LOST] or q[_MODE] == _ASLEEP:
+            v = 2  # it fell silent, not asleep
     q[_FEATURES_AT + _F_SIGNAL_LOST] = v
 
     # Leaky counters of wrong counters and checksums: the worst message's.

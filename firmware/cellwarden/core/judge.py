@@ -63,9 +63,6 @@ _E_FIRST = const(4)
 _EVENT_SIZE = const(6)
 
 
-
-
-
 @micropython.viper
 def judge(row: int, at: int, state, params, events) -> int:
     """Judge every rule once. Returns the number of timers that moved.
