@@ -307,8 +307,8 @@ def cortex_m3(bench, page):
     twin = both["twin"] if both else {}
     page.say(
         "Instructions, counted exactly on an emulated board (QEMU, `-icount`): the core in MicroPython, viper for "
-        "armv7m, by `cortex_m3.py`; beside it the same loop in C (`twin/core.c`, `arm-none-eabi-gcc -O2`), whose "
-        "state and events are the core's, by `twin.py`."
+        "armv7m, by `cortex_m3.py`; beside it the same functions in C (written by `twin_core.py`, "
+        "`arm-none-eabi-gcc -O2`), whose state and events are the core's, by `twin.py`."
     )
     if fault:
         page.say(f"The C twin is not measured: {safe(fault)}.")

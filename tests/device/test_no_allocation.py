@@ -45,7 +45,7 @@ def test_a_decoder_that_makes_a_list_is_caught(port, demo, frames):
 
 
 def test_a_core_that_makes_a_list_is_caught(port, demo, frames, monkeypatch):
-    mark = "    busy = int(expire("
+    mark = "    fresh = int(expire("
     text = device_files.device_text
 
     def poison(source, native):
