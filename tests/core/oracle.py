@@ -67,7 +67,9 @@ class Oracle(Verdicts):
         self.hazards = page(cells)
         self.cells, self.probes = cells, probes
         self.ever = set()  # cells and probes that were valid once
-        # Which probes are believed, and when it is calm, are matters of sections B to E.
+        # When it is calm is a matter of sections B to E; and so is which probes are not believed: the numbers in
+        # `faulty` are given, for here only what follows from it is judged (test_twin.py judges the doubt itself).
+        self.faulty = set()
         self.others = Page(cells, probes)
         self.nominal_v = cells * 3.7
 
@@ -76,7 +78,7 @@ class Oracle(Verdicts):
     def extremes(self, kind, count, signals):
         there = {n: signals[kind, n] for n in range(1, count + 1) if signals[kind, n] is not None}
         self.ever |= {(kind, n) for n in there}
-        faulty = {n + 1 for n in self.others.probes.faulty} if kind == "probe" else set()
+        faulty = self.faulty if kind == "probe" else set()
         valid = {n: value for n, value in there.items() if n not in faulty}
         lost = any((kind, n) in self.ever and n not in valid for n in range(1, count + 1))
         if not valid:

@@ -89,6 +89,8 @@ def physical(rig):
 
 def compare(rig, oracle):
     """Run on a scan in both; the events of each must be those of the other."""
+    marks = rig.engine.section("memory")[CELLS : CELLS + PROBES]
+    oracle.faulty = {n + 1 for n, mark in enumerate(marks) if mark >> L.FAULT & 1}
     told = oracle.scan(rig.clock[L.NOW_MS], *physical(rig))
     told = [(t, rule, b, n, w, L.NA if v is None else round(v * UNITS[rule])) for t, rule, b, n, w, v in told]
     rules = {hazard.name for hazard in oracle.hazards}
