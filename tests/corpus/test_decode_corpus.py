@@ -277,7 +277,7 @@ def bindings_of(path, database, quantity):
 def vehicle(path, bindings, bus, monkeypatch):
     """The bindings compiled, and their decoder alone: no scan is ever due, so nothing ages, nothing is judged."""
     profile = Profile(path, "any", "nmc", len(bindings), 0, {"cells": 1, "scan_ms": 1 << 28}, [bus], bindings, {}, {})
-    monkeypatch.setattr(image, "load_profile", lambda _: profile)
+    monkeypatch.setattr(image, "load_profile", lambda *_: profile)
     made = image.compile_profile(path)
     return made, cellwarden.engine.Engine(made.image)
 

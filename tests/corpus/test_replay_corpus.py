@@ -24,12 +24,18 @@ I3 = "bmw-i3/2014i3_AC_start_PT_CAN.csv.xz"
 KONA = "kona/Idle_log_no_diagnostic_function_selected-30sec.asc.xz"
 KONA_RULES = (
     "pack_overvoltage", "pack_undervoltage", "temperature_high", "temperature_spread", "charge_too_cold", "soc_low",
-    "soc_high", "overcharge",
+    "soc_high", "overcharge", "soc_jump", "pack_step", "signal_lost", "frame_malformed", "frames_lost", "bus_off",
+    "time_backward", "thermal_runaway", "thermal_suspected",
 )  # fmt: skip
-I3_RULES = ("pack_overvoltage", "soc_low", "soc_high", "overcharge")
+I3_RULES = (
+    "pack_overvoltage", "soc_low", "soc_high", "overcharge", "soc_jump", "pack_step", "signal_lost", "frame_malformed",
+    "frames_lost", "bus_off", "time_backward",
+)  # fmt: skip
 BOLT_RULES = (
     "cell_overvoltage", "cell_undervoltage", "pack_overvoltage", "temperature_high", "temperature_spread",
-    "cell_spread", "overcharge",
+    "cell_spread", "overcharge", "temperature_rise", "pack_step", "pack_sum_mismatch", "cell_transient", "cell_drift",
+    "self_discharge", "contact_resistance", "signal_lost", "frame_malformed", "frames_lost", "bus_off", "cells_lost",
+    "cells_absent", "probe_fault", "sense_line", "frozen", "time_backward", "thermal_runaway", "thermal_suspected",
 )  # fmt: skip
 HEALTHY = [  # log, vehicle, verdict, the rules that watch it
     (BOLT, "bolt", "not yet known", BOLT_RULES),
