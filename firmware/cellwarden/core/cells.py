@@ -720,12 +720,12 @@ def analyse(i: int, v: int, state, params) -> int:
         q[i + _SLOT] = first + q[_MOST_SENSE_AT] if q[_MOST_SENSE_AT] else _ALWAYS
     if kind & _KIND_COMPARE:
         minutes = q[_ASLEEP_SCANS] // (60000 // p[_P_SCAN_MS])
-        i = _FEATURES_AT + _F_SELF_DISCHARGE_UV_PER_H
-        v = 0
-        # One cell alone: what falls by modules is relaxing.
-        if minutes >= 60 and q[_MOST_FALL_MV] >= _FALL_MV and q[_NEXT_FALL_MV] * 2 <= q[_MOST_FALL_MV]:
-            v = q[_MOST_FALL_MV] * 60000 // minutes
         if minutes >= 60:
+            v = 0
+            # One cell alone: what falls by modules is relaxing.
+            if q[_MOST_FALL_MV] >= _FALL_MV and q[_NEXT_FALL_MV] * 2 <= q[_MOST_FALL_MV]:
+                v = q[_MOST_FALL_MV] * 60000 // minutes
+            i = _FEATURES_AT + _F_SELF_DISCHARGE_UV_PER_H
             q[i] = v
             q[i + _WHERE] = q[_MOST_FALL_AT]
             q[i + _SLOT] = first + q[_MOST_FALL_AT] if v else _ALWAYS

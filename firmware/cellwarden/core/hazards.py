@@ -320,10 +320,7 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
             v = 1
     i = _FEATURES_AT + _F_RUNAWAY
     q[i] = v
-    q[i + _WHERE] = 0
-    if v:
-        # Where it is: the probe if one is hot, else the cell; whose number it is, the record's value tells.
-        q[i + _WHERE] = q[_FEATURES_AT + _F_CELL_MIN_MV + _WHERE] if fell else 0
+    q[i + _WHERE] = q[_FEATURES_AT + _F_CELL_MIN_MV + _WHERE] if v and fell else 0
     v = 0
     if fell:
         v += 1

@@ -114,7 +114,7 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
             q[_DRAWN_PERMILLE] = q[_DRAWN_PERMILLE] + 1
         q[_CHARGE_REST] = v
 
-    # SOC and the charge drawn add up to the same, or SOC has moved without charge.
+    # Has SOC moved by more than the charge drawn explains?
     jump = _NA
     if current == _NA or soc >> 30 & 1:
         q[_SOC_WAIT_MS] = 0

@@ -238,7 +238,7 @@ def _names(profile, plan, rules):
             {
                 "name": r.name,
                 "unit": r.unit,
-                "gb_bit": max(r.flag) if isinstance(r.flag, tuple) else r.flag,
+                "gb_bit": max(r.flags, default=None),
                 "active": r.active,
                 "lacks": list(r.lacks),
             }

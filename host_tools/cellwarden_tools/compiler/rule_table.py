@@ -34,6 +34,11 @@ class Rule:
     source: str
     row: dict
 
+    @property
+    def flags(self):
+        """The general alarm flags it sets, all of them."""
+        return self.flag if isinstance(self.flag, tuple) else () if self.flag is None else (self.flag,)
+
 
 def rules_of(profile):
     """Every rule of the catalogue as a Rule. Raises InputError for limits that contradict themselves."""
@@ -85,7 +90,7 @@ def rules_of(profile):
 
 def _trusts(profile):
     """What rules about the messages themselves need: a recorded table has none."""
-    if getattr(profile, "is_table", False):
+    if profile.is_table:
         return set()
     trust = profile.trust.values()
     return (
@@ -223,8 +228,7 @@ def table_row(rule):
     row[L.P_CLEAR_MS] = rule.clear_ms
     row[L.P_GATE] = 0 if rule.row["gate"] is None else L.FEATURES_AT + rule.row["gate"]
     row[L.P_CALM_LEVELS] = sum(1 << k - 1 for k in rule.row["calm_levels"])
-    flags = rule.flag if isinstance(rule.flag, tuple) else () if rule.flag is None else (rule.flag,)
-    row[L.P_FLAG] = sum(1 << flag for flag in flags)
+    row[L.P_FLAG] = sum(1 << flag for flag in rule.flags)
     row[L.P_LATCHED] = int(rule.latched)
     row[L.P_SAMPLES] = rule.row["samples"]
     row[L.P_OWN] = int(rule.name != catalogue.BMS)

@@ -9,7 +9,7 @@ import heapq
 
 from ..errors import InputError
 from .account import Reject, Skip, identifier
-from .source import nothing, spooled
+from .source import nothing, on_disk
 
 FRAME = "CAN_DataFrame"
 LATEST = 1 << 62  # microseconds: no time
@@ -47,11 +47,9 @@ def _groups_of(source, account):
         raise InputError(source.path, "MF4 logs need asammdf", mend="pip install cellwarden[mf4]") from None
     unfinished = source.head.startswith(b"UnFinMF")
     with contextlib.ExitStack() as stack:
-        name = source.path
-        if not source.plain_file:
-            name = stack.enter_context(spooled(source)).name
-            if source.cut:
-                account.end(source.cut)
+        name = stack.enter_context(on_disk(source))
+        if source.cut:
+            account.end(source.cut)
         with quiet():
             fault = None
             try:

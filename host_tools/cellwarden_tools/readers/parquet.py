@@ -14,7 +14,7 @@ from cellwarden.core.layout import NOTICE
 
 from ..errors import InputError
 from .account import EXT, KINDS
-from .source import nothing, spooled
+from .source import nothing, on_disk
 
 VERSION = 2  # 1 where there is no notice
 KEY, KEY_SUM = b"cellwarden", b"cellwarden_sha256"  # what is told of the log, as JSON, and its checksum
@@ -157,16 +157,14 @@ def opened(source):
     except ImportError:
         raise InputError(source.path, "Parquet needs pyarrow", mend="pip install cellwarden[parquet]") from None
     with contextlib.ExitStack() as stack:
-        name = source.path
-        if not source.plain_file:
-            name = stack.enter_context(spooled(source)).name
-            if source.cut:
-                raise damaged(source.path, source.cut)
-        metadata = _guarded(source.path, parquet.read_metadata, name)
+        name = stack.enter_context(on_disk(source))
+        if source.cut:
+            raise damaged(source.path, source.cut)
+        metadata = guarded(source.path, parquet.read_metadata, name)
         told = _told(metadata, source.path)
-        file = _guarded(source.path, _open, parquet, name, metadata)
+        file = guarded(source.path, _open, parquet, name, metadata)
         stack.callback(file.close)
-        if not _guarded(source.path, lambda: file.schema_arrow).equals(schema()):
+        if not guarded(source.path, lambda: file.schema_arrow).equals(schema()):
             raise damaged(source.path, "its columns are not those it was written with")
         yield file, told
 
@@ -187,23 +185,23 @@ def _open(parquet, name, metadata):
     )
 
 
-def _guarded(path, call, *given):
+def guarded(path, call, *given, mend="copy it or convert the log again"):
     """`call(*given)`; what pyarrow raises becomes one line."""
     fault = None
     try:
         return call(*given)
     except Exception as error:  # a damaged file makes pyarrow raise errors of many kinds
         fault = " ".join(str(error).split())[:120] or type(error).__name__
-    raise damaged(path, fault)
+    raise damaged(path, fault, mend)
 
 
-def damaged(path, what):
-    """The InputError for a file of ours that is not whole."""
+def damaged(path, what, mend="copy it or convert the log again"):
+    """The InputError for a Parquet file that is not whole."""
     return InputError(
         path,
         f"is a Parquet file that is cut off or damaged ({what})",
         "a whole file",
-        "copy it or convert the log again",
+        mend,
     )
 
 
@@ -211,7 +209,7 @@ def _told(metadata, path):
     """What a file of ours says of its log. Raises InputError for any other."""
     told = (metadata.metadata or {}).get(KEY)
     if told is None:
-        names = ", ".join(_guarded(path, lambda: metadata.schema.names)[:6])
+        names = ", ".join(guarded(path, lambda: metadata.schema.names)[:6])
         what = f"is a Parquet file of another kind (its columns: {names})"
         raise InputError(path, what, "a log that `cellwarden convert` wrote")
     if hashlib.sha256(told).hexdigest().encode() != metadata.metadata.get(KEY_SUM):
@@ -240,7 +238,7 @@ def _blocks(file, told, path):
         n = counts["rows"]
 
         def read(names, group=group, n=n):
-            table = _guarded(path, file.read_row_group, group, names, None, False)
+            table = guarded(path, file.read_row_group, group, names, None, False)
             if len(table) != n:
                 raise damaged(path, f"{len(table)} rows where {n} were written in row group {group}")
             return [table[name].combine_chunks() for name in names]

@@ -1,5 +1,6 @@
 """Where the bytes of a log come from: a file or a pipe, plain or compressed, in blocks and in bounded memory."""
 
+import contextlib
 import os
 import sys
 
@@ -340,13 +341,16 @@ def nothing(source, account, what="no frame in it"):
     return InputError(source.path, found, f"one of the formats {', '.join(FORMATS)}", mend)
 
 
-def spooled(source):
-    """A nameless temporary file with all of the source's plain bytes, at its start."""
+@contextlib.contextmanager
+def on_disk(source):
+    """The name of a file with all of the source's plain bytes: its own, or a temporary one's."""
+    if source.plain_file:
+        yield source.path
+        return
     import tempfile
 
-    file = tempfile.NamedTemporaryFile(prefix="cellwarden-", suffix=os.path.splitext(source.path)[1])
-    for block in source:
-        file.write(block)
-    file.flush()
-    file.seek(0)
-    return file
+    with tempfile.NamedTemporaryFile(prefix="cellwarden-", suffix=os.path.splitext(source.path)[1]) as file:
+        for block in source:
+            file.write(block)
+        file.flush()
+        yield file.name

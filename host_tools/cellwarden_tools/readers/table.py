@@ -18,7 +18,7 @@ from operator import itemgetter
 
 from ..errors import InputError, did_you_mean
 from .account import Reject
-from .source import nothing, pieces, spooled
+from .source import nothing, on_disk, pieces
 
 CHANNEL = "table"
 FORMATS = ("iso", "s", "ms", "us")  # of the time column; anything with a % is a pattern of strptime's
@@ -28,6 +28,7 @@ FRAME = 64  # bytes a message takes in a packed row
 ROWS = 1 << 10  # in a block
 LINE = 1 << 16  # bytes of a line at most
 PATIENCE = 1 << 19  # bytes without a single row before a table is given up
+MEND = "copy it again"  # where a Parquet file is damaged
 KEPT = 1 << 16  # texts remembered for each kind of value
 EMPTY = {"", "nan", "nat", "null", "none", "na", "n/a", "-", "--", "\\n"}  # in small letters: no value was written
 
@@ -385,18 +386,17 @@ def is_log(path):
 def _opened(source):
     """A pyarrow ParquetFile of a source of Parquet bytes."""
     from . import parquet as logs
+    from .parquet import guarded
 
     try:
         import pyarrow.parquet as parquet
     except ImportError:
         raise InputError(source.path, "Parquet needs pyarrow", mend="pip install cellwarden[parquet]") from None
     with contextlib.ExitStack() as stack:
-        name = source.path
-        if not source.plain_file:
-            name = stack.enter_context(spooled(source)).name
-            if source.cut:
-                raise _damaged(source.path, source.cut)
-        file = _guarded(source.path, lambda: parquet.ParquetFile(name, page_checksum_verification=True))
+        name = stack.enter_context(on_disk(source))
+        if source.cut:
+            raise logs.damaged(source.path, source.cut, MEND)
+        file = guarded(source.path, lambda: parquet.ParquetFile(name, page_checksum_verification=True), mend=MEND)
         stack.callback(file.close)
         if logs.KEY in (file.metadata.metadata or {}):
             what = "is a log of CAN frames in Parquet"
@@ -404,29 +404,18 @@ def _opened(source):
         yield file
 
 
-def _guarded(path, call):
-    """`call()`; what pyarrow raises becomes one line."""
-    try:
-        return call()
-    except Exception as error:  # a damaged file makes pyarrow raise errors of many kinds
-        fault = " ".join(str(error).split())[:120] or type(error).__name__
-    raise _damaged(path, fault)
-
-
-def _damaged(path, what):
-    return InputError(path, f"is a Parquet file that is cut off or damaged ({what})", "a whole file", "copy it again")
-
-
 def _parquet_rows(source, account, layout):
     """Yield (t_us, packed messages) of each row that can be read."""
+    from .parquet import guarded
+
     with _opened(source) as file:
-        schema = _guarded(source.path, lambda: file.schema_arrow)
+        schema = guarded(source.path, lambda: file.schema_arrow, mend=MEND)
         places = layout.places(source.path, [name.strip() for name in schema.names])
         names = [schema.names[at] for at in places]
         if _is_time(schema.field(places[0]).type):
             layout.clock = Clock("iso", layout.told["timezone"])
         batches = file.iter_batches(ROWS, columns=list(dict.fromkeys(names)))
-        while (batch := _guarded(source.path, lambda: next(batches, None))) is not None:
+        while (batch := guarded(source.path, lambda: next(batches, None), mend=MEND)) is not None:
             texts = {name: _texts(source.path, name, batch.column(name)) for name in dict.fromkeys(names)}
             for row in zip(*[texts[name] for name in names], strict=True):
                 account.total += 1
