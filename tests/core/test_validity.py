@@ -347,3 +347,14 @@ def test_the_bits_of_a_test_frame_are_the_dbcs(demo):
             blank = bytearray(len(data))
             put_bits(blank, binding.signal, raw)
             assert all(a & b == a for a, b in zip(blank, data, strict=True))
+
+
+def test_what_was_read_before_the_box_fell_asleep_is_not_judged_while_it_sleeps(small):
+    rig = FrameRig(small)
+    rig[rig.cell(2)] = 4300
+    rig.scan(3)
+    rig.engine.notice(rig.clock[L.NOW_MS] + 10, L.NOTICE_SLEEP)
+    rig.scan(30, samples=0)
+    assert rig.clock[L.MODE] == L.ASLEEP
+    assert rig.feature(L.F_CELL_MAX_MV) == L.NA and rig.feature(L.F_PACK_VOLTAGE_MV) == L.NA
+    assert rig[L.ALWAYS] == 0, "what is never missing went missing"

@@ -93,6 +93,7 @@ _P_GROUPS = const(3)
 _P_CELLS = const(4)
 _P_PROBES = const(5)
 _P_RULES = const(6)
+_P_MEMBERS = const(7)
 _P_START_MS = const(9)
 _P_MEMORY_AT = const(22)
 _P_GROUPS_AT = const(23)
@@ -223,6 +224,12 @@ def sleep(row: int, at: int, state, params) -> int:
     while row < at:
         q[row] = _NEVER
         row += _GROUP_SIZE
+    row = p[_P_MEMBERS_AT]
+    at = row + p[_P_MEMBERS]
+    while row < at:
+        q[_SIGNALS_AT + p[row]] = _NA  # it may be told to sleep while messages still come
+        row += 1
+    unstamp(state, params)
     row = p[_P_MEMORY_AT]
     at = row + p[_P_CELLS] + p[_P_PROBES]
     while row < at:
