@@ -149,7 +149,7 @@ class Drift:
 class Contact:
     """After scan(view, watch): value (uohm that one cell's resistance grew over the median's), at; 0 where none.
 
-    A pair counts where the cells took the pack's step, to within half of it: on car1 each cell is read once in 24 s.
+    A pair counts where the cells took the pack's step, to within half of it: on car1 each cell is read once in 19 s.
     """
 
     APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, OWN_GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 16, 8, 1000
