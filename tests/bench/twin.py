@@ -174,6 +174,7 @@ int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
         (void)v, (void)h, (void)l, (void)k;
         int32_t id = *(const int32_t *)(ring + RECORD_ID);
         if (id & NOTICE) {
+            s[NOW_MS] = now;
             notice(x, id & 255, d[0], ring[RECORD_CHANNEL]);
             ignored++;
             continue;
