@@ -77,7 +77,7 @@ _KIND_PAIR = const(16)
 _KIND_SETTLED = const(32)
 _KIND_KEEP = const(64)
 _KIND_COMPARE = const(128)
-_FEATURES_AT = const(142)
+_FEATURES_AT = const(143)
 _WHERE = const(48)
 _SLOT = const(96)
 _F_CELL_MAX_MV = const(0)
@@ -92,7 +92,7 @@ _F_SELF_DISCHARGE_UV_PER_H = const(28)
 _F_CONTACT_UOHM = const(29)
 _F_SENSE_LINE_MV = const(40)
 _F_FROZEN_S = const(41)
-_SIGNALS_AT = const(334)
+_SIGNALS_AT = const(335)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _CONTACTORS = const(7)
@@ -210,21 +210,23 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         v += _GROUP_TABLE_SIZE
 
     pack = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
+    # Against the last that was known: some of it may have fallen silent before the rest.
     differs = 0
     if not pack >> 30 & 1:
         differs = q[_LAST_PACK_MV] ^ pack
+        q[_LAST_PACK_MV] = pack
     i = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
     v = q[_FEATURES_AT + _F_PROBE_MIN_DDEGC]
-    if (i - _NA) & _MASK and ((i - q[_LAST_HOT_DDEGC]) & _MASK or (v - q[_LAST_COLD_DDEGC]) & _MASK):
-        differs = 1
+    if (i - _NA) & _MASK:
+        if (i - q[_LAST_HOT_DDEGC]) & _MASK or (v - q[_LAST_COLD_DDEGC]) & _MASK:
+            differs = 1
+        q[_LAST_HOT_DDEGC] = i
+        q[_LAST_COLD_DDEGC] = v
     if q[_WAKING_MS]:
         if not changed and steps and not differs:
             return 0  # what was known before the sleep: not yet the truth
         q[_WAKING_MS] = 0
         compare = 0
-    q[_LAST_PACK_MV] = pack
-    q[_LAST_HOT_DDEGC] = i
-    q[_LAST_COLD_DDEGC] = v
 
     # Do the steps agree: is the median of their distances from their median under the limit?
     agree = 0

@@ -13,7 +13,7 @@ Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`
 lie in (-2^29, 2^29): the difference of any two of them, NA included, has its sign in bit 30.
 """
 
-FORMAT = 3  # of this page; an image made for another one is refused
+FORMAT = 4  # of this page; an image made for another one is refused
 
 NA = -0x20000000  # -2^29: no value
 WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
@@ -49,7 +49,7 @@ MALFORMED = 7  # too short for a signal in use
 CHECKSUM_ERRORS = 8
 COUNTER_ERRORS = 9
 TIME_BACKWARD = 10
-EVENTS = 11  # events made since the start
+EVENTS = 11  # made since the start, and acknowledgements taken: no two of these have the same challenge
 LEVEL = 12  # highest level of our own findings asserted now, 0..3
 MAX_LEVEL = 13  # highest level since the start
 KNOWN = 14  # 0: not yet known, 1: a first full set of values has been seen
@@ -75,7 +75,7 @@ STEADY_LOW_MA = 33
 STEADY_HIGH_MA = 34
 HOUR_MS = 35  # part of the present hour
 HOURS = 36  # whole hours since the start, asleep or awake
-PENDING = 37  # bit 0: cells, bit 1: probes have yet to arrive again since their last sample
+PENDING = 37  # bit 0: cells, bit 1: probes have yet to arrive, all that come, since their last sample
 CELLS_AGE_MS = 38  # since the last sample of the cells, up to 60 s and a bit
 PHASE = 39  # of the sample's analysis: PHASE_DONE, PHASE_MEDIAN or PHASE_CELLS
 NEXT_CELL = 40  # the next one to analyse; while the median is looked for, the span of the cells among which it is, mV
@@ -180,7 +180,8 @@ WHOLE = 138  # what the features of sections B to D are complete for: bit 0 anyt
 CELLS_MISSING = 139  # cells without a value in a fresh message that had one before the last sleep
 PAIR_PACK_MV = 140  # pack voltage of the last settled sample
 NEXT_CONTACT_UOHM = 141  # the most of any other cell than that of MOST_CONTACT_UOHM
-CLOCK_SIZE = 142
+PARKED_MS = 142  # how long the vehicle has been parked or asleep, saturated
+CLOCK_SIZE = 143
 
 UNKNOWN, DRIVING, CHARGING_MODE, PARKED, ASLEEP = 0, 1, 2, 3, 4
 PHASE_DONE, PHASE_MEDIAN, PHASE_CELLS = 0, 1, 2
@@ -202,7 +203,7 @@ SIGN_PROBES = 6
 SIGN_FOUR = 7  # four cells lost at once
 
 # features: columns of FEATURES numbers each
-FEATURES_AT = 142
+FEATURES_AT = 143
 VALUE = 0  # in the feature's unit, or NA
 WHERE = 48  # number of the cell or probe from 1; 0 = the pack
 SLOT = 96  # the signal it came from
@@ -260,7 +261,7 @@ F_PROBES_DEAD = 47
 FEATURES = 48
 
 # signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
-SIGNALS_AT = 334
+SIGNALS_AT = 335
 PACK_VOLTAGE_MV = 0
 PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
 SOC_PERMILLE = 2
@@ -310,6 +311,7 @@ CLEAR_MS = 5  # 3 columns, likewise
 FIRST_ARRIVAL = 8  # 3 columns: arrivals of the signal when the assert timer started
 FIRST_SLOT = 11  # 3 columns: the signal that started it
 RULE_SIZE = 14
+ASSERTING = 56  # these bits: a level's assert timer runs
 RELEASED = 512  # an acknowledgement has come: the next scan gives the level up
 
 # memory: columns of one number for each cell, but the first, which is for each cell and then each probe
@@ -383,7 +385,10 @@ P_DRIFT_LOW_MV = 42  # between these medians an imbalance shows as one factor
 P_DRIFT_HIGH_MV = 43
 P_VEHICLE_CELLS = 44  # as the profile says, mapped or not
 P_VEHICLE_PROBES = 45
-HEADER_SIZE = 46
+P_WATCH_MS = 46  # for so long after it was parked the box goes on reading at its full rate
+P_WAKE_FIRST_MS = 47  # then it sleeps for so long in the first hour,
+P_WAKE_MS = 48  # and for so long after it
+HEADER_SIZE = 49
 
 # rule table: a row a rule of the catalogue
 P_FEATURE = 0  # index of the feature's value in the state
