@@ -33,7 +33,7 @@ DRIFT_SUM = 16 * 511  # of a batch of deviations, and the mean of such sums
 RESIDUAL = CONTACT = L.DRIFT_BIAS - 1
 SHORTS = 3 * 7  # transients of a cell: three buckets
 PROBE_CODE = (PROBE[0] + L.PROBE_BIAS, PROBE[1] + L.PROBE_BIAS, 0)
-HOURS = -NA - 1  # of the core's clock, where it stops
+HOURS = MOST = -NA - 1  # where what would go on for ever stops
 DRAWN = 0x3FFFF
 TREND_OHM_PER_V, TREND_READINGS = 2000, 6 * 3601  # one a second for six hours, and one more where an hour begins
 HELD_MS, SIGN_MS, OLD_MS = 5000, 30_000, 61_000
@@ -197,7 +197,7 @@ def clock(p):
         L.MODE: (L.UNKNOWN, L.ASLEEP),
         L.ACTIVE: (0, 3),
         L.SILENT_MS: (0, _up_to(p, p[L.P_SLEEP_MS])),
-        L.ASLEEP_SCANS: (0, HOURS),
+        **dict.fromkeys((L.ASLEEP_SCANS, L.PARKED_MS), (0, MOST)),
         L.WAKING_MS: (0, 30_000 if cells else 0),
         L.REST_MS: (0, _up_to(p, 60_000)),
         L.STEADY_MS: (0, _up_to(p, 2000)),
