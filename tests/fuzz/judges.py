@@ -227,13 +227,12 @@ def _by_engine(engine, **options):
     return judge
 
 
-# name: (judge, how many of the stretches it takes: one in so many)
 JUDGES = {
-    "CPython": (by_cpython, 100),
-    "CPython, every integer watched": (by_checked, 400),
-    "MicroPython 64-bit, viper": (_by_engine(MicroPythonEngine, locked=True), 100),
-    "MicroPython 64-bit, bytecode": (_by_engine(MicroPythonEngine, native=False, locked=True), 400),
-    "MicroPython 32-bit": (_by_engine(Wasm32Engine, locked=True), 200),
+    "CPython": by_cpython,
+    "CPython, every integer watched": by_checked,
+    "MicroPython 64-bit, viper": _by_engine(MicroPythonEngine, locked=True),
+    "MicroPython 64-bit, bytecode": _by_engine(MicroPythonEngine, native=False, locked=True),
+    "MicroPython 32-bit": _by_engine(Wasm32Engine, locked=True),
 }
 
 

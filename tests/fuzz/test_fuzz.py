@@ -13,7 +13,7 @@ from stories import THEMES, Life, Vehicle
 @pytest.mark.numba
 def test_a_short_fuzz_of_the_demonstration_pack_finds_nothing():
     judged = {"CPython": 12, "CPython, every integer watched": 12, "MicroPython 64-bit, viper": 12}
-    some = Fuzz(["demo"], 7, judged, twin=False, drives={"demo": drives("demo", most=1)})
+    some = Fuzz(7, judged, twin=False, drives=drives({"demo"}, most=1))
     for number in range(len(THEMES)):
         some.life("demo", number, 15_000)
     report = some.report
@@ -24,7 +24,7 @@ def test_a_short_fuzz_of_the_demonstration_pack_finds_nothing():
 
 def interpreted(name, replace=()):
     """A Fuzz of one vehicle whose watched core runs in this interpreter, with some of its text replaced."""
-    some = Fuzz([name], 1, judged={}, twin=False)
+    some = Fuzz(1, judged={}, twin=False)
     image, _ = checked.image(fleet.compiled(name).image, watch=False, replace=replace)
     some.watches[name] = Watch(Vehicle(fleet.compiled(name)), image.drain)
     return some
