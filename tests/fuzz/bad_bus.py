@@ -16,7 +16,7 @@ def spoil(life, rows, of_message, noise=False, counted=False):
     """The records as they reach the core. noise: random bytes for all; counted: counters and sums are in them."""
     rng, wire = life.rng, life.vehicle.wire
     share = 1 if noise else rng.choice(SHARES, p=(0.5, 0.2, 0.18, 0.07, 0.05))
-    if life.patient:
+    if life.theme != "wild":
         share = rng.choice((0, 0.0005), p=(0.9, 0.1))
     believed = rng.random() < 0.6  # the BMS itself says nonsense; else what it says is spoilt on its way
     bad = rng.random(len(rows)) < share
@@ -89,7 +89,7 @@ def silences(rng, rows):
 def notices(life, rows):
     """Records that are no frames: lost frames, buses off and on, acknowledgements, sleep, and kinds there are not."""
     rng = life.rng
-    count = rng.choice((0, 0, 1, 5, 40)) if not life.patient else 0
+    count = rng.choice((0, 0, 1, 5, 40)) if life.theme == "wild" else 0
     if not count or not len(rows):
         return rows
     at = np.sort(rng.integers(0, len(rows), count))
@@ -112,11 +112,11 @@ def stamps(life, rows):
     if not len(t):
         return rows
     steps = np.zeros(len(t), "i8")
-    if not life.patient and rng.random() < 0.6:
+    if life.theme == "wild" and rng.random() < 0.6:
         for _ in range(rng.choice((1, 1, 2, 6, 30))):
             steps[rng.integers(0, len(t))] = rng.choice(FORWARD_MS if rng.random() < 0.7 else BACKWARD_MS)
     t += np.cumsum(steps)
-    if rng.random() < 0.1 and not life.patient:
+    if rng.random() < 0.1 and life.theme == "wild":
         t += rng.choice((0, 0, 0, -30, 40, -1200), len(t))  # a writer that mixes up its stamps
     rows["t_ms"] = life.t_ms + t & L.MASK
     life.t_ms = int(life.t_ms + t[-1] + 10 & L.MASK)

@@ -27,7 +27,7 @@ STATES = {
     L.HVIL_OK,
     *range(L.BMS_FLAG_9, L.BMS_FLAG_17 + 1),
 }
-CELL, PROBE = (500, 4999), (-500, 2000)
+CELL, PROBE = ((q.low, q.high) for q in (QUANTITIES["cell_voltage"], QUANTITIES["temperature"]))
 # The signal that a feature reads, where it is one.
 READS = {
     L.F_PACK_VOLTAGE_MV: L.PACK_VOLTAGE_MV, L.F_SOC_PERMILLE: L.SOC_PERMILLE, L.F_BMS_LEVEL: L.BMS_LEVEL,
@@ -76,12 +76,8 @@ class Life:
         self.joints_uohm = np.zeros(v.cells)
         self.weak = rng.integers(0, max(v.cells, 1))  # the one that the quiet themes are about
         self.mv, self.soc, self.bias_mv = float(v.rest_mv), 550.0, rng.integers(-800, 800)
-        self.ohm = (1.6 if theme == "nights" else 5) * v.params[L.P_NOMINAL_MV]
-        self.chapter = self.rested_s = 0
-
-    @property
-    def patient(self):
-        return self.theme != "wild"
+        self.ohm = (1.6 if theme == "nights" else 5) * v.params[L.P_NOMINAL_MV]  # 1600 or 5000 ohm/V
+        self.chapter = self.rested_s = self.length_s = self.slowest_s = 0  # length and slowest group of this chapter
 
     def chapters(self, frames):
         """Arrays of records, `frames` of them in all or a few more."""
@@ -108,7 +104,7 @@ class Life:
         elif self.theme == "nights":
             length = CHAPTER // 3
         periods = v.wire.deadlines * share
-        if rng.random() < 0.3 and not self.patient:
+        if rng.random() < 0.3 and self.theme == "wild":
             periods = periods * rng.uniform(0.5, 1.5, len(periods))  # some come late
         periods = np.maximum(periods.astype("i8"), 1)
         length_ms = int(min(length / (1 / periods).sum(), 4 * HOUR))
@@ -148,65 +144,64 @@ class Life:
 
     def signals(self, kind, steps, step_ms):
         """[step, slot] of canonical values, NA included."""
-        rng, v = self.rng, self.vehicle
         t_s = np.arange(steps) * step_ms / 1000
-        if kind == "rest":
-            calm_ma = v.params[L.P_CALM_MA]
-            current = calm_ma * rng.uniform(-0.15, 0.15) + rng.normal(0, 0.02 * calm_ma * rng.integers(0, 2), steps)
-        elif kind == "plateaus":
-            every = max(rng.choice((3, 4, 8)), 2.2 * self.slowest_s)
-            current = np.resize((0, 60_000, -40_000, 30_000, 120_000, 0, -60_000), 1 + int(t_s[-1] / every))
-            current = current[(t_s / every).astype("i8")].astype(float)
-        else:
-            current = np.cumsum(rng.normal(0, rng.choice((500, 10_000)), steps)).clip(-400_000, 400_000)
-        self.mv = float(np.clip(self.mv + rng.normal(0, 8 if kind == "rest" else 120), 2300, 4330))
-        if self.patient:
-            low, high = v.params[L.P_DRIFT_LOW_MV] + 20, v.params[L.P_DRIFT_HIGH_MV] - 20
-            self.mv = float(np.clip(self.mv, low, high) if low < high else v.rest_mv)
-        wander = np.cumsum(rng.normal(0, 0.02 if kind == "rest" else 1, steps))
-        ocv = self.mv + wander - wander[0]
-        uohm = 800 + self.joints_uohm
-        cells = ocv[:, None] + self.off_mv - current[:, None] * uohm / 1e6
-        probes = 250 + 3 * np.sin(t_s / 300)[:, None] + self.off_ddegc + rng.integers(-200, 300) * (rng.random() < 0.3)
-        out = np.zeros((steps, L.SCALARS + v.cells + v.probes))
-        healthy = {
-            L.PACK_CURRENT_MA: current, L.SOC_PERMILLE: self.soc - np.cumsum(current) * step_ms / 7.2e7,
-            L.INSULATION_OHM: self.ohm, L.INSULATION_VALID: 1, L.VEHICLE_ON: int(rng.random() < 0.7),
-            L.CHARGING: int(rng.random() < 0.3), L.CONTACTORS: 1, L.HVIL_OK: 1, L.MAX_DISCHARGE_MA: 300_000,
-            L.MAX_CHARGE_MA: 200_000, L.CELL_COUNT: v.params[L.P_VEHICLE_CELLS],
-            L.PROBE_COUNT: v.params[L.P_VEHICLE_PROBES],
-        }  # fmt: skip
-        for slot, value in healthy.items():
-            out[:, slot] = value
-        out = out.clip(-3e6, 1e8)
-        out[:, L.SOC_PERMILLE] = out[:, L.SOC_PERMILLE].clip(0, 1000)
-        out[:, L.SCALARS : v.first_probe], out[:, v.first_probe :] = cells, probes
-        self.soc = float(out[-1, L.SOC_PERMILLE])
-        if not 100 < self.soc < 900:
-            self.soc = 550.0
-        out = np.rint(out).astype("i8")
-        out[:, L.PACK_VOLTAGE_MV] = out[:, L.SCALARS : v.first_probe].sum(1) + self.bias_mv if v.cells else 350_000
-        cells, probes = out[:, L.SCALARS : v.first_probe], out[:, v.first_probe :]
-        if v.cells:
-            out[:, L.CELL_MAX_MV], out[:, L.CELL_MIN_MV] = cells.max(1), cells.min(1)
-        else:
-            out[:, L.CELL_MAX_MV] = out[:, L.CELL_MIN_MV] = ocv
-        out[:, L.PROBE_MAX_DDEGC] = out[:, L.PROBE_MIN_DDEGC] = 250
+        out = self.healthy(kind, t_s, self.current(kind, t_s))
         if kind in ("extremes", "noise"):
             self.extremes(out)
         if self.theme == "wild":
-            for _ in range(rng.choice((0, 1, 1, 2, 4))):
-                harm = rng.choice(HARMS)
-                window = np.sort(rng.integers(0, steps, 2))
-                harm(self, out, t_s, *window)
+            for _ in range(self.rng.choice((0, 1, 1, 2, 4))):
+                harm = self.rng.choice(HARMS)
+                harm(self, out, t_s, *np.sort(self.rng.integers(0, steps, 2)))
         elif self.theme == "lines":
             harm = (micro_shorts, broken_line, frozen_cells, pack_steps)[self.chapter % 4]
             harm(self, out, t_s, steps // 3, 2 * steps // 3)
-        elif v.cells and self.theme == "drift" and self.learned():
+        elif self.vehicle.cells and self.theme == "drift" and self.learned():
             self.off_mv[self.weak] -= 12
-        elif v.cells and self.theme == "joint":
-            self.joints_uohm[self.weak] += 300 if self.chapter > 2 else 0
+        elif self.vehicle.cells and self.theme == "joint" and self.chapter > 2:
+            self.joints_uohm[self.weak] += 300
         return out
+
+    def current(self, kind, t_s):
+        """mA at each step."""
+        rng, steps = self.rng, len(t_s)
+        if kind == "rest":
+            calm_ma = self.vehicle.params[L.P_CALM_MA]
+            return calm_ma * rng.uniform(-0.15, 0.15) + rng.normal(0, 0.02 * calm_ma * rng.integers(0, 2), steps)
+        if kind == "plateaus":
+            every = max(rng.choice((3, 4, 8)), 2.2 * self.slowest_s)
+            levels = np.resize((0, 60_000, -40_000, 30_000, 120_000, 0, -60_000), 1 + int(t_s[-1] / every))
+            return levels[(t_s / every).astype("i8")].astype(float)
+        return np.cumsum(rng.normal(0, rng.choice((500, 10_000)), steps)).clip(-400_000, 400_000)
+
+    def healthy(self, kind, t_s, current):
+        """[step, slot] of a pack in order, but for what the life has made of its cells and its insulation."""
+        rng, v, p, steps = self.rng, self.vehicle, self.vehicle.params, len(t_s)
+        self.mv = float(np.clip(self.mv + rng.normal(0, 8 if kind == "rest" else 120), 2300, 4330))
+        if self.theme != "wild":
+            low, high = p[L.P_DRIFT_LOW_MV] + 20, p[L.P_DRIFT_HIGH_MV] - 20
+            self.mv = float(np.clip(self.mv, low, high) if low < high else v.rest_mv)
+        wander = np.cumsum(rng.normal(0, 0.02 if kind == "rest" else 1, steps))
+        ocv = self.mv + wander - wander[0]
+        soc = (self.soc - np.cumsum(current) * t_s[1] / 7.2e4).clip(0, 1000)
+        self.soc = float(soc[-1]) if 100 < soc[-1] < 900 else 550.0
+        out = np.zeros((steps, L.SCALARS + v.cells + v.probes))
+        for slot, value in {
+            L.PACK_VOLTAGE_MV: 350_000, L.PACK_CURRENT_MA: current, L.SOC_PERMILLE: soc, L.INSULATION_OHM: self.ohm,
+            L.INSULATION_VALID: 1, L.VEHICLE_ON: rng.random() < 0.7, L.CHARGING: rng.random() < 0.3, L.CONTACTORS: 1,
+            L.HVIL_OK: 1, L.MAX_DISCHARGE_MA: 300_000, L.MAX_CHARGE_MA: 200_000, L.CELL_MAX_MV: ocv,
+            L.CELL_MIN_MV: ocv, L.PROBE_MAX_DDEGC: 250, L.PROBE_MIN_DDEGC: 250, L.CELL_COUNT: p[L.P_VEHICLE_CELLS],
+            L.PROBE_COUNT: p[L.P_VEHICLE_PROBES],
+        }.items():  # fmt: skip
+            out[:, slot] = value
+        cells, probes = out[:, L.SCALARS : v.first_probe], out[:, v.first_probe :]
+        cells[:] = np.rint(ocv[:, None] + self.off_mv - current[:, None] * (800 + self.joints_uohm) / 1e6)
+        probes[:] = (
+            250 + 3 * np.sin(t_s / 300)[:, None] + self.off_ddegc + rng.integers(-200, 300) * (rng.random() < 0.3)
+        )
+        if v.cells:
+            out[:, L.PACK_VOLTAGE_MV] = cells.sum(1) + self.bias_mv
+            out[:, L.CELL_MAX_MV], out[:, L.CELL_MIN_MV] = cells.max(1), cells.min(1)
+        return np.rint(out).astype("i8")
 
     def extremes(self, out):
         """Every signal jumps between the values at which something is decided, at its own pace."""
@@ -357,6 +352,7 @@ def counts_differ(life, out, t_s, a, b):
     out[a:b, life.rng.choice((L.CELL_COUNT, L.PROBE_COUNT))] = life.rng.choice((0, 5, 300))
 
 
+# Each changes some signals of a life from step a to b.
 HARMS = (
     lost_cells, lost_from_the_start, lost_probes, collapsed_cells, ramp_of_cells, all_cells_ramp, flapping_cell,
     micro_shorts, broken_line, frozen_cells, pack_steps, pack_drifts, soc_jumps, heat, jumping_probes, cold, burning,
