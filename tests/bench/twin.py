@@ -69,6 +69,8 @@ def c_text(node):
             return f"-{c_text(node.operand)}"
         case ast.UnaryOp(op=ast.Not()):
             return f"!{c_text(node.operand)}"
+        case ast.BinOp(op=ast.FloorDiv()):
+            return f"floor_div({c_text(node.left)}, {c_text(node.right)})"
         case ast.BinOp():
             return f"({c_text(node.left)} {BINARY[type(node.op)]} {c_text(node.right)})"
         case ast.BoolOp():

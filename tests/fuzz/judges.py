@@ -16,6 +16,7 @@ from cellwarden.engine import Engine, most_events
 from cellwarden_tools.engines.compiled import load_drain
 from cellwarden_tools.engines.micropython import MicroPythonEngine
 from cellwarden_tools.engines.wasm import Wasm32Engine
+from cellwarden_tools.errors import InputError
 
 STRETCH = 4096  # records judged from one snapshot to the next
 BLOCK = 64  # after so many the state is looked at, and after each single one where there was an event
@@ -237,12 +238,18 @@ JUDGES = {
 
 
 def by_twin(compiled, jobs):
-    """The C twin on an emulated Cortex-M3: [(state, events)] of [(start, rows)]. Raises InputError where it cannot."""
+    """The C twin on an emulated Cortex-M3: [(state, events)] of [(start, rows)].
+
+    Raises InputError where it cannot be built, Broken where it does not come to its end.
+    """
     import twin
 
     with tempfile.TemporaryDirectory(prefix="cellwarden-") as folder:
         program = twin.Twin(compiled, folder)
         for start, rows in jobs:
             program.job(twin.DRAIN, program.place(start), program.place(rows.tobytes()), len(rows), 1, show=True)
-        shown = [both for _, both in program.run()]
+        try:
+            shown = [both for _, both in program.run()]
+        except InputError as error:
+            raise Broken(str(error), "C twin") from None
     return [(state, np.frombuffer(events, "i4").reshape(-1, L.EVENT_SIZE)) for state, events in shown]
