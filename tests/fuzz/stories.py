@@ -71,7 +71,7 @@ class Life:
         self.vehicle, self.theme, self.rng, self.drives = vehicle, theme, np.random.default_rng(seed), drives
         rng, v = self.rng, vehicle
         self.t_ms = int(rng.choice((0, 1, L.HALF - 5000, L.MASK - 20_000, rng.integers(0, 1 << 30))))
-        self.off_mv = np.rint(rng.normal(0, 6, v.cells))
+        self.off_mv = np.rint(rng.normal(0, rng.choice((6, 6, 120)), v.cells))
         self.off_ddegc = np.rint(rng.normal(0, 8, v.probes))
         self.joints_uohm = np.zeros(v.cells)
         self.weak = rng.integers(0, max(v.cells, 1))  # the one that the quiet themes are about
@@ -156,7 +156,8 @@ class Life:
             harm = (micro_shorts, broken_line, frozen_cells, pack_steps)[self.chapter % 4]
             harm(self, out, t_s, steps // 3, 2 * steps // 3)
         elif self.vehicle.cells and self.theme == "drift" and self.learned():
-            self.off_mv[self.weak] -= 12
+            # Faster and faster, until it is farther off than the core remembers.
+            self.off_mv[self.weak] = max(self.off_mv[self.weak] - 12 - abs(self.off_mv[self.weak]) // 2, -2500)
         elif self.vehicle.cells and self.theme == "joint" and self.chapter > 2:
             self.joints_uohm[self.weak] += 300
         return out
@@ -224,6 +225,19 @@ def _cells(life):
 def _probes(life):
     n = life.vehicle.probes
     return life.vehicle.first_probe + life.rng.permutation(n)[: life.rng.choice((1, 1, 2, max(n, 1)))]
+
+
+def far_apart(life, out, t_s, a, b):
+    """Each cell rests where no pack would, farther from the others than the core remembers."""
+    cells = out[:, L.SCALARS : life.vehicle.first_probe]
+    cells[:] = (cells + life.rng.integers(-3300, 1300, life.vehicle.cells)).clip(*CELL)
+
+
+def poor_joints(life, out, t_s, a, b):
+    """Cells behind resistances of up to 100 mohm, of either sign."""
+    cells = out[:, L.SCALARS : life.vehicle.first_probe]
+    drop = out[:, [L.PACK_CURRENT_MA]] * life.rng.integers(-100, 100, life.vehicle.cells) // 1000
+    cells[:] = (cells - drop).clip(*CELL)
 
 
 def lost_cells(life, out, t_s, a, b):
@@ -354,7 +368,8 @@ def counts_differ(life, out, t_s, a, b):
 
 # Each changes some signals of a life from step a to b.
 HARMS = (
-    lost_cells, lost_from_the_start, lost_probes, collapsed_cells, ramp_of_cells, all_cells_ramp, flapping_cell,
-    micro_shorts, broken_line, frozen_cells, pack_steps, pack_drifts, soc_jumps, heat, jumping_probes, cold, burning,
-    currents, leaking, over_full, empty, states_turn, bms_warns, counts_differ,
+    far_apart, poor_joints, lost_cells, lost_from_the_start, lost_probes, collapsed_cells, ramp_of_cells,
+    all_cells_ramp, flapping_cell, micro_shorts, broken_line, frozen_cells, pack_steps, pack_drifts, soc_jumps,
+    heat, jumping_probes, cold, burning, currents, leaking, over_full, empty, states_turn, bms_warns,
+    counts_differ,
 )  # fmt: skip

@@ -14,10 +14,10 @@ from stories import THEMES, Life, Vehicle
 def test_a_short_fuzz_of_the_demonstration_pack_finds_nothing():
     judged = {"CPython": 12, "CPython, every integer watched": 12, "MicroPython 64-bit, viper": 12}
     some = Fuzz(7, judged, twin=False, drives=drives({"demo"}, most=1))
-    for number in range(len(THEMES)):
-        some.life("demo", number, 15_000)
+    for number, theme in enumerate(THEMES):
+        some.life("demo", number, 40_000 if theme == "wild" else 15_000)
     report = some.report
-    assert report.frames > 100_000 and report.looks > 1500 and report.restarts
+    assert report.frames > 200_000 and report.looks > 1500 and report.restarts
     assert set(report.judged) | set(report.without) == set(judged)
     assert len(report.raised["demo"]) > 15, "these stories do not reach the rules"
 
