@@ -218,7 +218,7 @@ def clock(p):
         **dict.fromkeys((L.FROZEN_LOW_MA, L.FROZEN_HIGH_MA, L.PAIR_MA), (-CURRENT_MA, CURRENT_MA, NA)),
         L.BIAS_SUM_MV: (-300 * 500_000, 300 * 500_000),
         L.BIAS_SAMPLES: (0, 300),
-        L.SUM_AWAY_PERMILLE: (-SUM_AWAY, SUM_AWAY),
+        L.SUM_AWAY_PERMILLE: (L.SUM_BIAS - SUM_AWAY, L.SUM_BIAS + SUM_AWAY, 0),
         L.BUCKET: (0, HOURS // 12),
         L.ROTATE: (0, 9),
         L.CALM_BEFORE: (0, 2),

@@ -101,6 +101,7 @@ _ALWAYS = const(24)
 _SCALARS = const(25)
 _GROUP_SIZE = const(3)
 _USED = const(3)
+_SUM_BIAS = const(524288)
 _REST_BIAS = const(1024)
 _SHORTS_BIAS = const(2048)
 _DRIFT_BIAS = const(8192)
@@ -322,10 +323,10 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
                     bias = -most
                 away = (away - bias) * 1000 // pack
     # Pack and cells are not read in one instant: a load that moves between them parts them now one way, now the other.
-    v = q[_SUM_AWAY_PERMILLE]
-    v = (v & _MASK) + (v >> 30 & 1) * _WRAP
-    q[_SUM_AWAY_PERMILLE] = 0 if away == _NA else away
+    v = q[_SUM_AWAY_PERMILLE] - _SUM_BIAS
+    q[_SUM_AWAY_PERMILLE] = _SUM_BIAS
     if away ^ _NA:
+        q[_SUM_AWAY_PERMILLE] = away + _SUM_BIAS
         if away < 0:
             away = -away
             v = -v

@@ -181,7 +181,7 @@ CELLS_MISSING = 139  # cells without a value in a fresh message that had one bef
 PAIR_PACK_MV = 140  # pack voltage of the last settled sample
 NEXT_CONTACT_UOHM = 141  # the most of any other cell than that of MOST_CONTACT_UOHM
 PARKED_MS = 142  # how long the vehicle has been parked or asleep, saturated
-SUM_AWAY_PERMILLE = 143  # by which the pack was off the cells' sum at the last sample, with its sign
+SUM_AWAY_PERMILLE = 143  # by which the pack was over the cells' sum at the last sample, plus SUM_BIAS
 CLOCK_SIZE = 144
 
 UNKNOWN, DRIVING, CHARGING_MODE, PARKED, ASLEEP = 0, 1, 2, 3, 4
@@ -321,6 +321,7 @@ RELEASED = 512  # an acknowledgement has come: the next scan gives the level up
 SEEN = 24  # bit: valid once since the start or the last sleep
 EVER = 25  # bit: before the last sleep
 FAULT = 26  # bit: this probe is left out
+SUM_BIAS = 1 << 19
 REST_BIAS = 1024
 PROBE_BIAS = 501
 # shorts: bits 0-11 the reference deviation + SHORTS_BIAS; 12-17 how long the cell has been away from it, s; 18 it rose;
