@@ -68,10 +68,17 @@ def rise_steady():
     return Pack().ramp(3, 310, 20)
 
 
-def rise_flicker():
+def rise_flicker(ddegc=10):
     pack = Pack()
     for k in range(20):
-        pack.set(probes={3: 250 + 10 * (k % 2)}).run(1)
+        pack.set(probes={3: 250 + ddegc * (k // 3 % 2)}).run(1)
+    return pack
+
+
+def rise_in_steps():
+    pack = Pack()
+    for k in range(6):
+        pack.set(probes={3: 250 + 50 * k}).run(5)
     return pack
 
 
@@ -251,6 +258,9 @@ def two_signs_apart(apart_s):
 
 STORIES = {
     "a probe rises 0.3 K/s": (rise_steady, "temperature_rise", 300, None),
+    "a probe flickers by two degrees": (lambda: rise_flicker(20), "temperature_rise", None, 300),
+    "a probe rises by two degrees a second": (lambda: Pack().ramp(3, 450, 10), "temperature_rise", 2000, 2000),
+    "a probe that is read each 5 s rises 1 K/s": (rise_in_steps, "temperature_rise", 1000, 1250),
     "a probe flickers by a degree": (rise_flicker, "temperature_rise", None, 300),
     "SOC falls 6 % at rest": (soc_falls, "soc_jump", 50, None),
     "SOC falls as the charge says": (soc_is_used, "soc_jump", None, 20),
