@@ -7,6 +7,8 @@ sections begin stands in the header of `params`.
 MicroPython inlines a constant only inside the file that declares it, so the hot files repeat the numbers they use as
 `_NAME = const(n)`; tests/core/test_layout.py holds each of them against this page.
 
+How far each number goes stands in tests/core/bounds.py.
+
 Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`), so differences are wrap-safe. Values
 lie in (-2^29, 2^29): the difference of any two of them, NA included, has its sign in bit 30.
 """
@@ -29,7 +31,7 @@ NOTICE_SLEEP = 4  # the box goes to sleep
 RECORD_T_MS = 0  # int32
 RECORD_ID = 4  # int32
 RECORD_CHANNEL = 8  # byte: number of the [[bus]] in the profile
-RECORD_LENGTH = 9  # byte
+RECORD_LENGTH = 9  # byte; the two behind it are 0
 RECORD_DATA = 12  # 8 bytes, or 64 where the profile uses a CAN FD message
 RECORD_VIEWS = 9  # of the ring as bytes: from the length on, and from each of the first 8 bytes of data on
 
@@ -78,7 +80,7 @@ CELLS_AGE_MS = 38  # since the last sample of the cells, up to 60 s and a bit
 PHASE = 39  # of the sample's analysis: PHASE_DONE, PHASE_MEDIAN or PHASE_CELLS
 NEXT_CELL = 40  # the next one to analyse; while the median is looked for, the span of the cells among which it is, mV
 KIND = 41  # what the sample is good for, bits KIND_...
-SAMPLE_S = 42  # seconds between it and the one before, 1..60
+SAMPLE_S = 42  # seconds between it and the one before, up to 60 and a bit
 AGREE = 43  # 1: the cells' steps between the last two samples agree
 MEDIAN_MV = 44  # of the last sample; while it is looked for, the lowest cell among which it is
 REFERENCE_MV = 45  # highest median of this half minute, and of the one before
@@ -104,7 +106,7 @@ PAIR_MA = 64  # current, median and age of the last settled sample; NA = none
 PAIR_MV = 65
 PAIR_AGE_MS = 66
 PAIR_STEP_DA = 67  # between the pair's two currents, 0.1 A
-PAIRS = 68  # learned, up to PAIR_LEARN
+PAIRS = 68  # learned, up to PAIR_LEARN + 1
 OWN_UOHM = 69  # the median cell's resistance
 REST_SET = 70  # 1: the cells' deviations of a rest are kept
 REST_DUE = 71  # 1: a sleep has ended and they have not been compared yet
@@ -129,7 +131,7 @@ RING_MS_4 = 89
 FAULTY = 90  # probes that are left out
 STEEP = 91  # 1: a probe rises as C.5.3.7 c) says
 CHARGE_REST = 92  # discharge not yet a permille, 100 mA x ms
-DRAWN_PERMILLE = 93  # charge drawn since the start
+DRAWN_PERMILLE = 93  # charge drawn since the start, 18 bits
 SOC_REFERENCE = 94  # 6 columns: bits 0-10 SOC, 11-28 the charge drawn then; one every 10 s
 SOC_REFERENCE_2 = 95
 SOC_REFERENCE_3 = 96

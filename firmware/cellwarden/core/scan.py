@@ -260,7 +260,8 @@ def scan(box) -> int:
     v = q[_HOUR_MS] + scan_ms
     if v >= _HOUR:
         v -= _HOUR
-        q[_HOURS] = q[_HOURS] + 1
+        if q[_HOURS] < _MOST:  # a clock that jumps to and fro makes hours by the hundred
+            q[_HOURS] = q[_HOURS] + 1
     q[_HOUR_MS] = v
     if fresh:
         if q[_MODE] == _ASLEEP:
@@ -389,7 +390,8 @@ def advance(box, t_ms: int) -> int:
                 parked_ms = q[_PARKED_MS] + skip * scan_ms
                 q[_PARKED_MS] = parked_ms if parked_ms < _MOST else _MOST
             hour_ms = q[_HOUR_MS] + skip * scan_ms
-            q[_HOURS] = q[_HOURS] + hour_ms // _HOUR
+            hours = q[_HOURS] + hour_ms // _HOUR
+            q[_HOURS] = hours if hours < _MOST else _MOST
             q[_HOUR_MS] = hour_ms % _HOUR
             q[_NOW_MS] = (q[_NOW_MS] + _WRAP + skip * scan_ms) & _MASK
             q[_DUE_MS] = (q[_DUE_MS] + _WRAP + skip * scan_ms) & _MASK

@@ -194,7 +194,7 @@ class _Loader:
         if cells is None:
             self.fail("vehicle", "cells is missing", "the number of cells in series")
         probes = self.number("vehicle", vehicle, "probes", 0, high=500)
-        for key, low in (("nominal_v", 10), ("capacity_ah", 0), ("max_discharge_a", 0), ("max_charge_a", 0)):
+        for key, low in (("nominal_v", 10), ("capacity_ah", 1), ("max_discharge_a", 0), ("max_charge_a", 0)):
             self.number("vehicle", vehicle, key, low=low, high=5000, whole=False)
         for key, high in (("scan_ms", 1000), ("deadline_ms", 3_600_000)):
             self.number("vehicle", vehicle, key, low=10, high=high)
