@@ -102,7 +102,7 @@ class Life:
         if self.theme == "wild":
             share = rng.choice((0.1, 0.3, 0.8), p=(0.1, 0.3, 0.6))
         elif self.theme == "nights":
-            length = CHAPTER // 3
+            length = CHAPTER // 2
         periods = v.wire.deadlines * share
         if rng.random() < 0.3 and self.theme == "wild":
             periods = periods * rng.uniform(0.5, 1.5, len(periods))  # some come late
@@ -122,10 +122,13 @@ class Life:
 
     def night(self):
         """Hours of sleep, in which a cell loses charge and the insulation suffers."""
-        self.t_ms += int(self.rng.choice(NIGHT_MS))
+        slept_ms = int(self.rng.choice(NIGHT_MS))
+        self.t_ms += slept_ms
         self.ohm *= 0.85
         if self.vehicle.cells:
-            self.off_mv[self.weak] -= self.rng.choice((0, 30, 90))
+            self.off_mv[self.weak] -= min(self.rng.choice((0, 6, 15)) * slept_ms // HOUR, 150)  # mV an hour
+            if self.off_mv[self.weak] < -400:
+                self.off_mv[self.weak] = 0  # the BMS has balanced it
         if self.ohm < 0.08 * self.vehicle.params[L.P_NOMINAL_MV]:
             self.ohm = 1.6 * self.vehicle.params[L.P_NOMINAL_MV]
 
