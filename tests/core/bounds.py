@@ -31,6 +31,7 @@ CELL_SPAN = CELL[1] - CELL[0]
 REST_DEV, SHORTS_DEV = L.REST_BIAS - 1, L.SHORTS_BIAS - 1  # deviations as they are kept
 DRIFT_SUM = 16 * 511  # of a batch of deviations, and the mean of such sums
 RESIDUAL = CONTACT = L.DRIFT_BIAS - 1
+SUM_AWAY = 500_000 + 1000 // 50
 SHORTS = 3 * 7  # transients of a cell: three buckets
 PROBE_CODE = (PROBE[0] + L.PROBE_BIAS, PROBE[1] + L.PROBE_BIAS, 0)
 HOURS = MOST = -NA - 1  # where what would go on for ever stops
@@ -217,6 +218,7 @@ def clock(p):
         **dict.fromkeys((L.FROZEN_LOW_MA, L.FROZEN_HIGH_MA, L.PAIR_MA), (-CURRENT_MA, CURRENT_MA, NA)),
         L.BIAS_SUM_MV: (-300 * 500_000, 300 * 500_000),
         L.BIAS_SAMPLES: (0, 300),
+        L.SUM_AWAY_PERMILLE: (L.SUM_BIAS - SUM_AWAY, L.SUM_BIAS + SUM_AWAY, 0),
         L.BUCKET: (0, HOURS // 12),
         L.ROTATE: (0, 9),
         L.CALM_BEFORE: (0, 2),
@@ -270,7 +272,7 @@ def features(p):
         L.F_OVERCHARGE: BIT, L.F_HVIL_OPEN: BIT, L.F_BMS_LEVEL: (0, 3), L.F_CHARGING: BIT, L.F_CONTACTORS: BIT,
         L.F_VEHICLE_ON: BIT, L.F_CALM: BIT, L.F_CELLS_VALID: (0, cells), L.F_CELLS_LOST: (0, cells),
         L.F_PROBES_VALID: (0, probes), L.F_PROBES_LOST: (0, probes), L.F_SOC_JUMP_PERMILLE: (0, SOC),
-        L.F_PACK_STEP_MV: (0, PACK_MV), L.F_SUM_MISMATCH_PERMILLE: (0, 500_000 + 1000 // 50),
+        L.F_PACK_STEP_MV: (0, PACK_MV), L.F_SUM_MISMATCH_PERMILLE: (0, SUM_AWAY),
         L.F_INSULATION_H: (0, TREND_OHM_PER_V * 10_000), L.F_SIGNAL_LOST: (0, 2), L.F_COUNTER_WRONG: (0, 5),
         L.F_CHECKSUM_WRONG: (0, 5), L.F_MALFORMED: BIT, L.F_DROPPED: BIT, L.F_BUS_OFF: BIT,
         L.F_CELLS_ABSENT: (0, cells), L.F_FROZEN_S: (0, 3600), L.F_BACKWARD: BIT, L.F_COUNT_DIFFERS: BIT,

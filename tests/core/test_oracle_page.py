@@ -98,6 +98,14 @@ def sum_leaves():
     return Pack().run(40).set(pack=43_000).run(12)
 
 
+def sum_parted(*packs):
+    """Pack voltages of one sample each, while the cells stay."""
+    pack = Pack().run(40)
+    for mv in packs:
+        pack.set(pack=mv).run(1)
+    return pack.set(pack=44_400).run(5)
+
+
 def sum_biased():
     pack = Pack()
     pack.page.sum.gaps.clear()
@@ -249,6 +257,9 @@ STORIES = {
     "the pack falls 14 V at rest": (pack_falls, "pack_step", 14_000, None),
     "the pack sags under load": (pack_sags, "pack_step", None, 1),
     "the pack leaves the sum": (sum_leaves, "pack_sum_mismatch", 25, None),
+    "one sample leaves the sum": (lambda: sum_parted(42_000), "pack_sum_mismatch", None, 2),
+    "a moving load parts pack and cells": (lambda: sum_parted(42_000, 46_500, 42_500), "pack_sum_mismatch", None, 2),
+    "two samples leave the sum by 4.7 and 3.7 %": (lambda: sum_parted(42_400, 42_800), "pack_sum_mismatch", 35, 38),
     "the pack stands beside the sum always": (sum_biased, "pack_sum_mismatch", None, 10),
     "a cell dips three times": (lambda: dips(3, up_s=2), "cell_transient", 3, None),
     "all cells dip once": (lambda: dips(12, cells=range(1, 13)), "cell_transient", None, 1),

@@ -97,9 +97,9 @@ ROWS = (
         "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
     # --- B: change and consistency
     ("temperature_rise", L.F_RISE_MK_PER_S, ABOVE,
-        (300, 600, 1000), (5000, 3000, 3000), (PERCENT, 85), 10000,
+        (300, 600, 1000), (7000, 3000, 3000), (PERCENT, 85), 10000,
         NO, 1, 2, (), "mK/s", ("temperature",),
-        "HAZARDS B; GB 38031-2025 C.5.3.7 c); at 1 K resolution two flickers are 0.5 K/s for 4 s (car1), one is 0.25"),
+        "HAZARDS B; GB 38031-2025 C.5.3.7 c); 2 K of flicker are 0.3 K/s or more for 6.7 s at most (car1)"),
     ("soc_jump", L.F_SOC_JUMP_PERMILLE, ABOVE,
         (50, 100, NO), (0, 0, 0), (BY, 20), 10000,
         NO, 8, 2, (), "permille", ("soc", "pack_current"), "HAZARDS B; never on car1, car3; GB/T 32960.3 flag 8"),

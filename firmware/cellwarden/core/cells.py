@@ -66,6 +66,7 @@ _MOST_SENSE_MV = const(82)
 _MOST_SENSE_AT = const(83)
 _PAIR_PACK_MV = const(140)
 _NEXT_CONTACT_UOHM = const(141)
+_SUM_AWAY_PERMILLE = const(143)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
@@ -77,7 +78,7 @@ _KIND_PAIR = const(16)
 _KIND_SETTLED = const(32)
 _KIND_KEEP = const(64)
 _KIND_COMPARE = const(128)
-_FEATURES_AT = const(143)
+_FEATURES_AT = const(144)
 _WHERE = const(48)
 _SLOT = const(96)
 _F_CELL_MAX_MV = const(0)
@@ -92,7 +93,7 @@ _F_SELF_DISCHARGE_UV_PER_H = const(28)
 _F_CONTACT_UOHM = const(29)
 _F_SENSE_LINE_MV = const(40)
 _F_FROZEN_S = const(41)
-_SIGNALS_AT = const(335)
+_SIGNALS_AT = const(336)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _CONTACTORS = const(7)
@@ -100,6 +101,7 @@ _ALWAYS = const(24)
 _SCALARS = const(25)
 _GROUP_SIZE = const(3)
 _USED = const(3)
+_SUM_BIAS = const(524288)
 _REST_BIAS = const(1024)
 _SHORTS_BIAS = const(2048)
 _DRIFT_BIAS = const(8192)
@@ -319,10 +321,17 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
                     bias = most
                 if bias < -most:
                     bias = -most
-                away -= bias
-                if away < 0:
-                    away = -away
-                away = away * 1000 // pack
+                away = (away - bias) * 1000 // pack
+    # Pack and cells are not read in one instant: a load that moves between them parts them now one way, now the other.
+    v = q[_SUM_AWAY_PERMILLE] - _SUM_BIAS
+    q[_SUM_AWAY_PERMILLE] = _SUM_BIAS
+    if away ^ _NA:
+        q[_SUM_AWAY_PERMILLE] = away + _SUM_BIAS
+        if away < 0:
+            away = -away
+            v = -v
+        if v < away:
+            away = v if v > 0 else 0
     i = _FEATURES_AT + _F_SUM_MISMATCH_PERMILLE
     q[i] = away
     q[i + _SLOT] = _PACK_VOLTAGE_MV

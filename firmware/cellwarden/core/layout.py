@@ -181,7 +181,8 @@ CELLS_MISSING = 139  # cells without a value in a fresh message that had one bef
 PAIR_PACK_MV = 140  # pack voltage of the last settled sample
 NEXT_CONTACT_UOHM = 141  # the most of any other cell than that of MOST_CONTACT_UOHM
 PARKED_MS = 142  # how long the vehicle has been parked or asleep, saturated
-CLOCK_SIZE = 143
+SUM_AWAY_PERMILLE = 143  # by which the pack was over the cells' sum at the last sample, plus SUM_BIAS
+CLOCK_SIZE = 144
 
 UNKNOWN, DRIVING, CHARGING_MODE, PARKED, ASLEEP = 0, 1, 2, 3, 4
 PHASE_DONE, PHASE_MEDIAN, PHASE_CELLS = 0, 1, 2
@@ -203,7 +204,7 @@ SIGN_PROBES = 6
 SIGN_FOUR = 7  # four cells lost at once
 
 # features: columns of FEATURES numbers each
-FEATURES_AT = 143
+FEATURES_AT = 144
 VALUE = 0  # in the feature's unit, or NA
 WHERE = 48  # number of the cell or probe from 1; 0 = the pack
 SLOT = 96  # the signal it came from
@@ -261,7 +262,7 @@ F_PROBES_DEAD = 47
 FEATURES = 48
 
 # signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
-SIGNALS_AT = 335
+SIGNALS_AT = 336
 PACK_VOLTAGE_MV = 0
 PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
 SOC_PERMILLE = 2
@@ -320,6 +321,7 @@ RELEASED = 512  # an acknowledgement has come: the next scan gives the level up
 SEEN = 24  # bit: valid once since the start or the last sleep
 EVER = 25  # bit: before the last sleep
 FAULT = 26  # bit: this probe is left out
+SUM_BIAS = 1 << 19
 REST_BIAS = 1024
 PROBE_BIAS = 501
 # shorts: bits 0-11 the reference deviation + SHORTS_BIAS; 12-17 how long the cell has been away from it, s; 18 it rose;
