@@ -93,7 +93,7 @@ class Sampler:
             awaited = view.t <= (self.patient if fresh == set(carriers) else self.gathered)
             self.waited = self.waited + 1 if due and not self.taken and not awaited else 0
             assert self.waited <= self.PATIENCE, f"{self.kind}s at {view.t} s: the core takes no sample"
-            assert due or not self.taken, f"{self.kind}s at {view.t} s: the core takes a sample too early or of old values"
+            assert due or not self.taken, f"{self.kind}s at {view.t} s: the core samples too early or old values"
             due = self.taken
         if not due:
             return None

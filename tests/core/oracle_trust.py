@@ -64,9 +64,7 @@ class SignalLost:
         before = self.asleep_with if self.asleep_with and not asleep else [0] * len(view.arrivals)
         self.known |= {name: view[name] for name in ("on", "charging") if view[name] is not None}
         active = 1 in self.known.values()
-        overdue = [
-            not fresh and n > old for fresh, n, old in zip(view.fresh, view.arrivals, before, strict=True)
-        ]
+        overdue = [not fresh and n > old for fresh, n, old in zip(view.fresh, view.arrivals, before, strict=True)]
         told = {"on", "charging"} & view.sent
         if not any(view.fresh):
             return 2 if told and active and any(overdue) else 0
