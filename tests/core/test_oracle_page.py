@@ -94,11 +94,11 @@ def soc_is_used():
 
 
 def pack_falls():
-    return Pack().run(5).set(pack=30_000).run(2)
+    return Pack().run(15).set(pack=30_000).run(2)
 
 
 def pack_sags():
-    return Pack().run(5).set(pack=30_000, current=200_000).run(2)
+    return Pack().run(15).set(pack=30_000, current=200_000).run(2)
 
 
 def sum_leaves():

@@ -141,7 +141,6 @@ def expire(row: int, at: int, state, params) -> int:
     waiting = 0
     lost = 0
     pending = 0
-    come = 0
     row = p[_P_GROUPS_AT]  # of its columns, STATUS is the first
     at = p[_P_GROUP_TABLE_AT]  # and DEADLINE_MS here
     end = row + p[_P_GROUPS] * _GROUP_SIZE
@@ -172,11 +171,20 @@ def expire(row: int, at: int, state, params) -> int:
                 pending |= p[at + _P_CARRIES]  # just awake: a sample waits for all of them
         elif q[row] & 2:
             pending |= p[at + _P_CARRIES]  # nothing new since the last sample
-        else:
-            come |= p[at + _P_CARRIES]
         row += _GROUP_SIZE
         at += _GROUP_TABLE_SIZE
-    q[_PENDING] = pending | (come ^ 3)  # without a message that comes there is nothing to sample
+    if waiting + lost:
+        # Without a message that comes there is nothing to sample.
+        come = 0
+        row = p[_P_GROUPS_AT]
+        at = p[_P_GROUP_TABLE_AT] + _P_CARRIES
+        while row ^ end:
+            if q[row] & 1:
+                come |= p[at]
+            row += _GROUP_SIZE
+            at += _GROUP_TABLE_SIZE
+        pending |= come ^ 3
+    q[_PENDING] = pending
     q[_DOUBT] = 0  # a message without trust is not decoded, so nothing of it grows fresh
     q[_WAITING] = waiting
     q[_LOST] = lost
