@@ -30,6 +30,20 @@ def test_a_cell_that_falls_while_parked_is_measured_the_same(slow, nights):
         twin.run(150, every=10)
 
 
+@pytest.mark.parametrize("fall_mv", [20, 40])
+def test_cells_that_are_read_to_20_mv_must_fall_by_two_of_their_steps(slow, fall_mv):
+    twin = Twin(slow)
+    for k in range(6):
+        twin.set([(("cell", 7), 3700 + 20 * (k % 2))])
+        twin.run(20, every=10)
+    twin.run(150, every=10)
+    twin.sleep(2)
+    twin.set([(("cell", 4), 3700 - fall_mv)])
+    twin.run(150, every=10)
+    told = twin.rig.engine.state[twin.features["self_discharge"]]
+    assert (told > 3000) == (fall_mv == 40)
+
+
 @pytest.mark.parametrize("levels", [[1000, 900, 800, 700, 650, 640], [1000, 900, 950, 800, 700, 600], [9000] * 5])
 def test_insulation_that_falls_over_days_is_measured_the_same(slow, levels):
     twin = Twin(slow)

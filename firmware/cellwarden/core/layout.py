@@ -182,7 +182,8 @@ PAIR_PACK_MV = 140  # pack voltage of the last settled sample
 NEXT_CONTACT_UOHM = 141  # the most of any other cell than that of MOST_CONTACT_UOHM
 PARKED_MS = 142  # how long the vehicle has been parked or asleep, saturated
 SUM_AWAY_PERMILLE = 143  # by which the pack was over the cells' sum at the last sample, plus SUM_BIAS
-CLOCK_SIZE = 144
+LEAST_STEP_MV = 144  # the least by which few cells have moved: what they are read to; 0 = not yet known
+CLOCK_SIZE = 145
 
 UNKNOWN, DRIVING, CHARGING_MODE, PARKED, ASLEEP = 0, 1, 2, 3, 4
 PHASE_DONE, PHASE_MEDIAN, PHASE_CELLS = 0, 1, 2
@@ -204,7 +205,7 @@ SIGN_PROBES = 6
 SIGN_FOUR = 7  # four cells lost at once
 
 # features: columns of FEATURES numbers each
-FEATURES_AT = 144
+FEATURES_AT = 145
 VALUE = 0  # in the feature's unit, or NA
 WHERE = 48  # number of the cell or probe from 1; 0 = the pack
 SLOT = 96  # the signal it came from
@@ -262,7 +263,7 @@ F_PROBES_DEAD = 47
 FEATURES = 48
 
 # signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
-SIGNALS_AT = 336
+SIGNALS_AT = 337
 PACK_VOLTAGE_MV = 0
 PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
 SOC_PERMILLE = 2
