@@ -238,11 +238,16 @@ def test_every_episode_needs_its_reason_and_every_reason_its_episode(tmp_path):
     path = tmp_path / "explained.toml"
     path.write_text('[[episode]]\nrecording = "car"\nrule = "soc_low"\nat = ["5.0 s"]\nbecause = "it was low"\n')
     low, bms = Episode("soc_low", 5.0, 9.0, 1), Episode("bms_alarm", 1.0, 2.0, 3)
-    reasons, complaints = evaluate.explained([recording(low, bms)], path)
+    reasons, complaints = evaluate.explained([recording(low)], path)
     assert reasons == {("car", "soc_low", "5.0 s"): "it was low"} and complaints == []
     assert evaluate.explained([recording()], path)[1] == ["explains nothing: car soc_low 5.0 s"]
+    assert evaluate.explained([recording(low, bms, bms)], path)[1] == ["not explained: car bms_alarm"]
+    with path.open("a") as file:
+        file.write('[[bms]]\nrecording = "car"\nbecause = "it was being charged"\n')
+    assert evaluate.explained([recording(low, bms, bms)], path)[1] == []
+    assert evaluate.explained([recording(low)], path)[1] == ["explains nothing: car bms_alarm"]
     later = Episode("soc_low", 6.0, 9.0, 1)
-    assert evaluate.explained([recording(low, later)], path)[1] == ["not explained: car soc_low 6.0 s"]
+    assert evaluate.explained([recording(low, later, bms)], path)[1] == ["not explained: car soc_low 6.0 s"]
     assert evaluate.explained([], path)[1] == [], "a recording that was not run complains of nothing"
 
 
@@ -250,7 +255,7 @@ def test_the_explanations_in_the_project_name_known_recordings_and_rules():
     names = {name for name, *_ in evaluate.RECORDINGS}
     reasons, _ = evaluate.explained([])
     for name, rule, at in reasons:
-        assert name in names and rule in catalogue.RULES and at
+        assert name in names and rule in catalogue.RULES and (at or rule == catalogue.BMS)
     assert all(len(reason) > 20 for reason in reasons.values())
 
 
@@ -273,12 +278,19 @@ def test_every_rule_belongs_to_a_section_of_the_catalogue():
     assert set(evaluate.SECTION.values()) <= set("ABCDE")
 
 
-def run(name, first, alarmed, false=0, delay=None):
+def test_what_a_few_silent_hours_prove_is_said():
+    # Poisson, 95 % upper bounds from tables: none seen 2.996, one 4.744, two 6.296, ten 16.962.
+    assert [round(evaluate.most_likely_below(n), 3) for n in (0, 1, 2, 10)] == [2.996, 4.744, 6.296, 16.962]
+
+
+def run(name, first, alarmed, false=0, delay=None, after=None, early=(False,) * 4):
     systems = evaluate.SYSTEMS
     return {
         "name": name,
         "false": false,
         "delay": delay,
+        "after": after,
+        "early": dict(zip(systems, early, strict=True)),
         "first": dict(zip(systems, first, strict=True)),
         "alarmed": dict(zip(systems, alarmed, strict=True)),
     }
@@ -293,8 +305,8 @@ def test_the_totals_count_runs_and_pairs(monkeypatch):
     }
     monkeypatch.setattr(evaluate.scenarios, "load", known.__getitem__)
     runs = [
-        run("fault", (15.0, 3.0, None, 1.0), (False,) * 4, delay=5.0),
-        run("fault", (16.0, None, None, 1.0), (False,) * 4, delay=6.0),
+        run("fault", (15.0, 3.0, None, 1.0), (False,) * 4, delay=5.0, after=7.0),
+        run("fault", (16.0, None, None, 1.0), (False,) * 4, delay=6.0, after=9.0, early=(False, False, False, True)),
         run("twin", (None,) * 4, (False, False, False, True)), run("twin", (None,) * 4, (False, False, False, True)),
         run("lone", (None,) * 4, (False,) * 4), run("healthy", (None,) * 4, (True, False, False, True), false=2),
     ]  # fmt: skip
@@ -304,9 +316,10 @@ def test_the_totals_count_runs_and_pairs(monkeypatch):
     assert [(totals[s]["alarmed"], totals[s]["innocent"]) for s in evaluate.SYSTEMS] == [(1, 4), (0, 4), (0, 4), (3, 4)]
     assert [(totals[s]["told apart"], totals[s]["pairs"]) for s in evaluate.SYSTEMS] == [(1, 1), (0, 1), (0, 1), (0, 1)]
     assert (
-        "| fault | 0 | 2 of 2 | 5.0 / 5.5 / 6.0 s | 1 of 2 | 0 of 2 | 2 of 2 | 15.5 s | 3.0 s | - | 1.0 s |"
-        in page.text()
-    )
+        "| fault | soc_low 2 | 0 | 2 of 2 | 8.0 / 9.0 s | 5.5 / 6.0 s | 1 of 2 | 0 of 2 | 2 of 2, 1 before "
+        "| 15.5 s | 3.0 s | - | 1.0 s |"
+    ) in page.text()
+    assert [totals[s]["early"] for s in evaluate.SYSTEMS] == [0, 0, 0, 1]
     assert "| healthy | - | - | 2 | 1 of 1 | 0 of 1 | 0 of 1 | 1 of 1 |" in page.text()
 
 

@@ -196,6 +196,9 @@ CALM_MS = 2000
 CALM_MAD_MV = 5
 
 SLEEP_MS = 10000  # silence of every message from which on the vehicle is asleep
+# Parked (HAZARDS E), minutes: the watch after HV-off (GB/T 32960.3-2025), then one wake-up in so many of the first hour
+# asleep, and later.
+PARKED_MIN = {"watch_min": 60, "wake_first_min": 10, "wake_min": 60}
 CAPACITY_AH = 20  # where the profile does not say: a small pack, whose SOC moves fast
 SLICE_MS = 900  # within which the analysis of a sample of the cells is done
 
