@@ -219,7 +219,7 @@ class RuleTest:
         rig.scan(self.clear_ms // SCAN_MS + 1)
         assert rig.level(self.name) == 0
         assert rig.clock[L.FLAGS] == flags_of(rig), f"{self.name}: the platform is told of an alarm that ended"
-        assert rig.clock[L.LEVEL] == max((rig.level(row[0]) for row in catalogue.ROWS if row[0] != catalogue.BMS))
+        assert rig.clock[L.LEVEL] == max(rig.level(row[0]) for row in catalogue.ROWS if row[0] != catalogue.BMS)
         highest = self.top if self.own else 0
         assert rig.clock[L.MAX_LEVEL] >= highest and (self.own or rig.clock[L.MAX_LEVEL] == 0), (
             f"{self.name}: {'an alarm did not count' if self.own else 'the BMS was counted as our own finding'}"

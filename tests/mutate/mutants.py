@@ -10,8 +10,8 @@ Five forms of the core are taken as what they mean, not as what they are written
 * `(x - _NA) & _MASK` is "x is a value": it becomes its opposite. (x + _NA is the same number there.)
 * `v = (v & _MASK) + (v >> 30 & 1) * _WRAP` widens a load in viper code and is v itself everywhere else; leaving it out
   is for tests/device to notice.
-* `if x > y: y = x` is the larger of two, and `x if x < y else y` the smaller: each becomes the other. With `>=` it would
-  be the same number.
+* `if x > y: y = x` is the larger of two, and `x if x < y else y` the smaller: each becomes the other. With `>=` it
+  would be the same number.
 * The first parameters of a viper function, passed only to be kept in registers, are overwritten before they are read;
   so a number passed for one of them is no number of the program.
 

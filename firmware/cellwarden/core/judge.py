@@ -104,25 +104,27 @@ def judge(row: int, at: int, state, params, events) -> int:
             # 1: the levels whose condition holds, as bits.
             reached = 0
             if known and not closed:
-                if not (value - p[at + _P_LIMIT]) * side >> 30 & 1:
-                    reached = 1
-                if not (value - p[at + _P_LIMIT + 1]) * side >> 30 & 1:
-                    reached |= 2
-                if not (value - p[at + _P_LIMIT + 2]) * side >> 30 & 1:
-                    reached |= 4
-                if not q[_FEATURES_AT + _F_CALM]:
-                    reached &= 7 - p[at + _P_CALM_LEVELS]
+                if not (value - p[at + _P_FIRST_LIMIT]) * side >> 30 & 1:
+                    if not (value - p[at + _P_LIMIT]) * side >> 30 & 1:
+                        reached = 1
+                    if not (value - p[at + _P_LIMIT + 1]) * side >> 30 & 1:
+                        reached |= 2
+                    if not (value - p[at + _P_LIMIT + 2]) * side >> 30 & 1:
+                        reached |= 4
+                    if not q[_FEATURES_AT + _F_CALM]:
+                        reached &= 7 - p[at + _P_CALM_LEVELS]
             # 2: the asserted levels whose value, where it is known, is beyond the clear margin.
             beyond = 0
-            if not p[at + _P_LATCHED]:
-                beyond = asserted
-                if not closed:
-                    if (p[at + _P_CLEAR_AT] - value) * side >> 30 & 1:
-                        beyond &= 6
-                    if (p[at + _P_CLEAR_AT + 1] - value) * side >> 30 & 1:
-                        beyond &= 5
-                    if (p[at + _P_CLEAR_AT + 2] - value) * side >> 30 & 1:
-                        beyond &= 3
+            if asserted:
+                if not p[at + _P_LATCHED]:
+                    beyond = asserted
+                    if not closed:
+                        if (p[at + _P_CLEAR_AT] - value) * side >> 30 & 1:
+                            beyond &= 6
+                        if (p[at + _P_CLEAR_AT + 1] - value) * side >> 30 & 1:
+                            beyond &= 5
+                        if (p[at + _P_CLEAR_AT + 2] - value) * side >> 30 & 1:
+                            beyond &= 3
 
             released = busy >> 9
             if released:
@@ -143,28 +145,31 @@ def judge(row: int, at: int, state, params, events) -> int:
                             q[timer] = 0  # where a level stops, no milder one goes on
                             stopped >>= 1
                             timer += 1
-                    if q[feature + _COMPLETE] or closed:
-                        clearing |= beyond
-                        timer = row + _CLEAR_MS
-                        bit = 1
-                        while beyond:
-                            if beyond & bit:
-                                beyond ^= bit
-                                held_ms = q[timer]
-                                if held_ms < p[at + _P_CLEAR_MS]:
-                                    q[timer] = held_ms + scan_ms
-                                    moved = 1
-                                else:
-                                    asserted ^= bit
-                                    clearing ^= bit
-                                    q[timer] = 0
-                            bit <<= 1
-                            timer += 1
+                    if beyond:
+                        if q[feature + _COMPLETE] or closed:
+                            clearing |= beyond
+                            clear_ms = p[at + _P_CLEAR_MS]
+                            timer = row + _CLEAR_MS
+                            bit = 1
+                            while beyond:
+                                if beyond & bit:
+                                    beyond ^= bit
+                                    held_ms = q[timer]
+                                    if held_ms < clear_ms:
+                                        q[timer] = held_ms + scan_ms
+                                        moved = 1
+                                    else:
+                                        asserted ^= bit
+                                        clearing ^= bit
+                                        q[timer] = 0
+                                bit <<= 1
+                                timer += 1
                 if pending:
                     starting = pending & (7 - asserting)
-                    asserting |= starting
-                    slot = q[feature + _SLOT]
-                    arrivals = q[p[_P_GROUPS_AT] + p[p[_P_OWNERS_AT] + slot] * _GROUP_SIZE + _ARRIVALS]
+                    if starting:
+                        asserting |= starting
+                        slot = q[feature + _SLOT]
+                        arrivals = q[p[_P_GROUPS_AT] + p[p[_P_OWNERS_AT] + slot] * _GROUP_SIZE + _ARRIVALS]
                     level_at = at
                     timer = row + _ASSERT_MS  # the other columns of this level stand 3 apart
                     bit = 1
@@ -204,7 +209,9 @@ def judge(row: int, at: int, state, params, events) -> int:
                         level_at += 1
 
                 q[row] = clearing << 6 | asserting << 3 | asserted
-                level = 3 if asserted & 4 else 2 if asserted & 2 else asserted
+                level = asserted
+                if level:
+                    level = 3 if level & 4 else 2 if level & 2 else 1
                 before = q[row + _LEVEL_NOW]
                 if level ^ before:
                     # 4: every raise, change and clear makes one event; with the ring full it is dropped and counted.
