@@ -2,7 +2,7 @@
 
 import pytest
 from cellwarden.core import layout as L
-from rig import SCAN_MS, Rig, changed
+from rig import SCAN_MS, JudgeRig, Rig, changed
 from rules import NA, CellTest, ProbeTest, RuleTest
 
 
@@ -476,3 +476,38 @@ def test_the_first_and_the_last_that_die_are_named(demo, what, rule, number, wor
     rig.scan(21)
     (*_, event) = rig.of(rule)
     assert (event.level, event.where, event.value) == (3, number, NA), f"people look at another {what}"
+
+
+def test_the_judge_says_in_which_scans_a_timer_ran(demo):
+    """Time in which none does is passed over in one step."""
+    rig = JudgeRig(demo.image, L.F_SOC_PERMILLE)
+    for value, scans in ((500, 0), (100, 50), (101, 0), (120, 100), (500, 0)):
+        rig.value = value
+        told = []
+        for _ in range(scans + 3):
+            rig.scan()
+            told.append(rig.moved)
+        assert told == [1] * scans + [0] * 3, f"SOC {value} permille"
+
+
+def test_only_the_level_that_asks_for_calm_waits_for_it(demo):
+    for calm, value, level in ((0, 299, 0), (0, 300, 2), (1, 299, 1), (1, 300, 2)):
+        rig = JudgeRig(demo.image, L.F_CELL_SPREAD_MV, cell=7)
+        rig.features[L.VALUE + L.F_CALM] = calm
+        rig.value = value
+        rig.scan(51)
+        assert rig.level("cell_spread") == level, f"a spread of {value} mV, calm {calm}"
+
+
+def test_what_its_gate_ends_waits_for_no_lost_probe(demo):
+    for gate, level in ((1, 3), (0, 0)):
+        rig = JudgeRig(demo.image, L.F_PROBE_MIN_DDEGC, cell=7)
+        rig.features[L.VALUE + L.F_CHARGING] = 1
+        rig.value = -100
+        rig.scan(101)
+        assert rig.level("charge_too_cold") == 3
+        rig.features[L.COMPLETE + L.F_PROBE_MIN_DDEGC] = 0
+        rig.features[L.VALUE + L.F_CHARGING] = gate
+        rig.value = 250
+        rig.scan(101)
+        assert rig.level("charge_too_cold") == level, f"a probe is missing, the gate is {gate}"

@@ -4,12 +4,14 @@ A fault is what a tired hand types: another operator, a bound off by one, a cond
 too high or too low, a statement left out. A mutant is a splice of the file's own text, so a test that reads the source
 sees the fault as well as one that runs it.
 
-Four forms of the core are taken as what they mean, not as what they are written with:
+Five forms of the core are taken as what they mean, not as what they are written with:
 
 * `x >> 30 & 1` is "x < 0": it becomes "x <= 0" and "x >= 0".
 * `(x - _NA) & _MASK` is "x is a value": it becomes its opposite. (x + _NA is the same number there.)
 * `v = (v & _MASK) + (v >> 30 & 1) * _WRAP` widens a load in viper code and is v itself everywhere else; leaving it out
   is for tests/device to notice.
+* `if x > y: y = x` is the larger of two, and `x if x < y else y` the smaller: each becomes the other. With `>=` it
+  would be the same number.
 * The first parameters of a viper function, passed only to be kept in registers, are overwritten before they are read;
   so a number passed for one of them is no number of the program.
 
@@ -89,6 +91,7 @@ class Finder(ast.NodeVisitor):
         self.inside = self.around = None
         self.lines = (0, 0)
         self.truths = set()
+        self.extremes = set()  # comparisons that choose the larger or the smaller of two
         self.found = []
 
     def all(self):
@@ -201,7 +204,7 @@ class Finder(ast.NodeVisitor):
         left = node.left
         for op, right in zip(node.ops, node.comparators, strict=True):
             if type(op) in COMPARED:
-                self.between(node, left, op, right, COMPARED[type(op)])
+                self.between(node, left, op, right, COMPARED[type(op)][id(node) in self.extremes :])
             left = right
         self.generic_visit(node)
 
@@ -242,6 +245,8 @@ class Finder(ast.NodeVisitor):
             self.add(test, f"(not ({self.text(test)}))")
 
     def visit_If(self, node):
+        if is_extreme(node):
+            self.extremes.add(id(node.test))
         self.negated(node.test)
         self.generic_visit(node)
 
@@ -288,6 +293,19 @@ def value_test(node):
     ):
         return node.left.left
     return None
+
+
+def is_extreme(node):
+    """Whether an `if` or a conditional expression is the larger or the smaller of the two that it compares."""
+    if not (isinstance(node.test, ast.Compare) and isinstance(node.test.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE)):
+        return False
+    chosen = []
+    if isinstance(node, ast.IfExp):
+        chosen = [node.body, node.orelse]
+    elif isinstance(node, ast.If) and not node.orelse and len(node.body) == 1 and isinstance(node.body[0], ast.Assign):
+        chosen = [*node.body[0].targets, node.body[0].value]
+    compared = [node.test.left, *node.test.comparators]
+    return len(compared) == 2 and sorted(map(ast.unparse, chosen)) == sorted(map(ast.unparse, compared))
 
 
 def is_sign_extension(node):

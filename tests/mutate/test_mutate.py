@@ -203,6 +203,10 @@ def faults(body, signature="a: int, b: int"):
         ("a[b] = b\n    return b", ["pass"]),
         ("if a:\n        return b\n    return a", ["if (not (a)):", "pass"]),
         ("while a:\n        continue\n    return a", ["pass", "while (not (a)):"]),
+        ("if a > b:\n        b = a\n    return b", ["if a <= b:", "pass"]),
+        ("if a > b:\n        a = b\n    return b", ["if a <= b:", "pass"]),
+        ("return a if a < b else b", ["return a if a >= b else b"]),
+        ("return b if a < b else b", ["return b if a <= b else b", "return b if a >= b else b"]),
     ],
 )  # fmt: skip
 def test_each_form_has_its_faults(body, expected):

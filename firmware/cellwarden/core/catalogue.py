@@ -11,9 +11,9 @@ ABOVE, BELOW = 1, -1
 NO = None  # the rule has no such level
 
 # How the clear limit follows from the level's limit.
-BY = 0  # limit -/+ margin
-PERCENT = 1  # limit x margin / 100
-AT = 2  # margin itself, for all levels
+BY = "by"  # limit -/+ margin
+PERCENT = "percent"  # limit x margin / 100
+AT = "at"  # margin itself, for all levels
 
 # Limits that depend on the cell's chemistry (mV): over, under, spread. Each with its source.
 # nmc, lfp: HAZARDS section A. lto: foxBMS 2 battery_cell_cfg.h (MOL / RSL / MSL of its LTO-like cell), spread as nmc.

@@ -116,7 +116,7 @@ _CERTAIN_DDEGC = const(800)
 
 @micropython.viper
 def hazards(i: int, v: int, state, params, fresh: int) -> int:
-    """Features of sections C and D. fresh: what expire returned. Returns how many of its timers run.
+    """Features of sections C and D. fresh: what expire returned. Returns 0 where none of its timers runs.
 
     i, v: 0; viper keeps the first two parameters in registers.
     """
@@ -164,33 +164,36 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     # Single wrong things are shown for a while.
     v = q[_MALFORMED_MS]
     if v:
-        v = v - scan_ms if v > scan_ms else 0
+        v += scan_ms
+        if v > _HOLD_MS:
+            v = 0
     if q[_MALFORMED] ^ q[_MALFORMED_BEFORE]:
         q[_MALFORMED_BEFORE] = q[_MALFORMED]
-        v = _HOLD_MS
+        v = scan_ms
     q[_MALFORMED_MS] = v
-    if v:
-        busy += 1
+    busy |= v
     q[_FEATURES_AT + _F_MALFORMED] = 1 if v else 0
     v = q[_BACKWARD_MS]
     if v:
-        v = v - scan_ms if v > scan_ms else 0
+        v += scan_ms
+        if v > _HOLD_MS:
+            v = 0
     if q[_TIME_BACKWARD] ^ q[_BACKWARD_BEFORE]:
         q[_BACKWARD_BEFORE] = q[_TIME_BACKWARD]
-        v = _HOLD_MS
+        v = scan_ms
     q[_BACKWARD_MS] = v
-    if v:
-        busy += 1
+    busy |= v
     q[_FEATURES_AT + _F_BACKWARD] = 1 if v else 0
     v = q[_DROPPED_MS]
     if v:
-        v = v - scan_ms if v > scan_ms else 0
+        v += scan_ms
+        if v > _HOLD_MS:
+            v = 0
     if q[_DROPPED] ^ q[_DROPPED_BEFORE]:
         q[_DROPPED_BEFORE] = q[_DROPPED]
-        v = _HOLD_MS
+        v = scan_ms
     q[_DROPPED_MS] = v
-    if v:
-        busy += 1
+    busy |= v
     q[_FEATURES_AT + _F_DROPPED] = 1 if v else 0
     q[_FEATURES_AT + _F_BUS_OFF] = 1 if q[_BUS_OFF] else 0
 
@@ -201,21 +204,20 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if not cells >> 30 & 1:
         v = 1 if cells ^ p[_P_VEHICLE_CELLS] else 0
     if not count >> 30 & 1:
-        if count ^ p[_P_VEHICLE_PROBES]:
-            v = 1
-        elif v >> 30 & 1:
-            v = 0
+        if v ^ 1:
+            v = 1 if count ^ p[_P_VEHICLE_PROBES] else 0
     q[_FEATURES_AT + _F_COUNT_DIFFERS] = v
     q[_FEATURES_AT + _F_COUNT_DIFFERS + _SLOT] = _PROBE_COUNT if cells >> 30 & 1 else _CELL_COUNT
 
     # Cells never valid since the start or the wake-up: a terminal fills its table over several seconds.
     absent = q[_FEATURES_AT + _F_CELLS_ABSENT]
     v = q[_ABSENT_MS]
-    if not absent or absent < q[_ABSENT_LEAST] or not q[_ABSENT_LEAST]:
+    if absent < q[_ABSENT_LEAST] or not q[_ABSENT_LEAST]:
         v = 0
-    elif v < _ABSENT_MS_ENOUGH:
+    else:
         v += scan_ms
-        busy += 1
+        if v > _ABSENT_MS_ENOUGH:
+            v = _ABSENT_MS_ENOUGH
     q[_ABSENT_LEAST] = absent
     q[_ABSENT_MS] = v
     if v < _ABSENT_MS_ENOUGH or q[_AGE_MS] < p[_P_START_MS]:
@@ -234,7 +236,6 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if gone:
         # Two starts, ten seconds apart: what goes within ten seconds is never cut in two.
         v = q[_GONE_MS] + scan_ms
-        busy += 1
         if v > _GONE_MS_ENOUGH:
             base = since
             since = dead
@@ -248,8 +249,11 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     while i < _SIGN_MS + _SIGNS:
         v = q[i]
         if v:
-            q[i] = v - scan_ms if v > scan_ms else 0
-            busy += 1
+            v += scan_ms
+            if v > _SIGN_KEPT_MS:
+                v = 0
+            q[i] = v
+            busy |= v
         i += 1
     lowest = q[_FEATURES_AT + _F_CELL_MIN_MV]
     hottest = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
@@ -259,21 +263,21 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if not p[_P_CELLS]:
         reference = q[_FEATURES_AT + _F_CELL_MAX_MV]
     if not lowest >> 30 & 1 and not reference >> 30 & 1 and lowest * 4 < reference * 3:
-        q[_SIGN_MS + _SIGN_FELL] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_FELL] = scan_ms
     if not hottest >> 30 & 1 and hottest >= p[_P_HOT_DDEGC]:
-        q[_SIGN_MS + _SIGN_HOT] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_HOT] = scan_ms
     if q[_STEEP]:
-        q[_SIGN_MS + _SIGN_STEEP] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_STEEP] = scan_ms
     step = q[_FEATURES_AT + _F_PACK_STEP_MV]
     if not step >> 30 & 1 and step >= p[_P_STEP_MV]:
-        q[_SIGN_MS + _SIGN_STEP] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_STEP] = scan_ms
     v = q[_FEATURES_AT + _F_INSULATION_OHM_PER_V]
     if not v >> 30 & 1 and v <= p[_P_INSULATION_FLOOR]:
-        q[_SIGN_MS + _SIGN_INSULATION] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_INSULATION] = scan_ms
     if q[_FEATURES_AT + _F_PROBES_DEAD]:
-        q[_SIGN_MS + _SIGN_PROBES] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_PROBES] = scan_ms
     if gone >= _FOUR:
-        q[_SIGN_MS + _SIGN_FOUR] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_FOUR] = scan_ms
 
     # Lost cells, alone or with a second sign that is independent of them.
     v = 0
@@ -287,7 +291,7 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         if q[_SIGN_MS + _SIGN_HOT] or q[_SIGN_MS + _SIGN_STEP]:
             v = 2
         if v == 2:
-            q[_SIGN_MS + _SIGN_CELLS] = _SIGN_KEPT_MS
+            q[_SIGN_MS + _SIGN_CELLS] = scan_ms
     i = _FEATURES_AT + _F_CELLS_GONE
     q[i] = v
     q[i + _WHERE] = q[_FEATURES_AT + _F_CELLS_DEAD + _WHERE] if v else 0

@@ -155,7 +155,7 @@ TREND_HOUR_2 = 113
 TREND_HOUR_3 = 114
 TREND_HOUR_4 = 115
 TREND_POINTS = 116  # 0..4
-MALFORMED_BEFORE = 117  # the counters at the last scan, and how long what they show is held
+MALFORMED_BEFORE = 117  # the counters at the last scan, and how long what they show has been shown
 BACKWARD_BEFORE = 118
 DROPPED_BEFORE = 119
 MALFORMED_MS = 120
@@ -165,7 +165,7 @@ DROPPED = 123  # notices of frames lost before they reached us
 BUS_OFF = 124  # bit n: bus n is off
 ABSENT_LEAST = 125  # cells never valid, and how long they have not grown fewer
 ABSENT_MS = 126
-SIGN_MS = 127  # 8 columns: how long each sign is still remembered, SIGN_...
+SIGN_MS = 127  # 8 columns: how long each sign has been remembered, SIGN_...; 0 = not
 SIGN_MS_2 = 128
 SIGN_MS_3 = 129
 SIGN_MS_4 = 130
