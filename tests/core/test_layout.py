@@ -54,8 +54,8 @@ def test_the_fixed_part_of_the_state_and_of_params_is_where_the_hot_files_look(d
 
 
 def test_an_image_says_which_page_it_was_made_for(demo):
-    assert L.FORMAT == 4, "a change of the page needs another number, or an old image is read by it"
-    assert demo.image.params[L.P_FORMAT] == 4
+    assert L.FORMAT == 5, "a change of the page needs another number, or an old image is read by it"
+    assert demo.image.params[L.P_FORMAT] == 5
 
 
 def test_differences_of_values_have_their_sign_in_bit_30():

@@ -13,7 +13,7 @@ Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`
 lie in (-2^29, 2^29): the difference of any two of them, NA included, has its sign in bit 30.
 """
 
-FORMAT = 4  # of this page; an image made for another one is refused
+FORMAT = 5  # of this page; an image made for another one is refused
 
 NA = -0x20000000  # -2^29: no value
 WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
