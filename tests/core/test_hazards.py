@@ -41,7 +41,12 @@ class HazardRig(Rig):
 
     def put(self, s):
         c, f, g = self.clock, self.features, self.signals
-        g[L.VEHICLE_ON], g[L.CHARGING], g[L.CELL_COUNT], g[L.PROBE_COUNT] = s.on, s.charging, s.cell_count, s.probe_count
+        g[L.VEHICLE_ON], g[L.CHARGING], g[L.CELL_COUNT], g[L.PROBE_COUNT] = (
+            s.on,
+            s.charging,
+            s.cell_count,
+            s.probe_count,
+        )
         g[L.PACK_VOLTAGE_MV] = s.pack
         c[L.LOST], c[L.MODE], c[L.MALFORMED], c[L.TIME_BACKWARD] = s.lost, s.mode, s.malformed, s.backward
         c[L.DROPPED], c[L.BUS_OFF], c[L.AGE_MS], c[L.SLEPT] = s.dropped, s.bus_off, s.age_ms, s.slept
@@ -55,7 +60,11 @@ class HazardRig(Rig):
         f[L.F_CELLS_ABSENT], f[L.F_CELLS_DEAD], f[L.F_PROBES_DEAD] = s.absent, s.dead, s.probes_dead
         f[L.F_CELLS_LOST], f[L.F_PROBES_LOST] = s.cells_lost, s.probes_lost
         f[L.F_CELL_MIN_MV], f[L.F_CELL_MAX_MV], f[L.F_PROBE_MAX_DDEGC] = s.lowest, s.highest, s.hottest
-        f[L.F_PACK_STEP_MV], f[L.F_INSULATION_OHM_PER_V], f[L.F_SUM_MISMATCH_PERMILLE] = s.step, s.insulation, s.mismatch
+        f[L.F_PACK_STEP_MV], f[L.F_INSULATION_OHM_PER_V], f[L.F_SUM_MISMATCH_PERMILLE] = (
+            s.step,
+            s.insulation,
+            s.mismatch,
+        )
         for feature, where in ((L.F_CELLS_DEAD, 4), (L.F_PROBES_DEAD, 5), (L.F_CELL_MIN_MV, 2)):
             f[L.WHERE + feature], f[L.SLOT + feature] = where, 40 + where
 
@@ -153,7 +162,9 @@ class Told:
             self.shown["cells"] = t
         told[f"where {L.F_CELLS_GONE}"], told[f"slot {L.F_CELLS_GONE}"] = (4, 44) if s.dead else (0, L.ALWAYS)
         told["F_PROBE_FAULTS"] = s.probes_dead
-        told[f"where {L.F_PROBE_FAULTS}"], told[f"slot {L.F_PROBE_FAULTS}"] = (5, 45) if s.probes_dead else (0, L.ALWAYS)
+        told[f"where {L.F_PROBE_FAULTS}"], told[f"slot {L.F_PROBE_FAULTS}"] = (
+            (5, 45) if s.probes_dead else (0, L.ALWAYS)
+        )
 
         first_true = s.slept and s.age_ms < 60_000
         runaway = (
@@ -252,3 +263,96 @@ def test_what_is_as_complete_as_before_is_not_written_again(small):
     s.pack = NA
     rig.judge(s)
     assert rig.features[L.COMPLETE + L.F_RUNAWAY] == 1
+
+
+SIGN = {
+    name: L.SIGN_MS + n
+    for n, name in enumerate(("fell", "hot", "steep", "step", "cells", "insulation", "probes", "four"))
+}
+
+
+@pytest.mark.parametrize("column, most_ms", [
+    (L.MALFORMED_MS, 5000), (L.BACKWARD_MS, 5000), (L.DROPPED_MS, 5000), *((at, 30_000) for at in SIGN.values()),
+])  # fmt: skip
+def test_what_was_seen_is_kept_for_its_time_and_no_millisecond_longer(small, column, most_ms):
+    for past_ms, kept in ((0, most_ms), (1, 0)):
+        rig, s = HazardRig(small.image), quiet_pack()
+        rig.clock[column] = most_ms - SCAN_MS + past_ms
+        assert bool(rig.judge(s)) == bool(kept) and rig.clock[column] == kept
+
+
+def test_cells_that_stay_absent_are_told_after_thirty_seconds_to_the_millisecond(small):
+    for waited_ms, age_ms, told in ((29_900, 30_000, 2), (29_899, 30_000, 0), (29_900, 29_999, 0), (40_000, 30_001, 2)):
+        rig, s = HazardRig(small.image), quiet_pack()
+        s.absent, s.age_ms = 2, age_ms
+        rig.clock[L.ABSENT_LEAST], rig.clock[L.ABSENT_MS] = 2, waited_ms
+        rig.judge(s)
+        assert rig.features[L.F_CELLS_ABSENT] == told
+        assert rig.clock[L.ABSENT_MS] == min(waited_ms + SCAN_MS, 30_000)
+
+
+def test_cells_lost_are_counted_for_ten_seconds_to_the_millisecond(small):
+    for since_ms, left in ((9900, (1, 2, 10_000)), (9901, (2, 3, 0))):
+        rig, s = HazardRig(small.image), quiet_pack()
+        rig.clock[L.GONE_BEFORE], rig.clock[L.GONE_SINCE], rig.clock[L.GONE_MS] = 1, 2, since_ms
+        s.dead = 3
+        rig.judge(s)
+        assert tuple(rig.clock[at] for at in (L.GONE_BEFORE, L.GONE_SINCE, L.GONE_MS)) == left
+
+
+@pytest.mark.parametrize("dead, four", [(3, 0), (4, 1), (5, 1)])
+def test_four_cells_that_go_at_once_are_a_sign(small, dead, four):
+    rig, s = HazardRig(small.image), quiet_pack()
+    s.dead = dead
+    rig.judge(s)
+    assert rig.clock[SIGN["four"]] == four * SCAN_MS
+
+
+def test_after_a_sleep_the_first_minute_shows_it_to_the_millisecond(small):
+    for age_ms, missing, runaway in ((59_999, 4, 1), (60_000, 4, 0), (59_999, 3, 0), (0, 5, 1)):
+        rig, s = HazardRig(small.image), quiet_pack()
+        s.hottest, s.slept, s.age_ms, s.missing = 600, 1, age_ms, missing
+        rig.judge(s)
+        assert rig.features[L.F_RUNAWAY] == runaway, (age_ms, missing)
+
+
+@pytest.mark.parametrize("hottest, runaway", [(799, 0), (800, 0), (801, 1), (NA, 0)])
+def test_no_healthy_pack_is_hotter_than_80_degrees(small, hottest, runaway):
+    rig, s = HazardRig(small.image), quiet_pack()
+    s.hottest = hottest
+    rig.judge(s)
+    assert rig.features[L.F_RUNAWAY] == runaway
+
+
+@pytest.mark.parametrize("dead, fell, runaway", [(1, False, 0), (2, False, 1), (0, True, 1), (0, False, 0)])
+def test_a_dead_probe_beside_two_cells_that_go_or_one_that_falls_is_a_fire(small, dead, fell, runaway):
+    rig, s = HazardRig(small.image), quiet_pack()
+    s.probes_dead, s.dead, s.lowest = 1, dead, 2700 if fell else 3700
+    rig.judge(s)
+    assert rig.features[L.F_RUNAWAY] == runaway
+
+
+class Loaded:
+    """An array as 64-bit viper loads it: words of 32 bits without a sign."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def __getitem__(self, at):
+        return self.words[at] & 0xFFFFFFFF
+
+    def __setitem__(self, at, value):
+        self.words[at] = (value + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_words_that_are_loaded_without_their_sign_say_the_same(small, name):
+    for value in NEAR[name]:
+        rig, told, s = HazardRig(small.image), Told(small.image), quiet_pack()
+        state, params, *rest = rig.engine.box
+        rig.engine.box = [Loaded(state), Loaded(params), *rest]
+        setattr(s, name, value)
+        for t in (0, SCAN_MS):
+            expected, _ = told.scan(t, s)
+            rig.judge(s)
+            assert {n: v for n, v in rig.told().items() if expected[n] != v} == {}, f"{name} = {value}"

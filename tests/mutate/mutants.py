@@ -4,7 +4,7 @@ A fault is what a tired hand types: another operator, a bound off by one, a cond
 too high or too low, a statement left out. A mutant is a splice of the file's own text, so a test that reads the source
 sees the fault as well as one that runs it.
 
-Five forms of the core are taken as what they mean, not as what they are written with:
+Six forms of the core are taken as what they mean, not as what they are written with:
 
 * `x >> 30 & 1` is "x < 0": it becomes "x <= 0" and "x >= 0".
 * `(x - _NA) & _MASK` is "x is a value": it becomes its opposite. (x + _NA is the same number there.)
@@ -12,6 +12,7 @@ Five forms of the core are taken as what they mean, not as what they are written
   is for tests/device to notice.
 * `if x > y: y = x` is the larger of two, and `x if x < y else y` the smaller: each becomes the other. With `>=` it
   would be the same number.
+* `if x < 0: x = -x` is the size of x: it becomes its negative. With `<=` it would be the same number.
 * The first parameters of a viper function, passed only to be kept in registers, are overwritten before they are read;
   so a number passed for one of them is no number of the program.
 
@@ -245,7 +246,7 @@ class Finder(ast.NodeVisitor):
             self.add(test, f"(not ({self.text(test)}))")
 
     def visit_If(self, node):
-        if is_extreme(node):
+        if is_extreme(node) or is_size(node):
             self.extremes.add(id(node.test))
         self.negated(node.test)
         self.generic_visit(node)
@@ -306,6 +307,12 @@ def is_extreme(node):
         chosen = [*node.body[0].targets, node.body[0].value]
     compared = [node.test.left, *node.test.comparators]
     return len(compared) == 2 and sorted(map(ast.unparse, chosen)) == sorted(map(ast.unparse, compared))
+
+
+def is_size(node):
+    """Whether the statement is `if x < 0: x = -x`."""
+    x = ast.unparse(node.test.left) if isinstance(node.test, ast.Compare) else ""
+    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node) == f"if {x} < 0:\n    {x} = -{x}"
 
 
 def is_sign_extension(node):
