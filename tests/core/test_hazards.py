@@ -79,6 +79,8 @@ class HazardRig(Rig):
         read = {name: f[number] for name, number in vars(L).items() if name in TOLD}
         read |= {f"where {n}": f[L.WHERE + n] for n in (L.F_CELLS_GONE, L.F_PROBE_FAULTS, L.F_RUNAWAY)}
         read |= {f"slot {n}": f[L.SLOT + n] for n in (L.F_CELLS_GONE, L.F_PROBE_FAULTS, L.F_COUNT_DIFFERS)}
+        read["still"] = self.clock[L.ABSENT_MS]
+        read["lost"] = [self.clock[at] for at in (L.GONE_BEFORE, L.GONE_SINCE, L.GONE_MS)]
         complete = (*OF_CELLS, *OF_PROBES, *OF_ANYTHING, L.F_SUM_MISMATCH_PERMILLE)
         return read | {f"complete {n}": f[L.COMPLETE + n] for n in complete}
 
@@ -139,8 +141,10 @@ class Told:
         self.absent_before = s.absent
         waited = t - self.still_since >= 30_000 and s.age_ms >= 30_000
         told["F_CELLS_ABSENT"] = s.absent if waited else 0
+        told["still"] = min(t - self.still_since, 30_000)
 
         gone = self.newly_lost(s.dead, t)
+        told["lost"] = [*self.starts, 0 if self.opened is None else t - self.opened + SCAN_MS]
         reference = max(s.reference, s.reference_before) if self.image.params[L.P_CELLS] else s.highest
         signs = {
             "fell": NA not in (s.lowest, reference) and s.lowest < 0.75 * reference,
@@ -194,10 +198,10 @@ HOLD = (1, 1, 1, 2, 3, 9, 48, 49, 50, 51, 98, 99, 100, 101, 102, 103, 198, 199, 
 NEAR = {
     "on": (0, 1, NA), "charging": (0, 1, NA), "fresh": (0, 1, 9), "lost": (0, 0, 1, 2),
     "mode": (L.UNKNOWN, L.DRIVING, L.PARKED, L.ASLEEP), "bus_off": (0, 0, 1, 2, 128),
-    "cell_count": (5, 6, 6, 7, NA), "probe_count": (5, 6, 6, 7, NA), "absent": (0, 1, 1, 2, 3),
+    "cell_count": (0, 5, 6, 6, 7, NA), "probe_count": (0, 5, 6, 6, 7, NA), "absent": (0, 1, 1, 2, 3),
     "age_ms": (0, 29_900, 30_000, 30_100, 59_900, 60_000), "slept": (0, 1), "missing": (0, 3, 4, 5),
     "dead": (0, 1, 2, 3, 4, 5, 6), "probes_dead": (0, 0, 1, 2), "cells_lost": (0, 1, 2, 3, 4),
-    "probes_lost": (0, 1, 2), "lowest": (NA, 3700, 2775, 2774, 2776, 2501, 2500, 2499, 2625, 2624),
+    "probes_lost": (0, 1, 2), "lowest": (NA, 0, 3700, 2775, 2774, 2776, 2501, 2500, 2499, 2625, 2624),
     "highest": (NA, 3700, 3500), "hottest": (NA, -100, 250, 599, 600, 601, 800, 801), "reference": (3700, 3500, 0),
     "reference_before": (3700, 3500, 0), "steep": (0, 0, 1), "step": (NA, 0, 9999, 10_000),
     "insulation": (NA, 0, 99, 100, 101, 2000), "mismatch": (NA, 0, 14, 15, 16), "pack": (NA, 22_200, 0),
@@ -238,6 +242,9 @@ def test_whatever_the_other_features_say_is_judged_as_the_page_says(small, vehic
     for column, value in header.items():
         rig.engine.box[1][column] = value
     told = Told(SimpleNamespace(params=rig.engine.box[1]), **about)
+    if seed % 4 == 3:
+        state, params, *rest = rig.engine.box
+        rig.engine.box = [Loaded(state), Loaded(params), *rest]
     s = quiet_pack()
     t = 0
     for _ in range(16):
@@ -356,3 +363,52 @@ def test_words_that_are_loaded_without_their_sign_say_the_same(small, name):
             expected, _ = told.scan(t, s)
             rig.judge(s)
             assert {n: v for n, v in rig.told().items() if expected[n] != v} == {}, f"{name} = {value}"
+
+
+def test_on_and_charging_are_remembered_apart(small):
+    """What was known last of each, whatever the other says since: only then is silence a loss."""
+    for first, then, lost in (
+        ({"on": 0, "charging": 1}, {"on": 0, "charging": NA}, 1),
+        ({"on": 1, "charging": 0}, {"on": NA, "charging": 0}, 1),
+        ({"on": 1, "charging": 1}, {"on": 0, "charging": NA}, 1),
+        ({"on": 1, "charging": 1}, {"on": NA, "charging": 0}, 1),
+        ({"on": 1, "charging": 1}, {"on": 0, "charging": 0}, 0),
+        ({"on": 1, "charging": 0}, {"on": 0, "charging": NA}, 0),
+        ({"on": 0, "charging": 1}, {"on": NA, "charging": 0}, 0),
+    ):
+        rig, s = HazardRig(small.image), quiet_pack()
+        for told in (first, then):
+            vars(s).update(told, lost=1)
+            rig.judge(s)
+        assert rig.features[L.F_SIGNAL_LOST] == lost, (first, then)
+
+
+@pytest.mark.parametrize("vehicle", VEHICLES)
+def test_a_vehicle_that_says_nothing_of_itself_is_missed_while_anything_comes(small, vehicle):
+    about = VEHICLES[vehicle]
+    sent = small.image.params[L.P_SENT]
+    for name, bit in (("sent_on", L.VEHICLE_ON), ("sent_charging", L.CHARGING)):
+        sent = sent & ~(1 << bit) | about.get(name, True) << bit
+    rig, s = HazardRig(changed(small.image, header={L.P_SENT: sent})), quiet_pack()
+    s.on = s.charging = 0
+    for fresh, lost in ((9, 1), (0, 1), (9, 0)):
+        s.fresh, s.lost = fresh, lost
+        rig.judge(s)
+        assert rig.features[L.F_SIGNAL_LOST] == int(vehicle == "says neither" and fresh > 0 and lost > 0)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_without_cells_the_highest_is_what_the_lowest_fell_from(small, loaded):
+    for reference, highest, lowest, fell in (
+        (0, 3700, 2774, 1), (0, 3700, 2775, 0), (3700, 3500, 2700, 0), (3700, 3500, 2624, 1), (3700, NA, 2000, 0),
+        (3700, 3700, NA, 0),
+    ):  # fmt: skip
+        rig, s = HazardRig(changed(small.image)), quiet_pack()
+        params = rig.engine.box[1]
+        params[L.P_CELLS] = 0
+        if loaded:
+            rig.engine.box = [Loaded(rig.engine.box[0]), Loaded(params)] + list(rig.engine.box[2:])
+        s.reference = s.reference_before = reference
+        s.highest, s.lowest = highest, lowest
+        rig.judge(s)
+        assert rig.clock[SIGN["fell"]] == fell * SCAN_MS, (reference, highest, lowest)

@@ -124,7 +124,7 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     quotient = _NA
     if not ohm >> 30 & 1 and (sent >> _INSULATION_VALID & 1 == 0 or q[_SIGNALS_AT + _INSULATION_VALID] == 1):
         by = voltage
-        if by >> 30 & 1 or by < _CLASS_B_MV:
+        if (by - _CLASS_B_MV) >> 30 & 1:  # or not known
             by = p[_P_NOMINAL_MV]
         quotient = ohm * 10 // (by // 100)
     q[_FEATURES_AT + _F_INSULATION_OHM_PER_V] = quotient
@@ -136,7 +136,7 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     q[_FEATURES_AT + _F_SOC_PERMILLE + _COMPLETE] = 1
 
     closed = q[_SIGNALS_AT + _HVIL_OK]
-    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 1 else 1 - closed
+    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 30 & 1 else 1 - closed
     q[_FEATURES_AT + _F_HVIL_OPEN + _SLOT] = _HVIL_OK
     q[_FEATURES_AT + _F_HVIL_OPEN + _COMPLETE] = 1
 

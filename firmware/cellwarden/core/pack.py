@@ -161,7 +161,7 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
     switched = q[_SIGNALS_AT + _CONTACTORS]
     if not p[_P_SENT] >> _CONTACTORS & 1:
         switched = q[_SIGNALS_AT + _VEHICLE_ON]
-    switched = 2 if switched >> 1 else switched  # 2: not known
+    switched = 2 if switched >> 30 & 1 else switched  # 2: not known
     age_ms = q[_STEP_AGE_MS]
     step = _NA
     reference = q[_STEP_MV]
