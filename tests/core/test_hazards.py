@@ -1,4 +1,4 @@
-"""Trust in the data and thermal runaway, rule by rule from what the other features say: the core beside a plain telling.
+"""Trust in the data and thermal runaway, rule by rule from what the other features say: the core beside a telling.
 
 The telling keeps times at which something was seen, and asks of each scan how long ago that was; it holds no timer.
 """
@@ -92,7 +92,7 @@ TOLD = {
 
 
 class Told:
-    """The page, told by times: scan(t_ms, what is seen) -> {what: value}, and whether the next scan may differ alone."""
+    """The page, told by times: scan(t_ms, what is seen) -> {what: value}, and whether a timer runs."""
 
     def __init__(self, image, sent_on=True, sent_charging=True):
         self.image, self.sent_on, self.sent_charging = image, sent_on, sent_charging
@@ -407,7 +407,7 @@ def test_without_cells_the_highest_is_what_the_lowest_fell_from(small, loaded):
         params = rig.engine.box[1]
         params[L.P_CELLS] = 0
         if loaded:
-            rig.engine.box = [Loaded(rig.engine.box[0]), Loaded(params)] + list(rig.engine.box[2:])
+            rig.engine.box = [Loaded(rig.engine.box[0]), Loaded(params), *rig.engine.box[2:]]
         s.reference = s.reference_before = reference
         s.highest, s.lowest = highest, lowest
         rig.judge(s)

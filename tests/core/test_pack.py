@@ -40,7 +40,7 @@ class PackRig(Rig):
 
 
 class Told:
-    """scan(what is read) -> {what: value}: settled currents, charge, jumps of SOC, steps at rest, insulation's trend."""
+    """scan(what is read) -> {what: value}: settled currents, charge, jumps of SOC, steps at rest, insulation."""
 
     DRAWN = 1 << 18
 
@@ -152,8 +152,8 @@ class Told:
 NEAR = {
     "current": (NA, 0, 99, -1, 1999, 2000, 3999, 4000, -2000, -2001, 100_000, -100_000, 720_000, -720_000),
     "soc": (NA, 0, 500, 549, 550, 551, 450, 451, 449, 1000), "quiet": (0, 1, 2, 2, 2),
-    "pack": (NA, 11_099, 11_100, 22_200, 22_755, 22_754, 21_645, 21_646, 12_200, 12_201, 32_199, 32_200, 400_000, 390_000,
-             390_001),
+    "pack": (NA, 11_099, 11_100, 22_200, 22_755, 22_754, 21_645, 21_646, 12_200, 12_201, 32_199, 32_200, 400_000,
+             390_000, 390_001),
     "contactors": (NA, 0, 1), "on": (NA, 0, 1), "mode": (L.DRIVING, L.PARKED, L.ASLEEP), "waking": (0, 0, 100),
     "insulation": (NA, 99, 100, 101, 1999, 2000, 2001, 500),
 }  # fmt: skip

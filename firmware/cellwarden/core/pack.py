@@ -131,17 +131,18 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
                 # The charge explains a change of up to its own size, in its own direction.
                 v = q[_SOC_REFERENCE + i]
                 moved = soc - (v & 2047)
-                charged = (v >> 11) - drawn
-                if charged > _DRAWN >> 1:
-                    charged -= _DRAWN + 1
-                if charged < -(_DRAWN >> 1):
-                    charged += _DRAWN + 1
-                v = moved - (charged if charged > 0 else 0)
-                if v > jump:
-                    jump = v
-                v = (charged if charged < 0 else 0) - moved
-                if v > jump:
-                    jump = v
+                if moved:
+                    charged = (v >> 11) - drawn
+                    if charged > _DRAWN >> 1:
+                        charged -= _DRAWN + 1
+                    if charged < -(_DRAWN >> 1):
+                        charged += _DRAWN + 1
+                    v = moved - (charged if charged > 0 else 0)
+                    if v > jump:
+                        jump = v
+                    v = (charged if charged < 0 else 0) - moved
+                    if v > jump:
+                        jump = v
                 i += 1
             if q[_SOC_WAIT_MS] > _SOC_STEP_MS:
                 i = q[_SOC_NEXT] + 1
