@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from cellwarden.core import layout as L
 from cellwarden.core.hazards import hazards
-from rig import Rig, changed
+from rig import Loaded, Rig, changed
 
 NA = L.NA
 SCAN_MS = 100
@@ -321,6 +321,11 @@ def test_after_a_sleep_the_first_minute_shows_it_to_the_millisecond(small):
         s.hottest, s.slept, s.age_ms, s.missing = 600, 1, age_ms, missing
         rig.judge(s)
         assert rig.features[L.F_RUNAWAY] == runaway, (age_ms, missing)
+    for hottest, slept, lowest, runaway in ((599, 1, 2500, 0), (600, 0, 2500, 0), (600, 1, 2500, 1), (600, 1, NA, 0)):
+        rig, s = HazardRig(small.image), quiet_pack()
+        s.hottest, s.slept, s.age_ms, s.lowest, s.reference, s.reference_before = hottest, slept, 0, lowest, 0, 0
+        rig.judge(s)
+        assert rig.features[L.F_RUNAWAY] == runaway, (hottest, slept, lowest)
 
 
 @pytest.mark.parametrize("hottest, runaway", [(799, 0), (800, 0), (801, 1), (NA, 0)])
@@ -337,19 +342,6 @@ def test_a_dead_probe_beside_two_cells_that_go_or_one_that_falls_is_a_fire(small
     s.probes_dead, s.dead, s.lowest = 1, dead, 2700 if fell else 3700
     rig.judge(s)
     assert rig.features[L.F_RUNAWAY] == runaway
-
-
-class Loaded:
-    """An array as 64-bit viper loads it: words of 32 bits without a sign."""
-
-    def __init__(self, words):
-        self.words = words
-
-    def __getitem__(self, at):
-        return self.words[at] & 0xFFFFFFFF
-
-    def __setitem__(self, at, value):
-        self.words[at] = (value + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
 
 
 @pytest.mark.parametrize("name", NEAR)
@@ -412,3 +404,33 @@ def test_without_cells_the_highest_is_what_the_lowest_fell_from(small, loaded):
         s.highest, s.lowest = highest, lowest
         rig.judge(s)
         assert rig.clock[SIGN["fell"]] == fell * SCAN_MS, (reference, highest, lowest)
+
+
+@pytest.mark.parametrize("cells", [NA, 0, 5, 6, 7])
+@pytest.mark.parametrize("probes", [NA, 0, 5, 6, 7])
+def test_a_count_that_is_sent_is_held_against_the_profile(small, cells, probes):
+    rig, s = HazardRig(small.image), quiet_pack()
+    s.cell_count, s.probe_count = cells, probes
+    rig.judge(s)
+    wrong = {cells, probes} - {NA, 6}
+    assert rig.features[L.F_COUNT_DIFFERS] == (1 if wrong else NA if {cells, probes} == {NA} else 0)
+    assert rig.features[L.SLOT + L.F_COUNT_DIFFERS] == (L.PROBE_COUNT if cells == NA else L.CELL_COUNT)
+
+
+SEEN = {
+    "fell": {"lowest": 2700}, "hot": {"hottest": 600}, "steep": {"steep": 1}, "step": {"step": STEP},
+    "insulation": {"insulation": 100}, "cells": {"dead": 1, "mismatch": 15}, "probes": {"probes_dead": 1},
+}  # fmt: skip
+PROOF = ({"fell", "steep"}, {"hot", "steep"}, {"fell", "hot"}, {"hot", "step"}, {"probes", "fell"})
+
+
+@pytest.mark.parametrize("one", SEEN)
+@pytest.mark.parametrize("other", SEEN)
+def test_which_two_signs_are_proof_and_which_are_suspicion(small, one, other):
+    """Seen one after the other, for each is remembered."""
+    rig, s = HazardRig(small.image), quiet_pack()
+    for sign in (one, other):
+        vars(s).update(vars(quiet_pack()) | SEEN[sign])
+        rig.judge(s)
+    assert rig.features[L.F_RUNAWAY] == int({one, other} in PROOF), f"{one} and {other}"
+    assert rig.features[L.F_SUSPECTED] == int(one != other and "probes" not in (one, other)), f"{one} and {other}"
