@@ -89,17 +89,24 @@ class SocJump:
 
 
 class PackSum:
-    """scan(view, watch) -> permille of the pack voltage by which it left the sum of the cells, or None."""
+    """scan(view, watch) -> permille of the pack voltage by which it left the sum of the cells, or None.
+
+    What two samples in a row agree on: the lesser of both, 0 where one was over and the other under the sum.
+    """
 
     FIRST, LEARNED, MOST_MV = 30, 300, 500_000
 
     def __init__(self):
         self.gaps = []  # pack - sum of the first samples
-        self.value = None
+        self.value, self.last = None, 0
 
     def scan(self, view, watch):
         if watch.cells:
-            self.value = self.judge(view, [v for v in watch.cells.values if v is not None])
+            now = self.judge(view, [v for v in watch.cells.values if v is not None])
+            before, self.last = self.last, now or 0
+            self.value = now
+            if now is not None:
+                self.value = min(abs(now), abs(before)) if now * before > 0 else 0
         return self.value
 
     def judge(self, view, there):
@@ -117,7 +124,7 @@ class PackSum:
             return None
         bias = sum(self.gaps) / len(self.gaps)
         bias = max(min(bias, pack / 50), -pack / 50)
-        return abs(gap - bias) * 1000 / pack
+        return (gap - bias) * 1000 / pack
 
 
 class InsulationTrend:

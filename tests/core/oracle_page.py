@@ -23,7 +23,7 @@ def rows():
         return Hazard(name, name, side, limits, assert_s, clear, clear_s, samples=samples, **more)
 
     return [
-        row("temperature_rise", (300, 600, 1000), (5, 3, 3), (255, 510, 850), 10, samples=2),
+        row("temperature_rise", (300, 600, 1000), (7, 3, 3), (255, 510, 850), 10, samples=2),
         row("soc_jump", (50, 100, no), 0, (30, 80, no), 10, samples=2),
         row("pack_step", (no, no, 10_000), 0.5, (no, no, 5000), 10, samples=2),
         row("pack_sum_mismatch", (15, 25, 40), 10, (10, 20, 35), 10, samples=2, calm_levels=(1,)),
