@@ -236,7 +236,8 @@ def test_extremes_and_what_is_lost_are_told_as_the_page_says(small, cells, probe
     told = ArraysTold(rig)
     kinds = [[NA] * cells, [NA] * probes]
     groups = range(len(rig.groups) // L.GROUP_SIZE)
-    s = {L.PACK_CURRENT_MA: 0, L.SOC_PERMILLE: 500, "sent": sent, **dict.fromkeys(range(L.CELL_MAX_MV, 16), NA)}
+    extremes = dict.fromkeys(range(L.CELL_MAX_MV, L.PROBE_MIN_DDEGC + 1), NA)
+    s = {L.PACK_CURRENT_MA: 0, L.SOC_PERMILLE: 500, "sent": sent, **extremes}
     for k in range(150):
         for values, near in zip(kinds, (CELL, PROBE), strict=True):
             for n in rng.sample(range(len(values)), rng.randrange(len(values) + 1)) if k else ():
