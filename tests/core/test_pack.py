@@ -5,7 +5,7 @@ import random
 import pytest
 from cellwarden.core import layout as L
 from cellwarden.core.pack import watch
-from rig import Rig, changed
+from rig import Loaded, Rig, changed
 
 NA = L.NA
 SCAN_MS = 100
@@ -240,3 +240,92 @@ def test_the_count_of_the_charge_wraps_without_a_mark(small, drawn):
             jump = max(500 - soc - max(fell, 0), soc - 500 - max(-fell, 0), 0)
             if drawn != 131_072:
                 assert rig.features[L.F_SOC_JUMP_PERMILLE] == jump, (soc, sign * drawn)
+
+
+def at_rest(small, pack=22_200, **clock):
+    """A rig of one scan: the clock's columns as given, then a pack at rest that reads `pack`."""
+    rig, _ = vehicle(small, 1)
+    s = {**USUAL, "t": 0, "pack": pack}
+    rig.look({**s, "pack": 22_200})
+    for column, value in clock.items():
+        rig.clock[getattr(L, column)] = value
+    rig.look({**s, "t": 100})
+    return rig
+
+
+def test_a_voltage_is_kept_and_renewed_in_its_time_to_the_millisecond(small):
+    for age_ms, reference in ((9999, NA), (10_000, 22_200), (10_001, 22_200)):
+        rig = at_rest(small, STEP_AGE_MS=age_ms)
+        assert rig.clock[L.STEP_MV] == reference, "it takes ten seconds after a switch"
+    for age_ms, reference in ((29_999, 22_200), (30_000, 22_300), (30_001, 22_300)):
+        rig = at_rest(small, 22_300, STEP_MV=22_200, STEP_AGE_MS=age_ms)
+        assert rig.clock[L.STEP_MV] == reference, "renewed every half minute"
+    for age_ms, step, reference, after_ms in ((59_999, 10_000, 22_200, 60_099), (60_000, 10_000, 22_200, 60_100),
+                                              (60_001, 0, 32_200, 100), (60_100, 0, 32_200, 100)):  # fmt: skip
+        rig = at_rest(small, 32_200, STEP_MV=22_200, STEP_AGE_MS=age_ms)
+        told = rig.features[L.F_PACK_STEP_MV], rig.clock[L.STEP_MV], rig.clock[L.STEP_AGE_MS]
+        assert told == (step, reference, after_ms), "a minute is the most"
+
+
+@pytest.mark.parametrize("pack, step, reference", [
+    (32_199, 9999, 22_200), (32_200, 10_000, 22_200), (12_200, 10_000, 22_200), (12_201, 9999, 22_200),
+    (22_754, 0, 22_200), (22_755, 555, 22_200), (21_646, 0, 22_200), (21_645, 555, 22_200),
+])  # fmt: skip
+def test_a_step_is_a_fortieth_of_the_pack_or_more(small, pack, step, reference):
+    rig = at_rest(small, pack, STEP_MV=22_200, STEP_AGE_MS=5000)
+    assert (rig.features[L.F_PACK_STEP_MV], rig.clock[L.STEP_MV]) == (step, reference)
+
+
+@pytest.mark.parametrize("pack, soc, then, waking, step, reference", [
+    (12_200, 500, 500, 0, 10_000, 22_200), (12_201, 500, 500, 0, 9999, 12_201), (12_201, 500, 500, 100, 9999, 22_200),
+    (40_000, 500, 500, 0, 0, 40_000), (12_200, 549, 500, 0, 10_000, 22_200), (12_200, 550, 500, 0, 0, 12_200),
+    (12_200, 451, 500, 0, 10_000, 22_200), (12_200, 450, 500, 0, 0, 12_200), (12_200, NA, 500, 0, 0, 12_200),
+    (12_200, 500, NA, 0, 0, 12_200), (22_200, 500, 500, 0, 0, 22_200), (12_200, 0, 0, 0, 10_000, 22_200),
+    (12_200, 0, 49, 0, 10_000, 22_200), (12_200, 49, 0, 0, 10_000, 22_200),
+])  # fmt: skip
+@pytest.mark.parametrize("loaded", [False, True])
+def test_across_a_sleep_only_a_fall_counts_and_only_with_as_much_charge(small, pack, soc, then, waking, step, reference,
+                                                                       loaded):  # fmt: skip
+    rig, _ = vehicle(small, 1)
+    s = {**USUAL, "t": 0}
+    rig.look(s)
+    rig.clock[L.STEP_MV], rig.clock[L.STEP_SOC_PERMILLE], rig.clock[L.STEP_STATE] = 22_200, then, 1 | 4
+    if loaded:
+        rig.engine.box = [Loaded(rig.engine.box[0]), Loaded(rig.engine.box[1]), *rig.engine.box[2:]]
+    rig.look({**s, "t": 100, "pack": pack, "soc": soc, "waking": waking})
+    assert (rig.features[L.F_PACK_STEP_MV], rig.clock[L.STEP_MV]) == (step, reference)
+    if reference == pack:
+        assert rig.clock[L.STEP_STATE] == 1 and rig.clock[L.STEP_SOC_PERMILLE] == soc
+
+
+@pytest.mark.parametrize("waited_ms, slot", [(9999, 0), (10_000, 0), (10_001, 1)])
+def test_a_state_of_charge_is_kept_every_ten_seconds_to_the_millisecond(small, waited_ms, slot):
+    rig = at_rest(small, SOC_WAIT_MS=waited_ms)
+    assert rig.clock[L.SOC_NEXT] == slot and rig.clock[L.SOC_WAIT_MS] == (100 if slot else waited_ms + 100)
+
+
+@pytest.mark.parametrize("current, settled_ms, after_ms", [
+    (3999, 500, 600), (4000, 500, 0), (-3999, 500, 600), (-4000, 500, 0), (0, 1999, 2099), (0, 2000, 2000), (0, 0, 100),
+])  # fmt: skip
+def test_a_current_is_settled_while_it_stays_within_4_amperes(small, current, settled_ms, after_ms):
+    rig, _ = vehicle(small, 1)
+    rig.look({**USUAL, "t": 0})
+    rig.clock[L.STEADY_MS] = settled_ms
+    rig.look({**USUAL, "t": 100, "current": current, "quiet": 0})
+    assert rig.clock[L.STEADY_MS] == after_ms
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_words_that_are_loaded_without_their_sign_say_the_same(small, seed):
+    rng = random.Random(seed)
+    rig, told = vehicle(small, seed % 2, 300)
+    rig.engine.box = [Loaded(rig.engine.box[0]), Loaded(rig.engine.box[1]), *rig.engine.box[2:]]
+    s = {**USUAL, "t": 0}
+    for _ in range(300):
+        s |= {**USUAL, "t": s["t"]}
+        for name in rng.sample(list(NEAR), 2):
+            s[name] = rng.choice(NEAR[name])
+        if s["current"] == NA or abs(s["current"]) > 5000:
+            s["quiet"] = 0
+        compare(rig, told, s)
+        s["t"] += SCAN_MS
