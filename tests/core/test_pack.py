@@ -26,7 +26,8 @@ class PackRig(Rig):
         self.clock[L.MODE], self.clock[L.WAKING_MS] = s["mode"], s["waking"]
         self.clock[L.HOURS], self.clock[L.HOUR_MS] = divmod(s["t"], HOUR_MS)
         state, params, _, _ = self.engine.box
-        assert watch(0, 0, state, params, s["quiet"]) == 0
+        # What is passed for the two registers is no input.
+        assert watch(7, 9, state, params, s["quiet"]) == 0
 
     def told(self):
         c, f = self.clock, self.features
@@ -200,7 +201,8 @@ def test_whatever_the_pack_reads_is_seen_as_the_page_says(small, contactors, onl
 
 @pytest.mark.parametrize("means", [
     (1500, 1400, 1300, 1200), (1500, 1400, 1400, 1300), (1500, 1500, 1400, 1300), (1500, 1400, 1300, 1300),
-    (2500, 2400, 1999, 1998), (500, 400, 300, 100), (500, 400, 300, 101), (500, 400, 300, 99), (900, 905, 800, 700),
+    (2500, 2400, 1999, 1998), (2100, 1998, 1995, 1990), (500, 400, 300, 100), (500, 400, 300, 101), (500, 400, 300, 99),
+    (900, 905, 800, 700),
     (1500, 1400, 1300, 1200, 1100, 1000, 990, 980, 970, 960, 960), (1200, 1300, 1250, 1240, 1230),
 ])  # fmt: skip
 @pytest.mark.parametrize("hours", [6, 7])
@@ -224,22 +226,20 @@ def test_a_trend_over_more_hours_than_can_matter_is_cut(small):
         compare(rig, told, s)
 
 
-@pytest.mark.parametrize("drawn", [0, 131_070, 131_071, 131_072, 131_073, 262_143])
-def test_the_count_of_the_charge_wraps_without_a_mark(small, drawn):
-    """A difference of half its range is still told by its sign; a jump is what is left of SOC's own move."""
-    rig, _ = vehicle(small, 1)
-    rig.look({**USUAL, "t": 0})
+@pytest.mark.parametrize("before", [0, 60_000, 131_072, 200_000, 262_143])
+@pytest.mark.parametrize("drawn", [0, 1, 19, 20, 21, 70_000, 131_070, 131_071])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_count_of_the_charge_wraps_without_a_mark(small, before, drawn, sign):
+    """What was drawn explains a fall and what was charged a rise, up to half of what can be counted."""
+    drawn *= sign
     for soc in (480, 500, 520):
-        for sign in (1, -1):
-            rig.clock[L.DRAWN_PERMILLE] = sign * drawn & 0x3FFFF
-            rig.look({**USUAL, "t": 100, "soc": soc})
-            # Drawn explains a fall, charged a rise.
-            fell = (sign * drawn + 131_072) % 262_144 - 131_072
-            if drawn in (131_071, 131_073):
-                fell = sign * drawn if drawn == 131_071 else fell
-            jump = max(500 - soc - max(fell, 0), soc - 500 - max(-fell, 0), 0)
-            if drawn != 131_072:
-                assert rig.features[L.F_SOC_JUMP_PERMILLE] == jump, (soc, sign * drawn)
+        rig, _ = vehicle(small, 1)
+        rig.clock[L.DRAWN_PERMILLE] = before
+        rig.look({**USUAL, "t": 0})
+        rig.clock[L.DRAWN_PERMILLE] = before + drawn & 0x3FFFF
+        rig.look({**USUAL, "t": 100, "soc": soc})
+        jump = max(500 - soc - max(drawn, 0), soc - 500 - max(-drawn, 0), 0)
+        assert rig.features[L.F_SOC_JUMP_PERMILLE] == jump, soc
 
 
 def at_rest(small, pack=22_200, **clock):
@@ -329,3 +329,16 @@ def test_words_that_are_loaded_without_their_sign_say_the_same(small, seed):
             s["quiet"] = 0
         compare(rig, told, s)
         s["t"] += SCAN_MS
+
+
+@pytest.mark.parametrize("rest, current, drawn, left", [
+    (99, -100, -1, 719_999), (100, -100, 0, 0), (99, -200, -1, 719_899), (719_899, 100, 0, 719_999),
+    (719_900, 100, 1, 0), (719_901, 100, 1, 1), (0, 720_000, 1, 0), (0, 1_440_000, 2, 0), (0, -720_000, -1, 0),
+    (0, -720_100, -2, 719_900), (5, 99, 0, 5), (5, -1, -1, 719_905),
+])  # fmt: skip
+def test_the_charge_is_counted_in_permille_and_nothing_of_it_is_lost(small, rest, current, drawn, left):
+    rig, _ = vehicle(small, 1, 20_000)
+    for before in (0, 1000, 0x3FFFF):
+        rig.clock[L.CHARGE_REST], rig.clock[L.DRAWN_PERMILLE] = rest, before
+        rig.look({**USUAL, "t": 0, "current": current, "quiet": 0})
+        assert (rig.clock[L.DRAWN_PERMILLE], rig.clock[L.CHARGE_REST]) == ((before + drawn) % (1 << 18), left)

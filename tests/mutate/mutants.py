@@ -11,7 +11,7 @@ Seven forms of the core are taken as what they mean, not as what they are writte
 * `v = (v & _MASK) + (v >> 30 & 1) * _WRAP` widens a load in viper code and is v itself everywhere else; leaving it out
   is for tests/device to notice.
 * `if x > y: y = x` is the larger of two, and `x if x < y else y` the smaller: each becomes the other. With `>=` it
-  would be the same number.
+  would be the same number, and so with the number beside the bound that makes `>` a `>=`.
 * `if x < 0: x = -x` is the size of x: it becomes its negative. With `<=` it would be the same number.
 * `_A + _B`, where the constant _B is 0, names the first of several columns: `_A - _B` is the same number.
 * The first parameters of a viper function, passed only to be kept in registers, are overwritten before they are read;
@@ -211,7 +211,14 @@ class Finder(ast.NodeVisitor):
             if type(op) in COMPARED:
                 self.between(node, left, op, right, COMPARED[type(op)][id(node) in self.extremes :])
             left = right
-        self.generic_visit(node)
+        number = node.comparators[-1]
+        if id(node) in self.extremes and isinstance(number, ast.Constant):
+            self.visit(node.left)
+            same = 1 if isinstance(node.ops[0], ast.Lt | ast.GtE) else -1  # `x > 0` is `x >= 1`
+            other = number.value - same
+            self.add(number, f"({other})" if other < 0 else str(other))
+        else:
+            self.generic_visit(node)
 
     def visit_BoolOp(self, node):
         word, other = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
