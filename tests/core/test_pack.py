@@ -23,6 +23,8 @@ class PackRig(Rig):
         ):  # fmt: skip
             self.signals[slot] = value
         self.features[L.F_INSULATION_OHM_PER_V] = s["insulation"]
+        for feature in (L.F_SOC_JUMP_PERMILLE, L.F_PACK_STEP_MV):  # what every scan says anew
+            self.features[L.SLOT + feature] = self.features[L.COMPLETE + feature] = 0
         self.clock[L.MODE], self.clock[L.WAKING_MS] = s["mode"], s["waking"]
         self.clock[L.HOURS], self.clock[L.HOUR_MS] = divmod(s["t"], HOUR_MS)
         state, params, _, _ = self.engine.box
@@ -342,3 +344,36 @@ def test_the_charge_is_counted_in_permille_and_nothing_of_it_is_lost(small, rest
         rig.clock[L.CHARGE_REST], rig.clock[L.DRAWN_PERMILLE] = rest, before
         rig.look({**USUAL, "t": 0, "current": current, "quiet": 0})
         assert (rig.clock[L.DRAWN_PERMILLE], rig.clock[L.CHARGE_REST]) == ((before + drawn) % (1 << 18), left)
+
+
+@pytest.mark.parametrize("contactors, on, switched", [(0, 1, 0), (1, 0, 1), (NA, 1, 2)])
+@pytest.mark.parametrize("sent", [1, 0])
+def test_what_stood_switched_is_kept_with_the_voltage(small, contactors, on, switched, sent):
+    """0, 1, or 2 where it is not known; where the contactors are not sent, the vehicle's own state."""
+    rig, _ = vehicle(small, sent)
+    rig.clock[L.STEP_STATE] = 4
+    if not sent:
+        contactors, on = 1, contactors
+    rig.look({**USUAL, "t": 0, "contactors": contactors, "on": on})
+    assert rig.clock[L.STEP_STATE] & 3 == switched
+    assert rig.clock[L.STEP_STATE] & 4 == (0 if switched else 4), "another switch ends what was before the sleep"
+
+
+def test_a_voltage_of_0_is_a_value_and_a_reference_too(small):
+    rig = at_rest(small, 0, STEP_MV=NA, STEP_AGE_MS=20_000)
+    assert (rig.features[L.F_PACK_STEP_MV], rig.clock[L.STEP_AGE_MS]) == (0, 100)
+    rig = at_rest(small, 22_200, STEP_MV=0, STEP_AGE_MS=5000)
+    assert rig.features[L.F_PACK_STEP_MV] == 22_200
+    rig = at_rest(small, 0, STEP_MV=22_200, STEP_AGE_MS=5000)
+    assert rig.features[L.F_PACK_STEP_MV] == 22_200
+
+
+def test_each_new_beginning_of_a_voltage_counts_its_time_from_nought(small):
+    for clock, pack in (
+        ({"STEP_STATE": 0}, 22_200), ({"STEP_MV": NA, "STEP_AGE_MS": 20_000}, 22_200),
+        ({"STEP_MV": 22_200, "STEP_AGE_MS": 60_001}, 22_200), ({"STEP_MV": 22_200, "STEP_AGE_MS": 30_000}, 22_200),
+        ({"STEP_MV": NA, "STEP_AGE_MS": 9000}, 11_099),
+    ):  # fmt: skip
+        assert at_rest(small, pack, **({"STEP_AGE_MS": 700} | clock)).clock[L.STEP_AGE_MS] == SCAN_MS, clock
+    rig = at_rest(small, 22_200, STEP_MV=NA, STEP_AGE_MS=9000)
+    assert rig.clock[L.STEP_AGE_MS] == 9100

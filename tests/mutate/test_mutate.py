@@ -182,7 +182,8 @@ def test_the_build_that_notes_what_runs_runs_the_same():
 
 
 def faults(body, signature="a: int, b: int"):
-    source = f"{HEAD}_NA = const(-5)\n_FIRST = const(0)\n\n@micropython.viper\ndef f({signature}) -> int:\n    {body}\n".encode()
+    constants = "_NA = const(-5)\n_FIRST = const(0)\n\n"
+    source = f"{HEAD}{constants}@micropython.viper\ndef f({signature}) -> int:\n    {body}\n".encode()
     told = [mutant.told(source) for mutant in mutants.mutants("toy.py", source) if mutant.inside]
     return sorted(text.split(" -> ")[1] for text in told)
 
