@@ -377,3 +377,11 @@ def test_each_new_beginning_of_a_voltage_counts_its_time_from_nought(small):
         assert at_rest(small, pack, **({"STEP_AGE_MS": 700} | clock)).clock[L.STEP_AGE_MS] == SCAN_MS, clock
     rig = at_rest(small, 22_200, STEP_MV=NA, STEP_AGE_MS=9000)
     assert rig.clock[L.STEP_AGE_MS] == 9100
+
+
+@pytest.mark.parametrize(
+    "before, pack, step", [(30, 31, 0), (30, 40, 0), (30, 30, 0), (30, 29, 1), (40, 39, 1), (41, 40, 0)]
+)
+def test_the_least_rise_across_a_sleep_is_none_and_the_least_fall_a_fortieth(small, before, pack, step):
+    rig = at_rest(small, pack, STEP_MV=before, STEP_SOC_PERMILLE=500, STEP_STATE=1 | 4, STEP_AGE_MS=1000)
+    assert rig.features[L.F_PACK_STEP_MV] == step

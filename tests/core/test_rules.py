@@ -551,3 +551,43 @@ def test_each_flag_of_the_bms_is_passed_on_alone(demo):
             rig.scan()
             assert rig.clock[L.FLAGS] == (1 << bit if value == 1 else 0), f"flag {bit} reads {value}"
         rig[slot] = 0
+
+
+@pytest.mark.parametrize("number", [1, 5, 6])
+@pytest.mark.parametrize("feature, rule, worse", [
+    (L.F_CELL_MIN_MV, "cell_undervoltage", 2900), (L.F_PROBE_MAX_DDEGC, "temperature_high", 550),
+])  # fmt: skip
+def test_one_that_dies_while_its_time_runs_is_named(small, feature, rule, worse, number):
+    rig = JudgeRig(small.image, feature, number)
+    if feature == L.F_PROBE_MAX_DDEGC:
+        rig.features[L.SLOT + feature] = rig.probe(number)
+    rig.features[L.WHERE + feature] = 3  # the best of the others
+    rig.value = worse
+    rig.scan()
+    rig.value = rig[rig.features[L.SLOT + feature]] = NA
+    rig.scan(21)
+    (event,) = rig.of(rule)
+    assert (event.level, event.where, event.value) == (1, number, NA)
+
+
+def test_what_the_bms_finds_is_no_finding_of_ours(demo):
+    for feature, value, level in ((L.F_BMS_LEVEL, 3, 0), (L.F_SOC_PERMILLE, 50, 2)):
+        rig = JudgeRig(demo.image, feature)
+        rig.value = value
+        rig.scan(60)
+        assert (rig.clock[L.LEVEL], rig.clock[L.MAX_LEVEL]) == (level, level)
+
+
+def test_a_value_between_limit_and_margin_ends_a_running_clear_time(small):
+    rig = JudgeRig(small.image, L.F_SOC_PERMILLE)
+    for value, scans, level, clearing in (
+        (100, 60, 1, 0),
+        (120, 50, 1, 1),
+        (119, 1, 1, 0),
+        (120, 100, 1, 1),
+        (120, 1, 0, 0),
+    ):
+        rig.value = value
+        rig.scan(scans)
+        assert (rig.level("soc_low"), rig.busy("soc_low") >> 6) == (level, clearing), (value, scans)
+        assert bool(rig.timers("soc_low")[3]) == bool(clearing)
