@@ -24,7 +24,7 @@ class PackRig(Rig):
             self.signals[slot] = value
         self.features[L.F_INSULATION_OHM_PER_V] = s["insulation"]
         for feature in (L.F_SOC_JUMP_PERMILLE, L.F_PACK_STEP_MV):  # what every scan says anew
-            self.features[L.SLOT + feature] = self.features[L.COMPLETE + feature] = 0
+            self.features[L.SLOT + feature] = self.features[L.COMPLETE + feature] = 7
         self.clock[L.MODE], self.clock[L.WAKING_MS] = s["mode"], s["waking"]
         self.clock[L.HOURS], self.clock[L.HOUR_MS] = divmod(s["t"], HOUR_MS)
         state, params, _, _ = self.engine.box
@@ -204,7 +204,7 @@ def test_whatever_the_pack_reads_is_seen_as_the_page_says(small, contactors, onl
 @pytest.mark.parametrize("means", [
     (1500, 1400, 1300, 1200), (1500, 1400, 1400, 1300), (1500, 1500, 1400, 1300), (1500, 1400, 1300, 1300),
     (2500, 2400, 1999, 1998), (2100, 1998, 1995, 1990), (500, 400, 300, 100), (500, 400, 300, 101), (500, 400, 300, 99),
-    (900, 905, 800, 700),
+    (900, 905, 800, 700), (300, 200, 100, 0),
     (1500, 1400, 1300, 1200, 1100, 1000, 990, 980, 970, 960, 960), (1200, 1300, 1250, 1240, 1230),
 ])  # fmt: skip
 @pytest.mark.parametrize("hours", [6, 7])
@@ -385,3 +385,21 @@ def test_each_new_beginning_of_a_voltage_counts_its_time_from_nought(small):
 def test_the_least_rise_across_a_sleep_is_none_and_the_least_fall_a_fortieth(small, before, pack, step):
     rig = at_rest(small, pack, STEP_MV=before, STEP_SOC_PERMILLE=500, STEP_STATE=1 | 4, STEP_AGE_MS=1000)
     assert rig.features[L.F_PACK_STEP_MV] == step
+
+
+def test_a_fall_across_a_sleep_without_the_charge_known_is_none(small):
+    rig, _ = vehicle(small, 1)
+    rig.look({**USUAL, "t": 0})
+    for column, value in ((L.STEP_MV, 30), (L.STEP_SOC_PERMILLE, 500), (L.STEP_STATE, 1 | 4)):
+        rig.clock[column] = value
+    rig.look({**USUAL, "t": 100, "pack": 29, "soc": NA})
+    assert rig.features[L.F_PACK_STEP_MV] == 0
+
+
+@pytest.mark.parametrize("mode", [L.DRIVING, L.PARKED, L.ASLEEP])
+@pytest.mark.parametrize("age_ms, later_ms", [(700, 800), (60_000, 60_100), (60_001, 60_001), (60_100, 60_100)])
+def test_the_age_of_a_voltage_stands_still_after_a_minute_and_in_a_sleep(small, mode, age_ms, later_ms):
+    rig, _ = vehicle(small, 1)
+    rig.clock[L.STEP_AGE_MS] = age_ms
+    rig.look({**USUAL, "t": 0, "current": NA, "quiet": 0, "mode": mode})
+    assert rig.clock[L.STEP_AGE_MS] == (age_ms if mode == L.ASLEEP else later_ms)
