@@ -321,7 +321,13 @@ def test_after_a_sleep_the_first_minute_shows_it_to_the_millisecond(small):
         s.hottest, s.slept, s.age_ms, s.missing = 600, 1, age_ms, missing
         rig.judge(s)
         assert rig.features[L.F_RUNAWAY] == runaway, (age_ms, missing)
-    for hottest, slept, lowest, runaway in ((599, 1, 2500, 0), (600, 0, 2500, 0), (600, 1, 2500, 1), (600, 1, NA, 0)):
+    for hottest, slept, lowest, runaway in (
+        (600, 1, 0, 1),
+        (599, 1, 2500, 0),
+        (600, 0, 2500, 0),
+        (600, 1, 2500, 1),
+        (600, 1, NA, 0),
+    ):
         rig, s = HazardRig(small.image), quiet_pack()
         s.hottest, s.slept, s.age_ms, s.lowest, s.reference, s.reference_before = hottest, slept, 0, lowest, 0, 0
         rig.judge(s)
