@@ -9,16 +9,20 @@ OVER_DDEGC = 800  # no healthy battery is hotter
 class Runaway:
     """scan(view, watch, probes, lost, facts) -> (confirmed, suspected), each 0 or 1; a sign counts for 30 s.
 
-    reference_s: how far back the highest median is looked for; the page leaves 30 to 60 s open.
+    reference_s: how far back the highest median is looked for; the page leaves 30 to 60 s open. Of the widest
+    reading, time in which no cell has a value is none: what the cells had before they vanished is still known.
     facts: {"step", "fault", "insulation", "lost2": bool} from the other rules at this scan.
     """
 
     def __init__(self, limits, reference_s=30):
         self.limits = limits  # {"cell_l3_mv": cell_undervoltage L3, "hot_ddegc": temperature_high L2}
         self.reference_s = reference_s
-        self.medians = []  # (time with true data, median) of every sample
+        self.medians = []  # (time, median) of every sample
         self.shown = {}  # sign -> when it was seen last
         self.newly2 = False
+
+    def clock(self, watch):
+        return watch.awake_s if self.reference_s <= 30 else watch.known_s
 
     def reference(self, now_s):
         self.medians = [(t, m) for t, m in self.medians if now_s - t <= self.reference_s]
@@ -29,13 +33,13 @@ class Runaway:
         if watch.asleep:
             return False
         there = [v for v in view.cells if v is not None]
-        reference = self.reference(watch.awake_s)
+        reference = self.reference(self.clock(watch))
         return bool(there) and reference is not None and min(there) * 4 < 3 * reference
 
     def remember(self, watch):
         """Called before the signs are read: the medians of the samples."""
         if watch.cells and watch.cells.median is not None:
-            self.medians.append((watch.awake_s, median_low([v for v in watch.cells.values if v is not None])))
+            self.medians.append((self.clock(watch), median_low([v for v in watch.cells.values if v is not None])))
 
     def on(self, sign, now):
         """Seen within the last 30 s."""

@@ -140,7 +140,7 @@ class Watch:
         self.woken = self.true_since = self.start = None
         self.slept = None  # a View: the last before sleep with frames in it
         self.newest = None
-        self.awake_s = 0.0  # time with true data
+        self.awake_s = self.known_s = 0.0  # time with true data; and of it, with a value of any cell
         self.last_t = None
 
     def scan(self, view):
@@ -162,6 +162,8 @@ class Watch:
             if self.slept is None or self.differs(view) or view.t - self.woken >= self.WAKING_S:
                 self.waking, self.woke = False, True
                 self.start = self.true_since = view.t
+                for sampler in (self.cell_sampler, self.probe_sampler):
+                    sampler.gathered = view.t + Sampler.GATHER_S
             else:
                 for sampler in (self.cell_sampler, self.probe_sampler):
                     sampler.forget(view)
@@ -172,6 +174,7 @@ class Watch:
                 self.newest = view
             if self.last_t is not None:
                 self.awake_s += view.t - self.last_t
+                self.known_s += 0 if view.cells.count(None) == len(view.cells) else view.t - self.last_t
         self.last_t = view.t
         if self.cells:
             step = self.cell_sampler.step
