@@ -77,6 +77,8 @@ class Page:
         self.excursions, self.drift = Excursions(cells), Drift(cells, middle_mv)
         self.contact, self.discharge = Contact(cells), SelfDischarge(cells)
         self.runaway = Runaway(self.limits, reference_s)
+        # Probes may be judged before the cells: what these show then counts from the next scan on.
+        self.late, self.distress = reference_s > 30, False
 
     def where(self):
         """{rule: numbers from 1 of the cells or probes that its feature may name}"""
@@ -99,7 +101,8 @@ class Page:
         low = bool(there) and min(there) <= limits["cell_l3_mv"]
         fell = self.runaway.collapsed(view, watch)
         burns = any(self.runaway.on(sign, view.t) for sign in ("a", "b", "c"))
-        self.probes.scan(view, watch, bool(self.lost.lost) or low or fell or burns, limits["hot_ddegc"])
+        before, self.distress = self.distress, bool(self.lost.lost) or low or fell or burns
+        self.probes.scan(view, watch, before if self.late else self.distress, limits["hot_ddegc"])
         step, mismatch = self.step.scan(view, watch), self.sum.scan(view, watch)
         stepped = step is not None and step >= limits["step_mv"]
         hot = self.probes.highest is not None and self.probes.highest >= limits["hot_ddegc"]

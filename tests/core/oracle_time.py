@@ -184,7 +184,7 @@ class Watch:
         self.mode = self.judge_mode(view)
 
     def differs(self, view):
-        """What is there now and was there before the sleep reads differently, or nothing can be compared.
+        """What is there now and was there before the sleep reads differently, or no cell that comes can be compared.
 
         Compared are each cell, the hottest and the coldest probe, and the pack voltage.
         """
@@ -193,10 +193,13 @@ class Watch:
             there = [v for v in probes if v is not None]
             return [max(there, default=None), min(there, default=None)]
 
-        before = [*self.slept.cells, *ends(self.slept.probes), self.slept["pack"]]
-        now = [*view.cells, *ends(view.probes), view["pack"]]
-        pairs = [(old, new) for old, new in zip(before, now, strict=True) if None not in (old, new)]
-        return any(old != new for old, new in pairs) or not pairs
+        def pairs(before, now):
+            return [(old, new) for old, new in zip(before, now, strict=True) if None not in (old, new)]
+
+        cells = pairs(self.slept.cells, view.cells)
+        others = pairs([*ends(self.slept.probes), self.slept["pack"]], [*ends(view.probes), view["pack"]])
+        come = any(view.fresh[m] for m in view.cell_messages)
+        return any(old != new for old, new in cells + others) or (come and not cells)
 
     def watch_current(self, view):
         current = view["current"]

@@ -272,7 +272,9 @@ class Twin:
             page.watch.cell_sampler.taken = clock[L.CELLS_AGE_MS] == 0 and not clock[L.WAKING_MS]
             page.watch.probe_sampler.taken = clock[L.PROBES_AGE_MS] == 0
         least, most = (page.scan(view) for page in self.pages)
-        for rule, numbers in self.pages[0].where().items():
+        narrow, wide = (page.where() for page in self.pages)
+        for rule in narrow:
+            numbers = narrow[rule] | wide[rule]
             named = self.named.setdefault(rule, deque(maxlen=self.window(rule)))
             named.append(numbers)
             if rule in self.features and (self.core(rule) or 0) >= self.first[rule]:
