@@ -40,7 +40,9 @@ class Excursions:
         by = [None if d is None or r is None else d - r for d, r in zip(dev, self.reference, strict=True)]
         paired = self.find_line(by)
         for n in range(self.cells):
-            if dev[n] is not None:
+            if dev[n] is None:  # when it is back it begins anew
+                self.reference[n] = self.out_since[n] = None
+            else:
                 self.follow(n, dev[n], by[n], n in paired, view.t)
         self.tell(view.t)
 
