@@ -77,8 +77,7 @@ class Page:
         self.excursions, self.drift = Excursions(cells), Drift(cells, middle_mv)
         self.contact, self.discharge = Contact(cells), SelfDischarge(cells)
         self.runaway = Runaway(self.limits, reference_s)
-        # Probes may be judged before the cells: what these show then counts from the next scan on.
-        self.late, self.distress = reference_s > 30, False
+        self.bad_cells = False
 
     def where(self):
         """{rule: numbers from 1 of the cells or probes that its feature may name}"""
@@ -99,10 +98,9 @@ class Page:
         self.runaway.remember(watch)
         there = [v for v in view.cells if v is not None]
         low = bool(there) and min(there) <= limits["cell_l3_mv"]
-        fell = self.runaway.collapsed(view, watch)
         burns = any(self.runaway.on(sign, view.t) for sign in ("a", "b", "c"))
-        before, self.distress = self.distress, bool(self.lost.lost) or low or fell or burns
-        self.probes.scan(view, watch, before if self.late else self.distress, limits["hot_ddegc"])
+        before, self.bad_cells = self.bad_cells, bool(self.lost.lost) or low
+        self.probes.scan(view, watch, burns or before, burns or self.bad_cells, limits["hot_ddegc"])
         step, mismatch = self.step.scan(view, watch), self.sum.scan(view, watch)
         stepped = step is not None and step >= limits["step_mv"]
         hot = self.probes.highest is not None and self.probes.highest >= limits["hot_ddegc"]
