@@ -13,8 +13,8 @@ class Probes:
     """scan(view, watch, before, now, hot_ddegc); then, of the believed ones:
 
     faulty (indices of the others); rise (mK/s, None without a window), rise_at; steep: one rises as C.5.3.7 c) says.
-    before, now: the cells or the signs remembered say that it burns. Then what a probe says is believed. A sample of
-    the probes is judged before the cells are looked at, so by what these showed until then.
+    before, now: the cells or the signs remembered say that it burns, when a sample of the probes is judged and when
+    any other scan is. Then what a probe says is believed.
     """
 
     def __init__(self, count):

@@ -47,7 +47,7 @@ class Runaway:
 
     def scan(self, view, watch, probes, lost, facts):
         if watch.asleep:
-            return self.judge(view, watch, probes, False, False)
+            return self.judge(view, watch, probes, lost, False, False)
         now = view.t
         hottest = probes.highest
         hot = hottest is not None and hottest >= self.limits["hot_ddegc"]
@@ -65,9 +65,9 @@ class Runaway:
         }
         self.shown |= {name: now for name, on in signs.items() if on}
         self.newly2 = lost.newly >= 2
-        return self.judge(view, watch, probes, low, True)
+        return self.judge(view, watch, probes, lost, low, True)
 
-    def judge(self, view, watch, probes, low, awake):
+    def judge(self, view, watch, probes, lost, low, awake):
         on = {s: self.on(s, view.t) for s in ("a", "b", "c", "step", "lost4", "lost2", "fault", "insulation")}
         confirmed = (
             ((on["a"] or on["b"]) and on["c"])
@@ -78,8 +78,7 @@ class Runaway:
             or (on["fault"] and (on["a"] or (awake and self.newly2)))
         )
         if watch.first_true:
-            before = watch.slept.cells if watch.slept else []
-            gone = [n for n in view.missing("cell") if before and before[n] is not None]
+            gone = lost.before & {*view.missing("cell")}
             confirmed = confirmed or (on["b"] and (low or len(gone) >= 4))
         suspected = sum(on[name] for name in ("a", "b", "c", "step", "lost2", "insulation")) >= 2
         return int(confirmed), int(suspected)

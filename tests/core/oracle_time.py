@@ -158,18 +158,19 @@ class Watch:
             self.newest = None
             for sampler in (self.cell_sampler, self.probe_sampler):
                 sampler.forget(view)
-        if self.waking:
-            if self.slept is None or self.differs(view) or view.t - self.woken >= self.WAKING_S:
-                self.waking, self.woke = False, True
-                self.start = self.true_since = view.t
-                for sampler in (self.cell_sampler, self.probe_sampler):
-                    sampler.gathered = view.t + Sampler.GATHER_S
-            else:
-                for sampler in (self.cell_sampler, self.probe_sampler):
-                    sampler.forget(view)
         self.cells = self.probes = None
+        if self.waking:
+            for sampler in (self.cell_sampler, self.probe_sampler):
+                sampler.gathered = view.t + Sampler.GATHER_S
+            sample = self.cell_sampler.scan(view)
+            if view.t - self.woken >= self.WAKING_S or (sample and (self.slept is None or self.differs(view))):
+                self.waking, self.woke, self.cells = False, True, sample
+                self.start = self.true_since = view.t
+            else:
+                self.cell_sampler.samples = []
         if not self.asleep and not self.waking:
-            self.cells, self.probes = self.cell_sampler.scan(view), self.probe_sampler.scan(view)
+            self.cells = self.cells if self.woke else self.cell_sampler.scan(view)
+            self.probes = self.probe_sampler.scan(view)
             if self.cells or self.probes or self.newest is None:
                 self.newest = view
             if self.last_t is not None:
@@ -184,7 +185,7 @@ class Watch:
         self.mode = self.judge_mode(view)
 
     def differs(self, view):
-        """What is there now and was there before the sleep reads differently, or no cell that comes can be compared.
+        """What is there now and was there before the sleep reads differently, or no cell can be compared.
 
         Compared are each cell, the hottest and the coldest probe, and the pack voltage.
         """
@@ -198,8 +199,7 @@ class Watch:
 
         cells = pairs(self.slept.cells, view.cells)
         others = pairs([*ends(self.slept.probes), self.slept["pack"]], [*ends(view.probes), view["pack"]])
-        come = any(view.fresh[m] for m in view.cell_messages)
-        return any(old != new for old, new in cells + others) or (come and not cells)
+        return any(old != new for old, new in cells + others) or not cells
 
     def watch_current(self, view):
         current = view["current"]
