@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick mutate fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test test-quick physics mutate fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests r
 
 test-quick: .venv/.test ## Run the tests of core and host only
 	$(BIN)/python -m pytest -n 2 -q tests/core tests/host
+
+physics: .venv/.physics ## Hold the simulator's cells to PyBaMM's (600 MB more in .venv)
+	$(BIN)/python -m pytest -q tests/host/test_cells_beside_pybamm.py
 
 mutate: .venv/.test ## Make every small fault in the detection core that can be made, and see each fail a test
 	$(BIN)/python tests/mutate/mutate.py $(ARGS)
@@ -91,6 +94,11 @@ clean: ## Remove the environment and everything built
 # A rival that cannot be installed is left out; the page says so.
 .venv/.bench: .venv/.test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]' || echo "make: some rivals are missing" >&2
+	@touch $@
+
+.venv/.physics: .venv/.test
+	@echo "installing PyBaMM into .venv (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[physics]'
 	@touch $@
 
 # A 32-bit MicroPython for the device tests; without it they are skipped and say so.

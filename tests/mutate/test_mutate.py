@@ -6,10 +6,8 @@ import sys
 import types
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import mutants
+import pytest
 from mutate import PACKAGE
 
 CORE = sorted(PACKAGE.glob("*.py"))
