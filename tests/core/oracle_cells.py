@@ -54,7 +54,7 @@ class Excursions:
             if a is None or b is None or a * b >= 0 or min(abs(a), abs(b)) <= self.OUT_MV:
                 continue
             small, large = sorted((abs(a), abs(b)))
-            if (large - small) * 4 <= large:
+            if (large - small) * 4 <= small:
                 paired |= {n, n + 1}
                 if small > self.line_mv:
                     self.line_mv, self.line_at = small, n

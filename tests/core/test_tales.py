@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracle_twin import NOMINAL_MV, Twin
 from oracle_twin import vehicle as made
 
-TALES = int(os.environ.get("CELLWARDEN_TALES", "20"))
+TALES = int(os.environ.get("CELLWARDEN_TALES", "10"))
 
 
 @pytest.fixture(scope="module")
