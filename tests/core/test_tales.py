@@ -6,7 +6,7 @@ Hypothesis tells them, the same ones each time; CELLWARDEN_TALES says how many o
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from oracle_twin import NOMINAL_MV, Twin
 from oracle_twin import vehicle as made
@@ -90,7 +90,7 @@ def tales(changes):
 @pytest.mark.timeout(300 + 10 * TALES)
 @pytest.mark.parametrize("focus", FOCUS)
 def test_any_tale_reads_the_same_in_the_core_and_on_the_page(vehicle, focus):
-    @settings(max_examples=TALES)
+    @settings(max_examples=TALES, phases=[Phase.generate])  # to shrink one takes minutes
     @given(tales(FOCUS[focus]), st.sampled_from([0, 12_345]))
     def told(tale, start_ms):
         tell(vehicle, tale, start_ms)
