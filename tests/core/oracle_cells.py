@@ -173,7 +173,7 @@ class Contact:
         self.currents = [(t, i) for t, i in self.currents if round(view.t - t, 6) <= self.SETTLED_S]
         self.currents.append((view.t, view["current"]))
         sample = watch.cells
-        if not sample or round(view.t - self.currents[0][0], 6) < self.SETTLED_S:
+        if not sample or sample.median is None or round(view.t - self.currents[0][0], 6) < self.SETTLED_S:
             return
         values = [i for _, i in self.currents]
         if max(values) - min(values) >= self.SETTLED_MA:

@@ -244,9 +244,11 @@ def test_extremes_and_what_is_lost_are_told_as_the_page_says(small, cells, probe
                 values[n] = rng.choice(near)
         if k in (40, 41, 90) or rng.random() < 0.1:  # all there, none there, and one alone
             kinds = [[rng.choice((v, NA))] * len(values) for v, values in zip((3700, 250), kinds, strict=True)]
-        for slot, near in ((L.PACK_CURRENT_MA, (NA, 0, -999, -1000, -1001, 5000)), (L.SOC_PERMILLE, (NA, 0, 1000, 1001)),
-                           (L.CELL_MAX_MV, CELL), (L.CELL_MIN_MV, CELL), (L.PROBE_MAX_DDEGC, PROBE),
-                           (L.PROBE_MIN_DDEGC, PROBE)):  # fmt: skip
+        nears = {
+            L.PACK_CURRENT_MA: (NA, 0, -999, -1000, -1001, 5000), L.SOC_PERMILLE: (NA, 0, 1000, 1001),
+            L.CELL_MAX_MV: CELL, L.CELL_MIN_MV: CELL, L.PROBE_MAX_DDEGC: PROBE, L.PROBE_MIN_DDEGC: PROBE,
+        }  # fmt: skip
+        for slot, near in nears.items():
             s[slot] = rng.choice(near)
             rig.signals[slot] = s[slot]
         if rng.random() < 0.05:  # what a sleep leaves of the marks
