@@ -29,13 +29,14 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 	@echo "  cp dbc/demo_pack.toml yours.toml                         then map your signals in it (docs/profile.md)"
 	@echo "  $(BIN)/cellwarden replay YOUR.log -p yours.toml            the alarms"
 
-# Under measurement the whole of tests/core takes a quarter of an hour: these are the ones that reach most of it.
-COVERED = twin runaway validity engine rules_computed
+# Coverage makes tests three times as slow: these reach most of the core, and run under it instead of without.
+COVERED = $(addprefix tests/core/test_,$(addsuffix .py,twin runaway validity engine rules_computed))
+TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/core
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/core
-	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= $(COVERED:%=tests/core/test_%.py)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS) $(COVERED:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --cov --cov-report= $(COVERED)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=92 --show-missing --skip-covered
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
