@@ -295,3 +295,14 @@ def test_the_farthest_two_values_are_still_told_apart(small, values):
         min(values),
         max(values) - min(values),
     ]
+
+
+def test_a_pack_that_is_whole_is_not_gone_through_again(small):
+    """All have been seen and all are there: the marks, which would say otherwise here, are not looked at."""
+    rig = MeasureRig(small.image)
+    rig.cells_read(3700)
+    rig.probes_read(250)
+    rig.clock[L.CELLS_SEEN] = rig.clock[L.PROBES_SEEN] = 6
+    marks = rig.engine.section("memory")
+    assert measure_arrays(0, 0, *rig.arrays) == 0
+    assert not any(marks) and rig.clock[L.CELLS_SEEN] == rig.clock[L.PROBES_SEEN] == 6

@@ -212,7 +212,8 @@ def test_any_readings_are_judged_as_the_page_says(small, vehicle, seed):
         s = {}
         if rng.random() < 0.12:
             s = rng.choice(({"dead": 1}, {"lowest": FLOOR_MV}, {"lowest": FLOOR_MV + 1}, {"lowest": NA},
-                            {"lowest": FLOOR_MV - 1}, {"lowest": 0}, *({sign: 1} for sign in SIGNS)))  # fmt: skip
+                            {"lowest": FLOOR_MV - 1}, {"lowest": 0}, *({sign: 1} for sign in SIGNS),
+                            dict.fromkeys(rng.sample(("dead", *SIGNS), 2), 1)))  # fmt: skip
         for n in range(count):
             told.seen[n] = rng.choice((0, 1, 1, 2, 3))
             state[at + n] = state[at + n] & ~(3 << L.SEEN) | told.seen[n] << L.SEEN
