@@ -165,7 +165,7 @@ GAPS_MS = (1000, 1000, 1000, 1000, 1001, 999, 1999, 2000, 3999, 4000, 4001, 30_0
 STEPS = (0, 0, 0, 1, -1, 5, 9, 10, 11, 20, 21, 29, 30, -29, -30, 40, 41, 100)
 
 
-def next_values(rng, told, t, values):
+def next_values(rng, told, t, values, home):
     """Some of them move by what is near a limit."""
     seconds = -(-(t - told.times[0]) // 1000)
     jump = 200 + 20 * seconds
@@ -176,13 +176,13 @@ def next_values(rng, told, t, values):
     together = rng.choice((NA, None))
     for n in names:
         base = told.samples[0][n]
-        base = 250 if base is None else base
+        base = home if base is None else base
         if n in told.doubted and rng.random() < 0.8:
             value = rng.choice((max(there) + 100, max(there) + 101, min(there) - 100, min(there) - 101, there[0]))
         elif kind == 0:
             value = base + rng.choice((jump, jump + 1, jump - 1, -200, -201, -199))
         elif kind == 1:
-            value = rng.choice((None, base, 250))
+            value = rng.choice((None, base, home))
         else:
             value = base + rng.choice(STEPS)
         if kind == 0 and together is None and n != names[0]:
@@ -204,11 +204,12 @@ def test_any_readings_are_judged_as_the_page_says(small, vehicle, seed):
     rig = ProbeRig(small.image, cells, count, loaded, t)
     told = Told(rig, t)
     state, at = rig.marks
-    values = [250] * count
+    home = rng.choice((250, 0, 0, 10, -390))
+    values = [home] * count
     for _ in range(150):
         due = int(rng.random() < 0.75)
         t += rng.choice(GAPS_MS if rng.random() < 0.5 else (1000,)) if due else rng.choice((100, 100, 1000, 60_000))
-        values = [250] * count if rng.random() < 0.06 else next_values(rng, told, t, values)
+        values = [home] * count if rng.random() < 0.06 else next_values(rng, told, t, values, home)
         s = {}
         if rng.random() < 0.12:
             s = rng.choice(({"dead": 1}, {"lowest": FLOOR_MV}, {"lowest": FLOOR_MV + 1}, {"lowest": NA},
@@ -226,3 +227,34 @@ def test_any_readings_are_judged_as_the_page_says(small, vehicle, seed):
             assert unmask(7, 9, *rig.arrays) == 0
             read = list(rig.signals[rig.first : rig.first + count])
             assert read == [NA if v is None else v for v in values], "what is left out must come back to be judged"
+
+
+@pytest.mark.parametrize("gap_ms", [4000, 2000, 1400, 1000])
+@pytest.mark.parametrize(
+    "whole, half, goes_on, told",
+    [
+        (40, 10, True, 40), (40, 9, False, 40), (40, 30, True, 40), (40, 31, False, 40), (20, 5, True, 20),
+        (20, 4, False, 0), (21, 4, False, 21), (20, 16, False, 0), (21, 16, False, 21), (39, 20, True, 39),
+        (42, 21, True, 42), (44, 11, True, 44), (1, None, False, 0), (20, None, False, 0), (60, None, False, 60),
+    ],
+)  # fmt: skip
+def test_a_rise_goes_on_where_each_half_of_the_window_has_a_quarter_of_it(small, gap_ms, whole, half, goes_on, told):
+    rig = ProbeRig(small.image, probes_=1)
+    samples = -(-4000 // gap_ms)
+    between = (None, 1, 1, 2)[samples - 1]  # the sample in the middle of the window, from its first on
+    for n in range(samples):
+        value = 250 if n != between else None if half is None else 250 + half
+        rig.call(100_000 + n * gap_ms, [value], 1, {}, ())
+    rig.call(100_000 + samples * gap_ms, [250 + whole], 1, {}, ())
+    if between is None:
+        goes_on, told = True, whole
+    window_ms = samples * gap_ms
+    assert rig.told()["rise"] == [told * 100_000 // window_ms, 1 if told else 0, rig.first if told else L.ALWAYS]
+    assert rig.clock[L.STEEP] == (goes_on and 100 * whole >= window_ms)
+
+
+def test_the_steepest_of_several_is_told_and_of_equals_the_first(small):
+    rig = ProbeRig(small.image)
+    rig.call(100_000, [250] * 6, 1, {}, ())
+    rig.call(104_000, [250, 255, 259, 259, 258, 240], 1, {}, ())
+    assert rig.told()["rise"] == [225, 3, rig.first + 2]
