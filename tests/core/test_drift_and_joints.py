@@ -56,6 +56,3 @@ def test_a_joint_that_grows_is_measured_the_same(vehicle, extra_uohm, own_uohm):
         fall = own_uohm * ma // 10**6
         twin.set([("cells", 3700 - fall), (("cell", 4), 3700 - fall - extra * ma // 10**6), ("current", ma)])
         twin.run(40, every=10)
-
-
-STALE_S = (0, 12, 29)

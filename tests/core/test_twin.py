@@ -90,6 +90,9 @@ def test_probes_that_flicker_or_come_in_steps_rise_the_same(vehicle, ddegc, held
         twin.run(held, every=10)
 
 
+STALE_S = (0, 12, 29)
+
+
 @pytest.mark.parametrize("stale_s", STALE_S)
 @pytest.mark.parametrize(
     "truth",
