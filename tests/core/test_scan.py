@@ -378,23 +378,26 @@ def test_calm_is_a_quiet_current_and_cells_that_agree(small, quiet_ms, agree, ce
 
 
 def test_a_probe_that_jumps_over_the_limit_is_judged_in_the_scan_that_shows_it(small):
-    def read(value, was=380, **columns):
+    def read(value, was=380, others=None, number=3, **columns):
         rig = ScanRig(small.image, healthy=True)
-        rig.probes_read(was)
+        rig.probes_read(others or was)
+        rig[rig.probe(number)] = was
         rig.put(NOW_MS=1000, PROBES_AGE_MS=1000)
         rig.come(L.FRESH)
         scan(rig.box)
         assert rig.read("PROBES_AGE_MS") == 0 and rig.read("RING") >= 1
         rig.come().put(NOW_MS=1100, **columns)
         rig.clock[L.RING_MS] = 1100
-        rig[rig.probe(3)] = value
+        rig[rig.probe(number)] = value
         scan(rig.box)
-        assert rig[rig.probe(3)] == value, "what is left out is read again"
+        assert rig[rig.probe(number)] == value, "what is left out is read again"
         return rig.read("FAULTY"), rig.feature(L.F_PROBE_MAX_DDEGC)
 
     assert read(599) == (0, 599), "under the limit the next sample is early enough"
     assert read(600) == (1, 380) and read(601) == (1, 380)
     assert read(600, was=399) == (1, 399) and read(600, was=400) == (0, 600)
+    for number in (1, 2, 6):
+        assert read(600, others=590, number=number) == (1, 590), "it is held against what it read itself"
     assert read(600, RING=0) == (0, 600), "nothing to compare it with"
 
 
