@@ -275,7 +275,7 @@ def test_extremes_and_what_is_lost_are_told_as_the_page_says(small, cells, probe
         for at in (L.F_CELLS_ABSENT, L.F_CELLS_VALID, L.F_CELLS_LOST, L.F_PROBES_VALID, L.F_PROBES_LOST):
             rig.features[at] = 77
         rig.clock[L.CELLS_MISSING] = 77
-        assert measure_arrays(0, 0, *rig.arrays) == never, (k, kinds)
+        assert measure_arrays(7, 9, *rig.arrays) == never, (k, kinds)
         assert (rig.features[L.F_CELLS_ABSENT], rig.clock[L.CELLS_MISSING]) == features.pop("absent")
         for side in range(2):
             first = L.F_CELLS_VALID + 2 * side
@@ -289,7 +289,7 @@ def test_the_farthest_two_values_are_still_told_apart(small, values):
     rig = MeasureRig(changed(small.image))
     for n, value in enumerate((*values, NA, NA, NA, NA), L.SCALARS):
         rig.signals[n] = value
-    measure_arrays(0, 0, *rig.arrays)
+    measure_arrays(7, 9, *rig.arrays)
     assert [rig.features[L.F_CELL_MAX_MV + k] for k in range(3)] == [
         max(values),
         min(values),
@@ -304,5 +304,5 @@ def test_a_pack_that_is_whole_is_not_gone_through_again(small):
     rig.probes_read(250)
     rig.clock[L.CELLS_SEEN] = rig.clock[L.PROBES_SEEN] = 6
     marks = rig.engine.section("memory")
-    assert measure_arrays(0, 0, *rig.arrays) == 0
+    assert measure_arrays(7, 9, *rig.arrays) == 0
     assert not any(marks) and rig.clock[L.CELLS_SEEN] == rig.clock[L.PROBES_SEEN] == 6

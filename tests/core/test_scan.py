@@ -378,10 +378,13 @@ def test_calm_is_a_quiet_current_and_cells_that_agree(small, quiet_ms, agree, ce
 
 
 def test_a_probe_that_jumps_over_the_limit_is_judged_in_the_scan_that_shows_it(small):
-    def read(value, was=380, others=None, number=3, **columns):
+    def read(value, was=380, others=None, number=3, falls=None, **columns):
         rig = ScanRig(small.image, healthy=True)
         rig.probes_read(others or was)
         rig[rig.probe(number)] = was
+        if was == NA:  # and it never was
+            rig.memory[rig.cells + number - 1] = 0
+            rig.clock[L.PROBES_SEEN] -= 1
         rig.put(NOW_MS=1000, PROBES_AGE_MS=1000)
         rig.come(L.FRESH)
         scan(rig.box)
@@ -389,6 +392,8 @@ def test_a_probe_that_jumps_over_the_limit_is_judged_in_the_scan_that_shows_it(s
         rig.come().put(NOW_MS=1100, **columns)
         rig.clock[L.RING_MS] = 1100
         rig[rig.probe(number)] = value
+        if falls is not None:
+            rig[rig.probe(5)] = falls
         scan(rig.box)
         assert rig[rig.probe(number)] == value, "what is left out is read again"
         return rig.read("FAULTY"), rig.feature(L.F_PROBE_MAX_DDEGC)
@@ -398,6 +403,9 @@ def test_a_probe_that_jumps_over_the_limit_is_judged_in_the_scan_that_shows_it(s
     assert read(600, was=399) == (1, 399) and read(600, was=400) == (0, 600)
     for number in (1, 2, 6):
         assert read(600, others=590, number=number) == (1, 590), "it is held against what it read itself"
+    # What no hot probe asks for waits for the next sample: here another one that falls by 28 degrees.
+    assert read(600, was=600, others=380, falls=100) == (0, 600)
+    assert read(600, was=NA, others=380, falls=100) == (0, 600)
     assert read(600, RING=0) == (0, 600), "nothing to compare it with"
 
 
