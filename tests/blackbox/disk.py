@@ -82,7 +82,7 @@ class Disk:
     # --- the cut ------------------------------------------------------------------------------------------------------
 
     def after_cut(self, seed):
-        """{name: content} of a disk that may be found. seed 0: nothing unsynced is kept; 1: all; else: as chance has it."""
+        """{name: content} that may be found. seed 0: nothing unsynced is kept; 1: all; else: as chance has it."""
         chance = random.Random(seed)
         kept = lambda: seed == 1 or (seed > 1 and chance.random() < 0.5)  # noqa: E731
         found = {}

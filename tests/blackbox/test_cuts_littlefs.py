@@ -21,7 +21,14 @@ def cuts(tmp_path, erase_block, seals, stride):
         pytest.skip(str(error))
     write_device_files(tmp_path, native=False)
     paths = f"{tmp_path}:{HERE}"
-    words = [micropython, "-X", "heapsize=32m", HERE / "nor.py", tmp_path / "out", *map(str, (erase_block, seals, stride))]
+    words = [
+        micropython,
+        "-X",
+        "heapsize=32m",
+        HERE / "nor.py",
+        tmp_path / "out",
+        *map(str, (erase_block, seals, stride)),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "MICROPYPATH": paths})
     assert done.returncode == 0, (done.stdout + done.stderr)[-500:]
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -62,7 +69,9 @@ def holds(sealed, found, verified):
                 assert seen.tags[index] == tag, f"block {index} was durable and is gone or another"
                 tags += 1
         lost += lost_here
-    return f"{len(found)} cuts, {tags} times a block that had to be there was, {lost} blocks lost that were being stored"
+    return (
+        f"{len(found)} cuts, {tags} times a block that had to be there was, {lost} blocks lost that were being stored"
+    )
 
 
 @pytest.mark.parametrize("erase_block", [512, 4096])

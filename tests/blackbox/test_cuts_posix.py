@@ -1,11 +1,12 @@
 """The power goes at any operation of a POSIX file system that keeps only what was synced: nothing sealed is lost."""
 
+import io
+
 import disk
 import pytest
 import story
-from cellwarden_tools.blackbox.read import pieces
 from cellwarden.blackbox import form as F
-import io
+from cellwarden_tools.blackbox.read import pieces
 
 SEALS = 26
 FATES = range(5)  # of what was not synced
@@ -70,7 +71,7 @@ def test_the_power_goes_at_any_operation(on, verified, provisioned):
                 "two blocks were sealed with one key"
             )
             points, lost, torn = points + 1, lost + len(found.lost), torn + bool(found._told_tails)
-    print(f"{points} cuts at {whole.operations} operations: {lost} lost the block that was being stored, {torn} left a torn end")
+    print(f"{points} cuts at {whole.operations} operations: {lost} lost the block being stored, {torn} left a torn end")
     assert lost and torn
 
 

@@ -8,8 +8,8 @@ import hashlib
 import struct
 
 from cellwarden.blackbox import form as F
-from cellwarden.blackbox.folder import FULL
 from cellwarden.blackbox import keys as K
+from cellwarden.blackbox.folder import FULL
 
 SUFFIX = ".cwb"
 CAPACITY = (
@@ -35,8 +35,8 @@ class Chain:
     """One start of the box.
 
     folder: folder.Folder of the segments; keys: keys.FileKeys; vehicle: its unique id, up to 17 ASCII bytes;
-    image_sha256: identity of the vehicle image, 32 bytes; cause: what made the box start, 0..255; capacity: bytes of all
-    segments; segment_bytes: a segment ends with the seal that reaches them
+    image_sha256: identity of the vehicle image, 32 bytes; cause: what made the box start, 0..255; capacity:
+    bytes of all segments; segment_bytes: a segment ends with the seal that reaches them
 
     boot, sequence: of the next record; index: of the open block;
     lost_records, lost_blocks: given up since the start because the storage failed

@@ -26,8 +26,8 @@ _FIELDS = "<4sIIIIII32s32s32s32s32s"
 
 # index: of the block to be sealed next; boot: the last one that sealed; sequence: of the next record; segment: newest
 # with a seal; missing_from: index of the first of the newest blocks that were sealed and not stored, or NONE; stored: 1
-# where block index - 1 is known to be; key: M(index), or C(index) where it is not; after: C(index + 1), or zeros; tag: of
-# block index - 1; proof: that missing_from and all after it were not stored; commitment: to the first key
+# where block index - 1 is known to be; key: M(index), or C(index) where it is not; after: C(index + 1), or zeros; tag:
+# of block index - 1; proof: that missing_from and all after it were not stored; commitment: to the first key
 Slot = namedtuple(
     "Slot",
     ("index", "boot", "sequence", "segment", "missing_from", "stored", "key", "after", "tag", "proof", "commitment"),

@@ -21,7 +21,7 @@ class Found(NamedTuple):
 
 
 def segments(log):
-    """{number: path} of a folder's segments, or of one segment's file; ascending. Raises InputError where there is none."""
+    """{number: path} of a folder's segments or of one file; ascending. Raises InputError where there is none."""
     log = Path(log)
     try:
         paths = sorted(log.iterdir()) if log.is_dir() else [log]
@@ -36,7 +36,7 @@ def segments(log):
 
 
 def slots(log):
-    """The key slots that lie beside the segments, newest first: what a box's own storage holds, were it copied whole."""
+    """The key slots that lie beside the segments, newest first, as in a whole copy of a box's storage."""
     log = Path(log)
     found = []
     for name in SLOT_NAMES if log.is_dir() else ():

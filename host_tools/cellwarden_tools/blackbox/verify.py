@@ -7,8 +7,8 @@ from functools import partial
 from typing import NamedTuple
 
 from cellwarden.blackbox import form as F
-from cellwarden.blackbox.chain import segment_name
 from cellwarden.blackbox import keys as K
+from cellwarden.blackbox.chain import segment_name
 
 from ..errors import InputError
 from .read import opened, pieces, segments, slots
@@ -96,8 +96,8 @@ def _on(key, steps):
 class Verification:
     """A log under a first key (32 bytes); anchor: anchor.Anchor or None.
 
-    intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: how the end is proven, or None;
-    tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records: readable behind the last seals
+    intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: its proof, or None;
+    tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records: behind the last seals
     Raises InputError where there is no log, and where the key is another box's.
     """
 

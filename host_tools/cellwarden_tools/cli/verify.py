@@ -40,7 +40,8 @@ def verify(
 def _end(found):
     return {
         "event": "end", "intact": found.intact, "complete": found.complete, "tail": found.tail or "unproven",
-        "vehicle": found.vehicle, "image_sha256": found.image_sha256, "blocks": len(found.tags), "records": found.records,
+        "vehicle": found.vehicle, "image_sha256": found.image_sha256,
+        "blocks": len(found.tags), "records": found.records,
         "unsealed_records": found.unsealed_records,
         "boots": len(found.boots), "lost": [lost._asdict() for lost in found.lost], "faults": len(found.faults),
         "first_index": found.first.index if found.first else None,
