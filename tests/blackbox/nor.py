@@ -5,7 +5,7 @@
 One life is recorded, operation by operation. From the flash as each operation left it, whole or half done, the box
 starts again, lives on and shuts down; where STRIDE is not 0 its power goes once more at every STRIDE-th of those.
 What then stands in the folder is written to OUT for the host to verify: int32 cuts, operation and files; for each file
-int32 length of its name, name, int32 length, content. Printed: `S operation index tag` for each block that was said to be
+int32 length of its name, name, int32 length, content. Printed: `S operation index tag` for each block said to be
 durable, then `N operations`.
 """
 
