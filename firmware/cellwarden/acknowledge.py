@@ -4,8 +4,8 @@
     tag = hmac_sha256(key, ask)                             where the key is
     acknowledge(engine, key, rule, tag, t_ms, image_sha256) on the box: True, and the alarm is given up
 
-The challenge holds the number of events made so far, so a tag releases what was seen when it was asked for and no alarm
-that comes later. Where the condition still holds, the alarm begins anew.
+The challenge holds the number of events and acknowledgements so far, so a tag releases what was seen when it was asked
+for, once, and no alarm that comes later. Where the condition still holds, the alarm begins anew.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _BLOCK = 64  # bytes that SHA-256 takes at a time
 
 
 def challenge(engine, rule, image_sha256=b""):
-    """The bytes an acknowledgement must sign: label, vehicle image, rule, events made so far.
+    """The bytes an acknowledgement must sign: label, vehicle image, rule, events and acknowledgements so far.
 
     rule: row of the catalogue; image_sha256: identity of the vehicle image, 32 bytes, or empty where a box has none
     Raises ValueError for a rule the catalogue does not have, and for an identity of another length.

@@ -6,6 +6,8 @@ from cellwarden.core import layout as L
 from cellwarden.core.scan import advance
 
 PART_MS = 1 << 28  # a longer step of the clock is taken in parts, or its 30 bits would mistake it
+HOUR_MS = 3_600_000
+REST_MS = 59_000  # awake; a vehicle that does not come to rest in so long is not waited for
 EVENT_CAPACITY = 256  # unread events a box keeps
 
 
@@ -88,6 +90,25 @@ class Engine:
     def notice(self, t_ms, kind, value=0, channel=0):
         """What the box knows and no frame says (layout, NOTICE_...): a record of the ring like any frame's."""
         self.frame(t_ms, L.NOTICE | kind, bytes((value,)), channel)
+
+    def may_sleep_ms(self):
+        """How long the box may sleep now, ms; 0: it has to watch (HAZARDS E; times from the profile's [parked]).
+
+        It watches while the vehicle is in use and for a time after. Later it sleeps again as soon as the bus is silent,
+        or a true sample has been compared with that before the sleep and gives no reason to stay.
+        """
+        q, p = self.state, self.params
+        rested_ms = q[L.PARKED_MS] - p[L.P_WATCH_MS]
+        if rested_ms < 0:
+            return 0
+        if q[L.MODE] != L.ASLEEP:
+            compared = not (q[L.REST_DUE] or q[L.PHASE]) or q[L.AGE_MS] >= REST_MS
+            if not q[L.KNOWN] or not compared or q[L.LEVEL] >= 2:
+                return 0
+            for row in range(p[L.P_RULES_AT], p[L.P_MEMORY_AT], L.RULE_SIZE):
+                if q[row + L.BUSY] & L.ASSERTING:
+                    return 0
+        return p[L.P_WAKE_FIRST_MS if rested_ms < HOUR_MS or q[L.LEVEL] >= 2 else L.P_WAKE_MS]
 
     def snapshot(self):
         """The state as bytes: what `restore()` takes after a restart, on any engine."""

@@ -69,6 +69,8 @@ def c_text(node):
             return f"-{c_text(node.operand)}"
         case ast.UnaryOp(op=ast.Not()):
             return f"!{c_text(node.operand)}"
+        case ast.BinOp(op=ast.FloorDiv()):
+            return f"floor_div({c_text(node.left)}, {c_text(node.right)})"
         case ast.BinOp():
             return f"({c_text(node.left)} {BINARY[type(node.op)]} {c_text(node.right)})"
         case ast.BoolOp():
@@ -174,6 +176,7 @@ int32_t drain(const Box *x, const uint8_t *ring, int32_t count)
         (void)v, (void)h, (void)l, (void)k;
         int32_t id = *(const int32_t *)(ring + RECORD_ID);
         if (id & NOTICE) {
+            s[NOW_MS] = now;
             notice(x, id & 255, d[0], ring[RECORD_CHANNEL]);
             ignored++;
             continue;

@@ -25,10 +25,6 @@ _FOLD = {
 HEAD = """/* Written by tests/bench/twin_core.py from firmware/cellwarden/core. */
 
 #include "twin.h"
-
-/* Python's // and %: towards minus infinity. */
-static inline int32_t floor_div(int32_t a, int32_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-static inline int32_t floor_mod(int32_t a, int32_t b) { return a % b + (a % b != 0 && (a < 0) != (b < 0)) * b; }
 """
 
 

@@ -147,15 +147,18 @@ class Drift:
 
 
 class Contact:
-    """After scan(view, watch): value (uohm that a cell's resistance grew over the median's), at; 0 where none."""
+    """After scan(view, watch): value (uohm that one cell's resistance grew over the median's), at; 0 where none.
 
-    APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, OWN_GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 32, 8, 500
+    A pair counts where the cells took the pack's step, to within half of it: on car1 each cell is read once in 19 s.
+    """
+
+    APART_MA, SETTLED_MA, SETTLED_S, PAIRS, GAIN, OWN_GAIN, CLAMP_UOHM = 20_000, 4000, 2, 32, 16, 8, 1000
 
     def __init__(self, cells):
         self.cells = cells
         self.currents = []  # (t, mA)
-        self.half = None  # (t, mA, sample)
-        self.own = 0.0  # uohm of the median cell
+        self.half = None  # (t, mA, sample, pack mV)
+        self.own = None  # uohm of the median cell
         self.over = [0.0] * cells
         self.baseline = [None] * cells
         self.pairs = 0
@@ -173,17 +176,24 @@ class Contact:
         values = [i for _, i in self.currents]
         if max(values) - min(values) >= self.SETTLED_MA:
             return
-        before, self.half = self.half, (view.t, view["current"], sample)
+        before, self.half = self.half, (view.t, view["current"], sample, view["pack"])
         if before is None or view.t - before[0] > STEP_S or abs(view["current"] - before[1]) < self.APART_MA:
             return
         amps = (view["current"] - before[1]) / 1000
+        step_mv = sample.median - before[2].median
+        if None not in (before[3], view["pack"]):
+            pack_mv = view["pack"] - before[3]
+            if abs(step_mv * self.cells - pack_mv) * 2 > abs(pack_mv):
+                return
+        own = max(0, min(10_000, -step_mv * 1000 / amps))
+        self.own = own if self.own is None else self.own + (own - self.own) / self.OWN_GAIN
         self.pairs += 1
-        self.own += self.clamp((before[2].median - sample.median) * 1000 / amps - self.own) / self.OWN_GAIN
         for n in range(self.cells):
             a, b = before[2].dev(n), sample.dev(n)
             if a is not None and b is not None:
                 # A mean of the pairs while it learns, then a slow filter.
-                self.over[n] += self.clamp((a - b) * 1000 / amps - self.over[n]) / min(self.pairs, self.GAIN)
+                gain = self.pairs if self.pairs <= self.PAIRS else self.GAIN
+                self.over[n] += self.clamp((a - b) * 1000 / amps - self.over[n]) / gain
                 if self.pairs == self.PAIRS:
                     self.baseline[n] = self.over[n]
         self.tell()
@@ -193,9 +203,10 @@ class Contact:
 
     def tell(self):
         grown = {n: self.over[n] - b for n, b in enumerate(self.baseline) if b is not None}
-        grown = {n: g for n, g in grown.items() if g * 2 >= self.own}
-        self.at = max(grown, key=grown.get, default=None)
-        self.value = max(grown[self.at], 0) if grown else 0
+        most = sorted([0, 0, *grown.values()])[-2:]
+        told = most[1] * 2 >= self.own and most[1] >= 2 * most[0]
+        self.at = max(grown, key=grown.get) if grown and told else None
+        self.value = most[1] if told else 0
 
 
 class SelfDischarge:

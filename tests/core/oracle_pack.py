@@ -6,10 +6,11 @@ from oracle_time import STEP_S
 class PackStep:
     """scan(view, watch) -> mV by which the pack stepped at rest, 0 where it did not, None where nobody can say."""
 
-    QUIET_MA, QUIET_S, RENEW_S, SOC_PERMILLE = 5000, 2, 30, 50
+    QUIET_MA, QUIET_S, RENEW_S, SOC_PERMILLE, SWITCHED_S = 5000, 2, 30, 50, 10
 
-    def __init__(self, limit_mv):
-        self.limit_mv = limit_mv
+    def __init__(self, limit_mv, nominal_mv):
+        self.limit_mv, self.nominal_mv = limit_mv, nominal_mv
+        self.since = 0.0  # the last reference, or what keeps from taking one; it stands still while asleep
         self.reference = None  # (t, mV); t stands still while asleep
         self.switches = None  # contactors, or where they are not sent the vehicle's state, at the reference
         self.slept = False
@@ -17,8 +18,9 @@ class PackStep:
 
     def scan(self, view, watch):
         if watch.asleep:
+            self.since, self.slept = view.t, True
             if self.reference:
-                self.reference, self.slept = (view.t, self.reference[1]), True
+                self.reference = (view.t, self.reference[1])
             return None
         volts, current = view["pack"], view["current"]
         switches = view["contactors"] if "contactors" in view.sent else view["on"]
@@ -26,27 +28,30 @@ class PackStep:
             self.reference = None
         if volts is None or current is None or abs(current) > self.QUIET_MA:
             return None
-        if self.reference and switches != self.switches:
-            self.reference = None
-        if not self.reference:
-            if watch.quiet_for is not None and round(watch.quiet_for, 6) >= self.QUIET_S:
-                self.renew(view, volts, switches)
+        if switches != self.switches:
+            self.reference, self.switches, self.since, self.slept = None, switches, view.t, False
             return 0
-        if self.slept and (None in (self.soc, view["soc"]) or abs(view["soc"] - self.soc) >= self.SOC_PERMILLE):
-            self.reference = None  # it was driven or charged meanwhile, or nobody knows
+        if not self.reference:
+            if volts * 2 < self.nominal_mv:  # not the pack's: behind open contactors
+                self.since = view.t
+            rested = watch.quiet_for is not None and round(watch.quiet_for, 6) >= self.QUIET_S
+            if rested and round(view.t - self.since, 6) >= self.SWITCHED_S:
+                self.renew(view, volts, switches)
             return 0
         since, was = self.reference
         if round(view.t - since, 6) > STEP_S:
             self.renew(view, volts, switches)
             return 0
         step = max(was - volts, 0) if self.slept else abs(volts - was)  # across a sleep only falls count
+        if self.slept and (None in (self.soc, view["soc"]) or abs(view["soc"] - self.soc) >= self.SOC_PERMILLE):
+            step = 0  # it was driven or charged meanwhile, or nobody knows
         step = step if step * 40 >= was else 0
         if step < self.limit_mv and not watch.waking and (self.slept or round(view.t - since, 6) >= self.RENEW_S):
             self.renew(view, volts, switches)
         return step
 
     def renew(self, view, volts, switches):
-        self.reference, self.switches, self.slept = (view.t, volts), switches, False
+        self.reference, self.switches, self.slept, self.since = (view.t, volts), switches, False, view.t
         self.soc = view["soc"]
 
 
@@ -89,17 +94,24 @@ class SocJump:
 
 
 class PackSum:
-    """scan(view, watch) -> permille of the pack voltage by which it left the sum of the cells, or None."""
+    """scan(view, watch) -> permille of the pack voltage by which it left the sum of the cells, or None.
+
+    What two samples in a row agree on: the lesser of both, 0 where one was over and the other under the sum.
+    """
 
     FIRST, LEARNED, MOST_MV = 30, 300, 500_000
 
     def __init__(self):
         self.gaps = []  # pack - sum of the first samples
-        self.value = None
+        self.value, self.last = None, 0
 
     def scan(self, view, watch):
         if watch.cells:
-            self.value = self.judge(view, [v for v in watch.cells.values if v is not None])
+            now = self.judge(view, [v for v in watch.cells.values if v is not None])
+            before, self.last = self.last, now or 0
+            self.value = now
+            if now is not None:
+                self.value = min(abs(now), abs(before)) if now * before > 0 else 0
         return self.value
 
     def judge(self, view, there):
@@ -117,7 +129,7 @@ class PackSum:
             return None
         bias = sum(self.gaps) / len(self.gaps)
         bias = max(min(bias, pack / 50), -pack / 50)
-        return abs(gap - bias) * 1000 / pack
+        return (gap - bias) * 1000 / pack
 
 
 class InsulationTrend:

@@ -23,7 +23,7 @@ def rows():
         return Hazard(name, name, side, limits, assert_s, clear, clear_s, samples=samples, **more)
 
     return [
-        row("temperature_rise", (300, 600, 1000), (5, 3, 3), (255, 510, 850), 10, samples=2),
+        row("temperature_rise", (300, 600, 1000), (7, 3, 3), (255, 510, 850), 10, samples=2),
         row("soc_jump", (50, 100, no), 0, (30, 80, no), 10, samples=2),
         row("pack_step", (no, no, 10_000), 0.5, (no, no, 5000), 10, samples=2),
         row("pack_sum_mismatch", (15, 25, 40), 10, (10, 20, 35), 10, samples=2, calm_levels=(1,)),
@@ -68,7 +68,7 @@ class Page:
         )
         self.counts, self.signals = CountMismatch(cells, probes), SignalLost()
         self.step, self.soc, self.sum, self.insulation = (
-            PackStep(self.limits["step_mv"]),
+            PackStep(self.limits["step_mv"], 3700 * cells),
             SocJump(),
             PackSum(),
             InsulationTrend(),
@@ -119,6 +119,6 @@ class Page:
             "cells_absent": self.absent.scan(view, watch), "probe_fault": len(self.probes.faulty),
             "sense_line": self.excursions.line_mv, "frozen": self.frozen.scan(view, watch),
             "mismatch": self.counts.scan(view), "thermal_runaway": confirmed, "thermal_suspected": suspected,
-            "signal_lost": self.signals.scan(view), "bus_off": view.counted.get("bus_off", 0),
+            "signal_lost": self.signals.scan(view, self.watch.asleep), "bus_off": view.counted.get("bus_off", 0),
             **{rule: recent.scan(view.t, view.counted.get(rule, 0)) for rule, recent in self.recent.items()},
         }  # fmt: skip

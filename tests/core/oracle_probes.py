@@ -6,6 +6,7 @@ from oracle_time import STEP_S
 
 JUMP_DK, JUMP_DK_PER_S, FALL_DK, STILL_DK, NEAR_DK, BACK_S = 200, 20, 200, 30, 100, 60
 WINDOW_S, RING, RUNAWAY_MK_PER_S = 4, 4, 1000
+FLICKER_DK = 20  # so much a healthy probe may jump; it counts where both halves of the window rose
 
 
 class Probes:
@@ -97,11 +98,11 @@ class Probes:
                 continue
             whole = value - first.values[n]
             rise = whole * 100 / (view.t - first.t)
-            if rise > self.rise:
+            half = whole / 2 if between is None else between.values[n]
+            if between is not None and half is not None:
+                half -= first.values[n]
+            goes_on = half is not None and half * 4 >= whole and (whole - half) * 4 >= whole
+            if rise > self.rise and (goes_on or whole > FLICKER_DK):
                 self.rise, self.rise_at = rise, n
-            if rise >= RUNAWAY_MK_PER_S:
-                half = whole / 2 if between is None else between.values[n]
-                if between is not None and half is not None:
-                    half -= first.values[n]
-                if half is not None and half * 4 >= whole and (whole - half) * 4 >= whole:
-                    self.steep = True
+            if rise >= RUNAWAY_MK_PER_S and goes_on:
+                self.steep = True

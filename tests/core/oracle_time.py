@@ -57,17 +57,25 @@ class Sample:
 
 
 class Sampler:
-    """Takes a sample when 1 s has passed since the last (or the start) and every fresh message of it has come again."""
+    """Takes a sample when 1 s has passed since the last (or the start) and every fresh message of it has come again.
+
+    taken: None, or whether the core took one in this scan. The page leaves open in which of the next few scans it is
+    taken; so this one then follows the core, and asserts that it might do so, and does not wait for long.
+    """
+
+    GATHER_S = 10  # at the start and after a sleep messages that have yet to come are waited for
+    PATIENCE = 4  # scans: probes and cells are not sampled in the same one, nor while the last sample is gone through
 
     def __init__(self, kind, scan_s):
         self.kind, self.scan_s = kind, scan_s
         self.samples = []
         self.since = None  # the last sample, or just before the first scan with a fresh message
         self.arrivals = {}  # of the messages, at the last sample
-        self.fresh = set()  # the messages that were fresh at the last scan
+        self.taken, self.waited, self.patient, self.gathered = None, 0, 0.0, None
 
     def forget(self, view):
-        self.samples, self.since = [], view.t - 1
+        self.samples, self.since, self.patient = [], view.t - 1, view.t + 1
+        self.gathered = self.patient + self.GATHER_S
         self.arrivals = dict(enumerate(view.arrivals))
 
     def scan(self, view):
@@ -76,12 +84,18 @@ class Sampler:
             (view.cells, view.cell_messages) if self.kind == "cell" else (view.probes, view.probe_messages)
         )
         fresh = {m for m in carriers if view.fresh[m]}
-        messages, self.fresh = fresh | self.fresh, fresh  # one that has just become too old is waited for once more
         if self.since is None and any(view.fresh):
-            self.since = view.t - 1
-        if not fresh or any(self.arrivals.get(m, 0) == view.arrivals[m] for m in messages):
-            return None
-        if round(view.t - self.since, 6) < 1:
+            self.since = view.t - (1 if self.taken is None else self.scan_s)
+            self.gathered = view.t + self.GATHER_S
+        came = fresh and not any(self.arrivals.get(m, 0) == view.arrivals[m] for m in fresh)
+        due = came and round(view.t - self.since, 6) >= 1
+        if self.taken is not None:
+            awaited = view.t <= (self.patient if fresh == set(carriers) else self.gathered)
+            self.waited = self.waited + 1 if due and not self.taken and not awaited else 0
+            assert self.waited <= self.PATIENCE, f"{self.kind}s at {view.t} s: the core takes no sample"
+            assert due or not self.taken, f"{self.kind}s at {view.t} s: the core samples too early or old values"
+            due = self.taken
+        if not due:
             return None
         self.since = view.t
         self.arrivals = {m: view.arrivals[m] for m in set(carriers)}
@@ -121,8 +135,7 @@ class Watch:
         self.cells = self.probes = None
         self.quiet = None  # (since, lowest, highest) of the current while it is small and steady
         self.small_since = None  # when it became small
-        self.last_frame = None
-        self.arrivals = None
+        self.last_fresh = None
         self.asleep = self.waking = self.agree = self.woke = False
         self.woken = self.true_since = self.start = None
         self.slept = None  # a View: the last before sleep with frames in it
@@ -131,16 +144,14 @@ class Watch:
         self.last_t = None
 
     def scan(self, view):
-        came = sum(view.arrivals) != self.arrivals
-        self.arrivals = sum(view.arrivals)
         self.woke = False
         if self.start is None:
-            self.start = self.last_frame = view.t
-        if came:
-            self.last_frame = view.t
+            self.start = self.last_fresh = view.t
+        if any(view.fresh):
+            self.last_fresh = view.t
             if self.asleep:
                 self.asleep, self.waking, self.woken = False, True, view.t
-        elif not any(view.fresh) and view.t - self.last_frame >= self.sleep_s and not self.asleep:
+        elif round(view.t - self.last_fresh, 6) >= self.sleep_s and not self.asleep:
             self.asleep, self.waking, self.agree, self.true_since = True, False, False, None
             self.slept = self.newest or self.slept
             self.small_since = view.t - self.REST_S  # a vehicle asleep draws nothing

@@ -50,15 +50,21 @@ class CellsAbsent:
 
 
 class SignalLost:
-    """scan(view) -> 0, 1 (some message is silent), 2 (all are), while on or charging as last known."""
+    """scan(view, asleep) -> 0, 1 (some message is silent), 2 (all are), while on or charging as last known.
+
+    Awake again, what has not come since the sleep is awaited, not lost.
+    """
 
     def __init__(self):
-        self.known = {}
+        self.known, self.asleep_with = {}, None
 
-    def scan(self, view):
+    def scan(self, view, asleep):
+        if asleep:
+            self.asleep_with = view.arrivals
+        before = self.asleep_with if self.asleep_with and not asleep else [0] * len(view.arrivals)
         self.known |= {name: view[name] for name in ("on", "charging") if view[name] is not None}
         active = 1 in self.known.values()
-        overdue = [not fresh and n > 0 for fresh, n in zip(view.fresh, view.arrivals, strict=True)]
+        overdue = [not fresh and n > old for fresh, n, old in zip(view.fresh, view.arrivals, before, strict=True)]
         told = {"on", "charging"} & view.sent
         if not any(view.fresh):
             return 2 if told and active and any(overdue) else 0

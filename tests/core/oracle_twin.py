@@ -267,6 +267,10 @@ class Twin:
 
     def compare(self):
         view = self.view()
+        clock = self.rig.clock
+        for page in self.pages:
+            page.watch.cell_sampler.taken = clock[L.CELLS_AGE_MS] == 0 and not clock[L.WAKING_MS]
+            page.watch.probe_sampler.taken = clock[L.PROBES_AGE_MS] == 0
         least, most = (page.scan(view) for page in self.pages)
         for rule, numbers in self.pages[0].where().items():
             named = self.named.setdefault(rule, deque(maxlen=self.window(rule)))

@@ -10,6 +10,7 @@ from cellwarden.core import layout as L
 from cellwarden.engine import Engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rig import FrameRig
 
 KEY = bytes(range(32))
 IDENTITY = hashlib.sha256(b"an image").digest()
@@ -117,6 +118,19 @@ def test_an_acknowledgement_releases_no_alarm_that_came_later(demo):
     tag = hmac.digest(KEY, challenge(before.engine, RUNAWAY), "sha256")
     assert acknowledge(later.engine, KEY, RUNAWAY, tag, 100) is False and later.level(1000) == 3
     assert acknowledge(before.engine, KEY, RUNAWAY, tag, 100) is True and before.level(1000) == 0
+
+
+def test_a_tag_releases_once_though_nothing_has_happened_since(demo):
+    rig = FrameRig(demo, start_ms=590)
+    rig.scan(50)
+    rig[rig.cell(7)], rig[rig.probe(3)] = 2500, 650
+    rig.scan(50)
+    assert rig.level("thermal_runaway") == 3
+    tag = hmac.digest(KEY, challenge(rig.engine, RUNAWAY), "sha256")
+    assert acknowledge(rig.engine, KEY, RUNAWAY, tag, rig.clock[L.NOW_MS]) is True
+    rig.scan(3)
+    assert rig.level("thermal_runaway") == 3, "the fire still burns"
+    assert acknowledge(rig.engine, KEY, RUNAWAY, tag, rig.clock[L.NOW_MS]) is False, "an old tag was played again"
 
 
 def test_a_challenge_says_for_what_it_is_and_nothing_else_makes_the_same(alarm):

@@ -124,7 +124,7 @@ HAZARDS = {
     "hvil_open": (S, (None, None, 1), None, (0, 0, 0.3), ("=", 0), 3, 16),
     "bms_alarm": (S, (1, 2, 3), None, (0.2, 0.2, 0.2), ("-", 1), 1, None),
     # B to E: where HAZARDS gives no time or margin, docs/decisions.md does
-    "temperature_rise": (1000, (0.3, 0.6, 1.0), None, (5, 3, 3), ("x", 0.85), 10, 1),
+    "temperature_rise": (1000, (0.3, 0.6, 1.0), None, (7, 3, 3), ("x", 0.85), 10, 1),
     "soc_jump": (P, (5, 10, None), None, (0, 0, 0), ("-", 2), 10, 8),
     "pack_step": (V, (None, None, 10), None, (0, 0, 0.5), ("x", 0.5), 10, 3),
     "pack_sum_mismatch": (P, (1.5, 2.5, 4), None, (10, 10, 10), ("-", 0.5), 10, 9),

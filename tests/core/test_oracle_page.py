@@ -68,10 +68,17 @@ def rise_steady():
     return Pack().ramp(3, 310, 20)
 
 
-def rise_flicker():
+def rise_flicker(ddegc=10):
     pack = Pack()
     for k in range(20):
-        pack.set(probes={3: 250 + 10 * (k % 2)}).run(1)
+        pack.set(probes={3: 250 + ddegc * (k // 3 % 2)}).run(1)
+    return pack
+
+
+def rise_in_steps():
+    pack = Pack()
+    for k in range(6):
+        pack.set(probes={3: 250 + 50 * k}).run(5)
     return pack
 
 
@@ -87,15 +94,23 @@ def soc_is_used():
 
 
 def pack_falls():
-    return Pack().run(5).set(pack=30_000).run(2)
+    return Pack().run(15).set(pack=30_000).run(2)
 
 
 def pack_sags():
-    return Pack().run(5).set(pack=30_000, current=200_000).run(2)
+    return Pack().run(15).set(pack=30_000, current=200_000).run(2)
 
 
 def sum_leaves():
     return Pack().run(40).set(pack=43_000).run(12)
+
+
+def sum_parted(*packs):
+    """Pack voltages of one sample each, while the cells stay."""
+    pack = Pack().run(40)
+    for mv in packs:
+        pack.set(pack=mv).run(1)
+    return pack.set(pack=44_400).run(5)
 
 
 def sum_biased():
@@ -130,14 +145,20 @@ def drifts(fall, spread=0):
     return pack.run(10 * 16 * 20, period=10, step=1)
 
 
-def drives(extra_uohm, own_uohm=500, pairs=35):
+def drives(extra_uohm, own_uohm=500, pairs=35, joints=(4,), late=()):
+    """late: cells that show the load only when it has gone again."""
     pack = Pack()
     for k in range(2 * pairs):
         current = 40_000 * (k % 2)
         extra = extra_uohm if k > 34 else 0
         fall = round(own_uohm * current / 1e6)
-        cells = all_cells(3700 - fall) | {4: 3700 - fall - round(extra * current / 1e6)}
-        pack.set(cells=cells, current=current).run(4)
+        cells = all_cells(3700 - fall)
+        for n in joints:
+            cells[n] -= round(extra * current / 1e6)
+        total = sum(cells.values())
+        for n in late:
+            cells[n] = 3700 - round(own_uohm * (40_000 - current) / 1e6)
+        pack.set(cells=cells, current=current, pack=total).run(4)
     return pack
 
 
@@ -237,12 +258,18 @@ def two_signs_apart(apart_s):
 
 STORIES = {
     "a probe rises 0.3 K/s": (rise_steady, "temperature_rise", 300, None),
+    "a probe flickers by two degrees": (lambda: rise_flicker(20), "temperature_rise", None, 300),
+    "a probe rises by two degrees a second": (lambda: Pack().ramp(3, 450, 10), "temperature_rise", 2000, 2000),
+    "a probe that is read each 5 s rises 1 K/s": (rise_in_steps, "temperature_rise", 1000, 1250),
     "a probe flickers by a degree": (rise_flicker, "temperature_rise", None, 300),
     "SOC falls 6 % at rest": (soc_falls, "soc_jump", 50, None),
     "SOC falls as the charge says": (soc_is_used, "soc_jump", None, 20),
     "the pack falls 14 V at rest": (pack_falls, "pack_step", 14_000, None),
     "the pack sags under load": (pack_sags, "pack_step", None, 1),
     "the pack leaves the sum": (sum_leaves, "pack_sum_mismatch", 25, None),
+    "one sample leaves the sum": (lambda: sum_parted(42_000), "pack_sum_mismatch", None, 2),
+    "a moving load parts pack and cells": (lambda: sum_parted(42_000, 46_500, 42_500), "pack_sum_mismatch", None, 2),
+    "two samples leave the sum by 4.7 and 3.7 %": (lambda: sum_parted(42_400, 42_800), "pack_sum_mismatch", 35, 38),
     "the pack stands beside the sum always": (sum_biased, "pack_sum_mismatch", None, 10),
     "a cell dips three times": (lambda: dips(3, up_s=2), "cell_transient", 3, None),
     "all cells dip once": (lambda: dips(12, cells=range(1, 13)), "cell_transient", None, 1),
@@ -253,6 +280,8 @@ STORIES = {
     "an imbalance doubles with the slope": (lambda: drifts(0, spread=5), "cell_drift", None, 10),
     "a joint grows by 0.5 mohm": (lambda: drives(800), "contact_resistance", 450, None),
     "all joints are alike": (lambda: drives(0), "contact_resistance", None, 100),
+    "two joints grow by as much": (lambda: drives(800, joints=(4, 9)), "contact_resistance", None, 0),
+    "half the cells come late": (lambda: drives(800, late=range(5, 13)), "contact_resistance", None, 0),
     "a cell loses 40 mV in ten hours": (lambda: sleeps(40), "self_discharge", 3000, None),
     "a cell loses 8 mV in ten hours": (lambda: sleeps(8), "self_discharge", None, 1),
     "a cell goes missing": (lambda: loses([5]), "cells_lost", 1, 1),

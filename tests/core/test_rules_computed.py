@@ -6,7 +6,7 @@ from rules import JudgedTest
 class TestTemperatureRise(JudgedTest):
     name = "temperature_rise"
     limits = (300, 600, 1000)
-    assert_ms = (5000, 3000, 3000)
+    assert_ms = (7000, 3000, 3000)
     clear_at = (255, 510, 850)
     clear_ms = 10000
     worst = 1500

@@ -201,6 +201,22 @@ def test_a_night_asleep_is_counted_as_if_every_scan_had_run(small):
     assert 7_200_000 - 13_100 <= quick.state[L.ASLEEP_SCANS] * SCAN_MS <= 7_200_000 - 10_000
 
 
+@pytest.mark.parametrize("kind", [L.NOTICE_DROPPED, L.NOTICE_BUS_OFF, L.NOTICE_ACK, L.NOTICE_SLEEP])
+def test_a_notice_among_frames_judged_at_once_is_judged_at_its_own_time(small, kind):
+    frames = list(traffic(small, 5, 40))
+    frames += [(frames[-1][0] + 7, *frames[-1][1:]), (frames[-1][0] + 7, L.NOTICE | kind, b"\1")]
+    single, at_once = Engine(small.image), Engine(small.image)
+    ring = at_once.ring(len(frames))
+    for i, (t, can_id, data) in enumerate(frames):
+        single.frame(t, can_id, data)
+        at = i * at_once.record_bytes
+        ring[1][at // 4], ring[1][at // 4 + 1] = t, can_id
+        ring[0][at + L.RECORD_LENGTH] = len(data)
+        ring[0][at + L.RECORD_DATA : at + L.RECORD_DATA + len(data)] = data
+    at_once.drain(ring, len(frames))
+    assert judged(single) == judged(at_once), "a replay in blocks says something else than the box did"
+
+
 def test_days_of_silence_are_counted_and_not_run(demo):
     rig = Rig(demo.image, healthy=False)
     assert rig.engine.advance(L.HALF - 1) == (L.HALF - 1) // SCAN_MS

@@ -53,6 +53,45 @@ def test_short_dips_of_a_cell_are_counted_the_same_over_days(vehicle, dips):
         twin.sleep(5)
 
 
+@pytest.mark.parametrize(
+    "packs",
+    [[42_000, 44_400], [42_000, 46_500, 42_500, 44_400], [42_400, 42_800, 44_400], [46_800, None, 46_800, 46_400]],
+)
+def test_a_pack_that_leaves_its_cells_for_some_samples_is_measured_the_same(vehicle, packs):
+    twin = Twin(vehicle)
+    twin.run(450, every=10)
+    for mv in packs:
+        twin.set([("pack", mv)])
+        twin.run(10, every=10)
+    twin.run(130, every=10)
+
+
+@pytest.mark.parametrize("ddegc", [10, 20, 21, 40])
+@pytest.mark.parametrize("held", [10, 20, 50])
+def test_probes_that_flicker_or_come_in_steps_rise_the_same(vehicle, ddegc, held):
+    twin = Twin(vehicle)
+    twin.run(60, every=10)
+    for k in range(8):
+        twin.set([(("probe", 3), 250 + ddegc * (k % 2)), (("probe", 5), 250 + ddegc * k)])
+        twin.run(held, every=10)
+
+
+@pytest.mark.parametrize("late", [(), (5, 6, 7, 8, 9, 10, 11, 12), (6, 9)])
+@pytest.mark.parametrize("joints", [(4,), (4, 9), (12,)])
+def test_a_joint_that_grows_is_measured_the_same_where_cells_come_late(vehicle, joints, late):
+    twin = Twin(vehicle)
+    twin.run(20, every=10)
+    for k in range(72):
+        amps = 40 * (k % 2)
+        loaded = [3700 - amps // 2 - (amps * 4 // 5 if n in joints and k > 36 else 0) for n in range(1, 13)]
+        told = [3680 + amps // 2 if n in late else mv for n, mv in enumerate(loaded, 1)]
+        changes = [(("cell", n), mv) for n, mv in enumerate(told, 1)]
+        twin.set([*changes, ("pack", sum(loaded)), ("current", amps * 1000)])
+        twin.run(40, every=10)
+    grown_uohm = twin.rig.engine.state[twin.features["contact_resistance"]]
+    assert (grown_uohm >= 300) == (len({*joints} - {*late}) == 1 and len(late) < 6), "one, on steps that the cells took"
+
+
 STALE_S = (0, 12, 29)
 
 

@@ -53,15 +53,7 @@ BO_ 257 Pack: 8 BMS
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """One cache for all tests here, so that the vehicle is compiled once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CELLWARDEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield compiled.cache_folder()
-
-
-@pytest.fixture(scope="module")
-def profile(cache, tmp_path_factory):
+def profile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     (folder / "two.toml").write_text(PROFILE)
     (folder / "two.dbc").write_text(DBC)
@@ -71,6 +63,23 @@ def profile(cache, tmp_path_factory):
 @pytest.fixture(scope="module")
 def image(profile):
     return compile_profile(profile).image
+
+
+def folders(image):
+    """Where the machine code of the core and of the image's decoder is kept."""
+    return [folder for folder, _ in compiled._parts(image)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(image, tmp_path_factory):
+    """A cache that may be harmed: a copy of what the cache of all tests has of the image."""
+    with open_engine("fast", image):
+        made = folders(image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELLWARDEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for ours, theirs in zip(folders(image), made, strict=True):
+            shutil.copytree(theirs, ours)
+        yield compiled.cache_folder()
 
 
 def candump(seed, lines=3000):
@@ -130,15 +139,15 @@ def test_another_decoder_is_compiled_anew(image, tmp_path):
     (tmp_path / "two.toml").write_text(PROFILE.replace('"Pack.Soc"', '{ signal = "Pack.Soc", max = 90 }'))
     (tmp_path / "two.dbc").write_text(DBC)
     other = compile_profile(tmp_path / "two.toml").image
-    assert not compiled.is_compiled(other) and compiled._folder(compiled._sources(other)) != compiled._folder(
-        compiled._sources(image)
-    )
+    assert not compiled.is_compiled(other)
+    (core, decoder), (core_of_other, decoder_of_other) = folders(image), folders(other)
+    assert core == core_of_other and decoder != decoder_of_other, "the core is the same for every vehicle"
 
 
-@pytest.mark.parametrize("harm", ["cut", "folder gone"])
-def test_a_damaged_cache_is_made_anew(image, cache, harm):
+@pytest.mark.parametrize(("part", "harm"), [(0, "cut"), (1, "cut"), (1, "folder gone")])
+def test_a_damaged_cache_is_made_anew(image, part, harm):
     wanted = replay(image, "fast", candump(2, 500))
-    folder = compiled._folder(compiled._sources(image))
+    folder = folders(image)[part]
     if harm == "folder gone":
         shutil.rmtree(folder)
     for path in folder.rglob("*.nbc"):

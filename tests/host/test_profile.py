@@ -155,6 +155,7 @@ def test_a_profile_that_is_missing_is_told(tmp_path):
         ("cells = 3", "cells = true", "[vehicle]: cells = True; expected a whole number from 1 to 1000"),
         ("probes = 2", "probes = -1", "[vehicle]: probes = -1; expected a whole number from 0 to 500"),
         ("probes = 2", "nominal_v = nan", "[vehicle]: nominal_v = nan; expected a number from 10 to 5000"),
+        ("probes = 2", "capacity_ah = 0.0004", "[vehicle]: capacity_ah = 0.0004; expected a number from 1 to 5000"),
         ("probes = 2", "scan_ms = 1", "[vehicle]: scan_ms = 1; expected a whole number from 10 to 1000"),
     ],
 )  # fmt: skip

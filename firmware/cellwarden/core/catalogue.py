@@ -97,9 +97,9 @@ ROWS = (
         "HAZARDS A; the BMS's own finding, its flags are passed on as sent"),
     # --- B: change and consistency
     ("temperature_rise", L.F_RISE_MK_PER_S, ABOVE,
-        (300, 600, 1000), (5000, 3000, 3000), (PERCENT, 85), 10000,
+        (300, 600, 1000), (7000, 3000, 3000), (PERCENT, 85), 10000,
         NO, 1, 2, (), "mK/s", ("temperature",),
-        "HAZARDS B; GB 38031-2025 C.5.3.7 c); at 1 K resolution two flickers are 0.5 K/s for 4 s (car1), one is 0.25"),
+        "HAZARDS B; GB 38031-2025 C.5.3.7 c); 2 K of flicker are 0.3 K/s or more for 6.7 s at most (car1)"),
     ("soc_jump", L.F_SOC_JUMP_PERMILLE, ABOVE,
         (50, 100, NO), (0, 0, 0), (BY, 20), 10000,
         NO, 8, 2, (), "permille", ("soc", "pack_current"), "HAZARDS B; never on car1, car3; GB/T 32960.3 flag 8"),
@@ -196,6 +196,9 @@ CALM_MS = 2000
 CALM_MAD_MV = 5
 
 SLEEP_MS = 10000  # silence of every message from which on the vehicle is asleep
+# Parked (HAZARDS E), minutes: the watch after HV-off (GB/T 32960.3-2025), then one wake-up in so many of the first hour
+# asleep, and later.
+PARKED_MIN = {"watch_min": 60, "wake_first_min": 10, "wake_min": 60}
 CAPACITY_AH = 20  # where the profile does not say: a small pack, whose SOC moves fast
 SLICE_MS = 900  # within which the analysis of a sample of the cells is done
 

@@ -64,6 +64,9 @@ _MOST_FALL_AT = const(80)
 _NEXT_FALL_MV = const(81)
 _MOST_SENSE_MV = const(82)
 _MOST_SENSE_AT = const(83)
+_PAIR_PACK_MV = const(140)
+_NEXT_CONTACT_UOHM = const(141)
+_SUM_AWAY_PERMILLE = const(143)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
@@ -75,7 +78,7 @@ _KIND_PAIR = const(16)
 _KIND_SETTLED = const(32)
 _KIND_KEEP = const(64)
 _KIND_COMPARE = const(128)
-_FEATURES_AT = const(140)
+_FEATURES_AT = const(144)
 _WHERE = const(48)
 _SLOT = const(96)
 _F_CELL_MAX_MV = const(0)
@@ -90,7 +93,7 @@ _F_SELF_DISCHARGE_UV_PER_H = const(28)
 _F_CONTACT_UOHM = const(29)
 _F_SENSE_LINE_MV = const(40)
 _F_FROZEN_S = const(41)
-_SIGNALS_AT = const(332)
+_SIGNALS_AT = const(336)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _CONTACTORS = const(7)
@@ -98,6 +101,7 @@ _ALWAYS = const(24)
 _SCALARS = const(25)
 _GROUP_SIZE = const(3)
 _USED = const(3)
+_SUM_BIAS = const(524288)
 _REST_BIAS = const(1024)
 _SHORTS_BIAS = const(2048)
 _DRIFT_BIAS = const(8192)
@@ -208,21 +212,23 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         v += _GROUP_TABLE_SIZE
 
     pack = q[_SIGNALS_AT + _PACK_VOLTAGE_MV]
+    # Against the last that was known: some of it may have fallen silent before the rest.
     differs = 0
     if not pack >> 30 & 1:
         differs = q[_LAST_PACK_MV] ^ pack
+        q[_LAST_PACK_MV] = pack
     i = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
     v = q[_FEATURES_AT + _F_PROBE_MIN_DDEGC]
-    if (i - _NA) & _MASK and ((i - q[_LAST_HOT_DDEGC]) & _MASK or (v - q[_LAST_COLD_DDEGC]) & _MASK):
-        differs = 1
+    if (i - _NA) & _MASK:
+        if (i - q[_LAST_HOT_DDEGC]) & _MASK or (v - q[_LAST_COLD_DDEGC]) & _MASK:
+            differs = 1
+        q[_LAST_HOT_DDEGC] = i
+        q[_LAST_COLD_DDEGC] = v
     if q[_WAKING_MS]:
         if not changed and steps and not differs:
             return 0  # what was known before the sleep: not yet the truth
         q[_WAKING_MS] = 0
         compare = 0
-    q[_LAST_PACK_MV] = pack
-    q[_LAST_HOT_DDEGC] = i
-    q[_LAST_COLD_DDEGC] = v
 
     # Do the steps agree: is the median of their distances from their median under the limit?
     agree = 0
@@ -315,10 +321,17 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
                     bias = most
                 if bias < -most:
                     bias = -most
-                away -= bias
-                if away < 0:
-                    away = -away
-                away = away * 1000 // pack
+                away = (away - bias) * 1000 // pack
+    # Pack and cells are not read in one instant: a load that moves between them parts them now one way, now the other.
+    v = q[_SUM_AWAY_PERMILLE] - _SUM_BIAS
+    q[_SUM_AWAY_PERMILLE] = _SUM_BIAS
+    if away ^ _NA:
+        q[_SUM_AWAY_PERMILLE] = away + _SUM_BIAS
+        if away < 0:
+            away = -away
+            v = -v
+        if v < away:
+            away = v if v > 0 else 0
     i = _FEATURES_AT + _F_SUM_MISMATCH_PERMILLE
     q[i] = away
     q[i + _SLOT] = _PACK_VOLTAGE_MV
@@ -426,6 +439,15 @@ def middle(i: int, v: int, state, params, scratch) -> int:
             q[_DRIFT_FIT] = 0
             q[_DRIFT_NORM] = 0
         q[_DRIFT_SAMPLES] = q[_DRIFT_SAMPLES] + 1
+    pack = q[_LAST_PACK_MV]
+    if kind & _KIND_PAIR and not (pack | q[_PAIR_PACK_MV]) >> 30 & 1:
+        # Cells that are read later than the current have not taken the step that the pack took.
+        pack -= q[_PAIR_PACK_MV]
+        v = (low - q[_PAIR_MV]) * p[_P_CELLS] - pack
+        if pack < 0:
+            pack = -pack
+        if v * 2 > pack or v * 2 < -pack:
+            kind &= ~_KIND_PAIR
     if kind & _KIND_PAIR:
         step_da = q[_PAIR_STEP_DA]
         step_da = (step_da & _MASK) + (step_da >> 30 & 1) * _WRAP
@@ -440,6 +462,7 @@ def middle(i: int, v: int, state, params, scratch) -> int:
             q[_PAIRS] = q[_PAIRS] + 1
     if kind & _KIND_SETTLED:
         q[_PAIR_MV] = low
+        q[_PAIR_PACK_MV] = q[_LAST_PACK_MV]
         q[_PAIR_AGE_MS] = p[_P_SCAN_MS]
     q[_KIND] = kind
     q[_MOST_SHORTS] = 0
@@ -449,6 +472,7 @@ def middle(i: int, v: int, state, params, scratch) -> int:
     q[_MOST_DRIFT_AT] = 0
     q[_MOST_CONTACT_UOHM] = 0
     q[_MOST_CONTACT_AT] = 0
+    q[_NEXT_CONTACT_UOHM] = 0
     q[_MOST_FALL_MV] = 0
     q[_MOST_FALL_AT] = 0
     q[_NEXT_FALL_MV] = 0
@@ -666,8 +690,11 @@ def analyse(i: int, v: int, state, params) -> int:
         if v:
             v = (v & 16383) - (v >> 14)
             if v > q[_MOST_CONTACT_UOHM]:
+                q[_NEXT_CONTACT_UOHM] = q[_MOST_CONTACT_UOHM]
                 q[_MOST_CONTACT_UOHM] = v
                 q[_MOST_CONTACT_AT] = i + 1
+            elif v > q[_NEXT_CONTACT_UOHM]:
+                q[_NEXT_CONTACT_UOHM] = v
 
         if kind & (_KIND_KEEP | _KIND_COMPARE) and mv:
             v = q[marks + i] >> 13 & 2047
@@ -707,7 +734,8 @@ def analyse(i: int, v: int, state, params) -> int:
     q[i + _WHERE] = q[_MOST_DRIFT_AT]
     q[i + _SLOT] = first + q[_MOST_DRIFT_AT] if q[_MOST_DRIFT_AT] else _ALWAYS
     v = q[_MOST_CONTACT_UOHM]
-    if v * 2 < q[_OWN_UOHM] or q[_PAIRS] <= _PAIR_LEARN:
+    # One joint alone: what many cells show at once is the time between their readings, or the cold.
+    if v * 2 < q[_OWN_UOHM] or v < q[_NEXT_CONTACT_UOHM] * 2 or q[_PAIRS] <= _PAIR_LEARN:
         v = 0
     i = _FEATURES_AT + _F_CONTACT_UOHM
     q[i] = v

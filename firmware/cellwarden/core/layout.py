@@ -7,11 +7,13 @@ sections begin stands in the header of `params`.
 MicroPython inlines a constant only inside the file that declares it, so the hot files repeat the numbers they use as
 `_NAME = const(n)`; tests/core/test_layout.py holds each of them against this page.
 
+How far each number goes stands in tests/core/bounds.py.
+
 Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`), so differences are wrap-safe. Values
 lie in (-2^29, 2^29): the difference of any two of them, NA included, has its sign in bit 30.
 """
 
-FORMAT = 3  # of this page; an image made for another one is refused
+FORMAT = 4  # of this page; an image made for another one is refused
 
 NA = -0x20000000  # -2^29: no value
 WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
@@ -29,7 +31,7 @@ NOTICE_SLEEP = 4  # the box goes to sleep
 RECORD_T_MS = 0  # int32
 RECORD_ID = 4  # int32
 RECORD_CHANNEL = 8  # byte: number of the [[bus]] in the profile
-RECORD_LENGTH = 9  # byte
+RECORD_LENGTH = 9  # byte; the two behind it are 0
 RECORD_DATA = 12  # 8 bytes, or 64 where the profile uses a CAN FD message
 RECORD_VIEWS = 9  # of the ring as bytes: from the length on, and from each of the first 8 bytes of data on
 
@@ -47,7 +49,7 @@ MALFORMED = 7  # too short for a signal in use
 CHECKSUM_ERRORS = 8
 COUNTER_ERRORS = 9
 TIME_BACKWARD = 10
-EVENTS = 11  # events made since the start
+EVENTS = 11  # made since the start, and acknowledgements taken: no two of these have the same challenge
 LEVEL = 12  # highest level of our own findings asserted now, 0..3
 MAX_LEVEL = 13  # highest level since the start
 KNOWN = 14  # 0: not yet known, 1: a first full set of values has been seen
@@ -73,12 +75,12 @@ STEADY_LOW_MA = 33
 STEADY_HIGH_MA = 34
 HOUR_MS = 35  # part of the present hour
 HOURS = 36  # whole hours since the start, asleep or awake
-PENDING = 37  # bit 0: cells, bit 1: probes have yet to arrive again since their last sample
+PENDING = 37  # bit 0: cells, bit 1: probes have yet to arrive, all that come, since their last sample
 CELLS_AGE_MS = 38  # since the last sample of the cells, up to 60 s and a bit
 PHASE = 39  # of the sample's analysis: PHASE_DONE, PHASE_MEDIAN or PHASE_CELLS
 NEXT_CELL = 40  # the next one to analyse; while the median is looked for, the span of the cells among which it is, mV
 KIND = 41  # what the sample is good for, bits KIND_...
-SAMPLE_S = 42  # seconds between it and the one before, 1..60
+SAMPLE_S = 42  # seconds between it and the one before, up to 60 and a bit
 AGREE = 43  # 1: the cells' steps between the last two samples agree
 MEDIAN_MV = 44  # of the last sample; while it is looked for, the lowest cell among which it is
 REFERENCE_MV = 45  # highest median of this half minute, and of the one before
@@ -104,7 +106,7 @@ PAIR_MA = 64  # current, median and age of the last settled sample; NA = none
 PAIR_MV = 65
 PAIR_AGE_MS = 66
 PAIR_STEP_DA = 67  # between the pair's two currents, 0.1 A
-PAIRS = 68  # learned, up to PAIR_LEARN
+PAIRS = 68  # learned, up to PAIR_LEARN + 1
 OWN_UOHM = 69  # the median cell's resistance
 REST_SET = 70  # 1: the cells' deviations of a rest are kept
 REST_DUE = 71  # 1: a sleep has ended and they have not been compared yet
@@ -129,7 +131,7 @@ RING_MS_4 = 89
 FAULTY = 90  # probes that are left out
 STEEP = 91  # 1: a probe rises as C.5.3.7 c) says
 CHARGE_REST = 92  # discharge not yet a permille, 100 mA x ms
-DRAWN_PERMILLE = 93  # charge drawn since the start
+DRAWN_PERMILLE = 93  # charge drawn since the start, 18 bits
 SOC_REFERENCE = 94  # 6 columns: bits 0-10 SOC, 11-28 the charge drawn then; one every 10 s
 SOC_REFERENCE_2 = 95
 SOC_REFERENCE_3 = 96
@@ -176,7 +178,11 @@ GONE_SINCE = 136
 GONE_MS = 137
 WHOLE = 138  # what the features of sections B to D are complete for: bit 0 anything, 1 cells, 2 probes, 3 pack voltage
 CELLS_MISSING = 139  # cells without a value in a fresh message that had one before the last sleep
-CLOCK_SIZE = 140
+PAIR_PACK_MV = 140  # pack voltage of the last settled sample
+NEXT_CONTACT_UOHM = 141  # the most of any other cell than that of MOST_CONTACT_UOHM
+PARKED_MS = 142  # how long the vehicle has been parked or asleep, saturated
+SUM_AWAY_PERMILLE = 143  # by which the pack was over the cells' sum at the last sample, plus SUM_BIAS
+CLOCK_SIZE = 144
 
 UNKNOWN, DRIVING, CHARGING_MODE, PARKED, ASLEEP = 0, 1, 2, 3, 4
 PHASE_DONE, PHASE_MEDIAN, PHASE_CELLS = 0, 1, 2
@@ -198,7 +204,7 @@ SIGN_PROBES = 6
 SIGN_FOUR = 7  # four cells lost at once
 
 # features: columns of FEATURES numbers each
-FEATURES_AT = 140
+FEATURES_AT = 144
 VALUE = 0  # in the feature's unit, or NA
 WHERE = 48  # number of the cell or probe from 1; 0 = the pack
 SLOT = 96  # the signal it came from
@@ -256,7 +262,7 @@ F_PROBES_DEAD = 47
 FEATURES = 48
 
 # signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
-SIGNALS_AT = 332
+SIGNALS_AT = 336
 PACK_VOLTAGE_MV = 0
 PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
 SOC_PERMILLE = 2
@@ -306,6 +312,7 @@ CLEAR_MS = 5  # 3 columns, likewise
 FIRST_ARRIVAL = 8  # 3 columns: arrivals of the signal when the assert timer started
 FIRST_SLOT = 11  # 3 columns: the signal that started it
 RULE_SIZE = 14
+ASSERTING = 56  # these bits: a level's assert timer runs
 RELEASED = 512  # an acknowledgement has come: the next scan gives the level up
 
 # memory: columns of one number for each cell, but the first, which is for each cell and then each probe
@@ -314,6 +321,7 @@ RELEASED = 512  # an acknowledgement has come: the next scan gives the level up
 SEEN = 24  # bit: valid once since the start or the last sleep
 EVER = 25  # bit: before the last sleep
 FAULT = 26  # bit: this probe is left out
+SUM_BIAS = 1 << 19
 REST_BIAS = 1024
 PROBE_BIAS = 501
 # shorts: bits 0-11 the reference deviation + SHORTS_BIAS; 12-17 how long the cell has been away from it, s; 18 it rose;
@@ -379,7 +387,10 @@ P_DRIFT_LOW_MV = 42  # between these medians an imbalance shows as one factor
 P_DRIFT_HIGH_MV = 43
 P_VEHICLE_CELLS = 44  # as the profile says, mapped or not
 P_VEHICLE_PROBES = 45
-HEADER_SIZE = 46
+P_WATCH_MS = 46  # for so long after it was parked the box goes on reading at its full rate
+P_WAKE_FIRST_MS = 47  # then it sleeps for so long in the first hour,
+P_WAKE_MS = 48  # and for so long after it
+HEADER_SIZE = 49
 
 # rule table: a row a rule of the catalogue
 P_FEATURE = 0  # index of the feature's value in the state

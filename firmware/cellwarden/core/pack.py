@@ -31,14 +31,14 @@ _TREND_POINT = const(108)
 _TREND_HOUR = const(112)
 _TREND_POINTS = const(116)
 _ASLEEP = const(4)
-_FEATURES_AT = const(140)
+_FEATURES_AT = const(144)
 _SLOT = const(96)
 _COMPLETE = const(144)
 _F_INSULATION_OHM_PER_V = const(9)
 _F_SOC_JUMP_PERMILLE = const(23)
 _F_PACK_STEP_MV = const(24)
 _F_INSULATION_H = const(30)
-_SIGNALS_AT = const(332)
+_SIGNALS_AT = const(336)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _SOC_PERMILLE = const(2)
@@ -56,7 +56,7 @@ _STEADY_MA = const(4000)  # a current is settled while it stays within this for 
 _SETTLED_MS = const(2000)
 _SOC_STEP_MS = const(10000)
 _SOC_REFERENCES = const(6)
-_DRAWN = const(0x3FFFF)  # of the charge drawn in a reference
+_DRAWN = const(0x3FFFF)  # the charge drawn wraps: only differences count
 _STEP_REFRESH_MS = const(30000)
 _SWITCHED_MS = const(10000)
 _STEP_MOST_MS = const(60000)  # two voltages farther apart say nothing about a step
@@ -108,10 +108,10 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
         unit = p[_P_CAPACITY_MAH] * 36  # a permille of it in 100 mA x ms
         while v < 0:
             v += unit
-            q[_DRAWN_PERMILLE] = q[_DRAWN_PERMILLE] - 1
+            q[_DRAWN_PERMILLE] = (q[_DRAWN_PERMILLE] - 1) & _DRAWN
         while v >= unit:
             v -= unit
-            q[_DRAWN_PERMILLE] = q[_DRAWN_PERMILLE] + 1
+            q[_DRAWN_PERMILLE] = (q[_DRAWN_PERMILLE] + 1) & _DRAWN
         q[_CHARGE_REST] = v
 
     # Has SOC moved by more than the charge drawn explains?
@@ -119,7 +119,7 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
     if current == _NA or soc >> 30 & 1:
         q[_SOC_WAIT_MS] = 0
     else:
-        drawn = q[_DRAWN_PERMILLE] & _DRAWN
+        drawn = q[_DRAWN_PERMILLE]
         jump = 0
         if not q[_SOC_WAIT_MS]:
             i = 0
@@ -235,9 +235,13 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
                 fell = q[_TREND_POINT + 3] - q[_TREND_POINT]
                 steadily = q[_TREND_POINT] < q[_TREND_POINT + 1] < q[_TREND_POINT + 2] < q[_TREND_POINT + 3]
                 if steadily:
-                    v = 0
+                    v = q[_TREND_HOUR] - q[_TREND_HOUR + 3]
+                    if v > _NEVER_H:
+                        v = _NEVER_H
                     if q[_TREND_POINT] > p[_P_INSULATION_FLOOR]:
-                        v = (q[_TREND_POINT] - p[_P_INSULATION_FLOOR]) * (q[_TREND_HOUR] - q[_TREND_HOUR + 3]) // fell
+                        v = (q[_TREND_POINT] - p[_P_INSULATION_FLOOR]) * v // fell
+                    else:
+                        v = 0
                 q[_FEATURES_AT + _F_INSULATION_H] = v
                 q[_FEATURES_AT + _F_INSULATION_H + _SLOT] = _INSULATION_OHM
     return 0

@@ -20,13 +20,13 @@ _SIGN_MS = const(127)
 _SIGN_FELL = const(0)
 _SIGN_HOT = const(1)
 _SIGN_STEEP = const(2)
-_FEATURES_AT = const(140)
+_FEATURES_AT = const(144)
 _WHERE = const(48)
 _SLOT = const(96)
 _F_CELL_MIN_MV = const(1)
 _F_RISE_MK_PER_S = const(22)
 _F_CELLS_DEAD = const(46)
-_SIGNALS_AT = const(332)
+_SIGNALS_AT = const(336)
 _ALWAYS = const(24)
 _SCALARS = const(25)
 _GROUP_SIZE = const(3)
@@ -53,6 +53,7 @@ _JUMP_DDEGC = const(200)  # more than heat can do to one probe, with 2 K/s besid
 _MOVED_DDEGC = const(30)
 _NEAR_DDEGC = const(100)
 _BACK_S = const(60)
+_FLICKER_DDEGC = const(20)  # of a healthy probe at 1 K resolution
 _RATE = const(100000)  # 0.1 K a ms -> mK/s
 _RUNAWAY_MK_PER_S = const(1000)  # GB 38031 C.5.3.7 c)
 
@@ -166,18 +167,19 @@ def probes(i: int, v: int, state, params, due: int) -> int:
                     then = older & 4095 if at == 2 else older >> 12 & 4095
                 if then:
                     step = v - then + _PROBE_BIAS
-                    if step > rise:
-                        rise = step
-                        rise_at = i + 1
-                    if step > 0 and step * _RATE // window_ms >= _RUNAWAY_MK_PER_S:
-                        # In both halves of the window: heat goes on, a broken sensor jumps once.
+                    if step > rise or (step > 0 and step * _RATE // window_ms >= _RUNAWAY_MK_PER_S):
+                        # In both halves of the window: heat goes on, a broken sensor jumps once, and so does a flicker.
                         between = mark >> 12 & 4095 if at > 1 else mark & 4095
-                        if not at:
-                            steep = 1
-                        elif between:
+                        goes_on = 1
+                        if at:
                             first = between - then
-                            if first * 4 >= step and (step - first) * 4 >= step:
-                                steep = 1
+                            if not between or first * 4 < step or (step - first) * 4 < step:
+                                goes_on = 0
+                        if goes_on and step * _RATE // window_ms >= _RUNAWAY_MK_PER_S:
+                            steep = 1
+                        if step > rise and (goes_on or step > _FLICKER_DDEGC):
+                            rise = step
+                            rise_at = i + 1
             v += _PROBE_BIAS
         else:
             v = 0

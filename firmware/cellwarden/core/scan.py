@@ -25,6 +25,7 @@ _STARTED = const(3)
 _SCANS = const(4)
 _IGNORED = const(6)
 _TIME_BACKWARD = const(10)
+_EVENTS = const(11)
 _KNOWN = const(14)
 _WAITING = const(16)
 _LOST = const(17)
@@ -60,6 +61,7 @@ _BUS_OFF = const(124)
 _GONE_BEFORE = const(135)
 _GONE_SINCE = const(136)
 _GONE_MS = const(137)
+_PARKED_MS = const(142)
 _UNKNOWN = const(0)
 _DRIVING = const(1)
 _CHARGING_MODE = const(2)
@@ -68,11 +70,11 @@ _ASLEEP = const(4)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
-_FEATURES_AT = const(140)
+_FEATURES_AT = const(144)
 _WHERE = const(48)
 _F_PROBE_MAX_DDEGC = const(3)
 _F_CALM = const(17)
-_SIGNALS_AT = const(332)
+_SIGNALS_AT = const(336)
 _VEHICLE_ON = const(5)
 _CHARGING = const(6)
 _STAMP_MS = const(1)
@@ -95,6 +97,7 @@ _P_PROBES = const(5)
 _P_RULES = const(6)
 _P_MEMBERS = const(7)
 _P_START_MS = const(9)
+_P_SENT = const(18)
 _P_MEMORY_AT = const(22)
 _P_GROUPS_AT = const(23)
 _P_MESSAGES_AT = const(24)
@@ -170,6 +173,17 @@ def expire(row: int, at: int, state, params) -> int:
             pending |= p[at + _P_CARRIES]  # nothing new since the last sample
         row += _GROUP_SIZE
         at += _GROUP_TABLE_SIZE
+    if waiting + lost:
+        # Without a message that comes there is nothing to sample.
+        come = 0
+        row = p[_P_GROUPS_AT]
+        at = p[_P_GROUP_TABLE_AT] + _P_CARRIES
+        while row ^ end:
+            if q[row] & 1:
+                come |= p[at]
+            row += _GROUP_SIZE
+            at += _GROUP_TABLE_SIZE
+        pending |= come ^ 3
     q[_PENDING] = pending
     q[_DOUBT] = 0  # a message without trust is not decoded, so nothing of it grows fresh
     q[_WAITING] = waiting
@@ -254,7 +268,8 @@ def scan(box) -> int:
     v = q[_HOUR_MS] + scan_ms
     if v >= _HOUR:
         v -= _HOUR
-        q[_HOURS] = q[_HOURS] + 1
+        if q[_HOURS] < _MOST:  # a clock that jumps to and fro makes hours by the hundred
+            q[_HOURS] = q[_HOURS] + 1
     q[_HOUR_MS] = v
     if fresh:
         if q[_MODE] == _ASLEEP:
@@ -289,6 +304,12 @@ def scan(box) -> int:
         busy += 1
         if q[_SILENT_MS] >= p[_P_SLEEP_MS]:
             sleep(0, 0, state, params)
+    v = q[_MODE]
+    if v >= _PARKED:
+        v = q[_PARKED_MS] + scan_ms
+        q[_PARKED_MS] = v if v < _MOST else _MOST
+    elif v or not p[_P_SENT] >> _VEHICLE_ON & 1:  # else it has yet to say what it does
+        q[_PARKED_MS] = 0
 
     quiet = int(measure_pack(state, params))
     judged = 0
@@ -374,8 +395,11 @@ def advance(box, t_ms: int) -> int:
             if q[_MODE] == _ASLEEP:
                 asleep = q[_ASLEEP_SCANS] + skip
                 q[_ASLEEP_SCANS] = asleep if asleep < _MOST else _MOST
+                parked_ms = q[_PARKED_MS] + skip * scan_ms
+                q[_PARKED_MS] = parked_ms if parked_ms < _MOST else _MOST
             hour_ms = q[_HOUR_MS] + skip * scan_ms
-            q[_HOURS] = q[_HOURS] + hour_ms // _HOUR
+            hours = q[_HOURS] + hour_ms // _HOUR
+            q[_HOURS] = hours if hours < _MOST else _MOST
             q[_HOUR_MS] = hour_ms % _HOUR
             q[_NOW_MS] = (q[_NOW_MS] + _WRAP + skip * scan_ms) & _MASK
             q[_DUE_MS] = (q[_DUE_MS] + _WRAP + skip * scan_ms) & _MASK
@@ -406,6 +430,7 @@ def notice(box, kind: int, value: int, channel: int) -> int:
             row = p[_P_RULES_AT] + value * _RULE_SIZE
             if q[row + _LEVEL_NOW]:
                 q[row] = q[row] | _RELEASED
+                q[_EVENTS] = (q[_EVENTS] + _WRAP + 1) & _MASK
     elif kind == _NOTICE_SLEEP:
         if q[_MODE] ^ _ASLEEP:
             sleep(0, 0, box[0], box[1])

@@ -343,6 +343,7 @@ def drain(b: int, s: ptr32, views, ring32, box, count: int) -> int:
 # A record that is no frame: layout.NOTICE.
 _NOTICE = (
     "if i >> 30:",
+    f"    s[{L.NOW_MS}] = now",
     "    notice(box, i & 0xFF, d0[b], r[(b >> 2) + 2] & 0xFF)",
     "    ignored += 1",
 )

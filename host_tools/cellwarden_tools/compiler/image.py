@@ -211,6 +211,9 @@ def _params(profile, plan, rules):
     header[L.P_STEP_MV] = level["pack_step"][2]
     header[L.P_DRIFT_LOW_MV], header[L.P_DRIFT_HIGH_MV] = catalogue.DRIFT_RANGE_MV[profile.chemistry]
     header[L.P_VEHICLE_CELLS], header[L.P_VEHICLE_PROBES] = vehicle["cells"], vehicle.get("probes", 0)
+    header[L.P_WATCH_MS], header[L.P_WAKE_FIRST_MS], header[L.P_WAKE_MS] = (
+        60_000 * profile.parked.get(name, minutes) for name, minutes in catalogue.PARKED_MIN.items()
+    )
     _, *columns = L.memory_columns(header)
     header[L.P_SHORTS_AT : L.P_RINGS_AT + 1] = columns
     at = L.state_sections(header)

@@ -28,7 +28,7 @@ _BUS = {"channel", "dbc", "strict"}
 _SIGNAL = {"signal", "sign", "unit", "min", "max", "bus"}
 _MESSAGE = {"period_ms", "deadline_ms", "counter", "checksum"}
 _LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled", "latched"}
-_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "table"}
+_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "parked", "table"}
 DEFAULT_DEADLINE_MS = 5000
 
 
@@ -90,6 +90,9 @@ class Profile:
     table: dict | None = None  # what the reader of tables needs (compiler.table), where there is a [table]
     has_bus: bool = True  # whether there is a [[bus]]
     sleep_ms: int = catalogue.SLEEP_MS  # a longer silence is sleep
+    parked: dict = field(
+        default_factory=dict
+    )  # how long a box watches and sleeps, minutes, where it is not the catalogue's
     probe_numbers: tuple[int, ...] = ()  # the table's own number of each probe
 
     @property
@@ -191,7 +194,7 @@ class _Loader:
         if cells is None:
             self.fail("vehicle", "cells is missing", "the number of cells in series")
         probes = self.number("vehicle", vehicle, "probes", 0, high=500)
-        for key, low in (("nominal_v", 10), ("capacity_ah", 0), ("max_discharge_a", 0), ("max_charge_a", 0)):
+        for key, low in (("nominal_v", 10), ("capacity_ah", 1), ("max_discharge_a", 0), ("max_charge_a", 0)):
             self.number("vehicle", vehicle, key, low=low, high=5000, whole=False)
         for key, high in (("scan_ms", 1000), ("deadline_ms", 3_600_000)):
             self.number("vehicle", vehicle, key, low=10, high=high)
@@ -212,13 +215,16 @@ class _Loader:
             trust = self.read_messages()
             if not bindings:
                 self.fail("signals", "maps nothing", f"at least one of {', '.join(QUANTITIES)}")
+        parked = self.table("parked", tuple(catalogue.PARKED_MIN))
+        for key in parked:
+            self.number("parked", parked, key, low=1, high=1440)
         mapped = {b.quantity.name for b in bindings}
         limits = self.read_limits()
         return Profile(
             self.path, name, chemistry,
             cells if "cell_voltage" in mapped else 0, probes if "temperature" in mapped else 0,
             vehicle | {"cells": cells, "probes": probes}, buses, bindings, trust, limits, self.warnings,
-            is_table, table and table.mapping, has_bus, sleep_ms, numbers,
+            is_table, table and table.mapping, has_bus, sleep_ms, parked, numbers,
         )  # fmt: skip
 
     def read_buses(self):

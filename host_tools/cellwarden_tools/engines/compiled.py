@@ -2,11 +2,13 @@
 
 The source files are executed once more with another module under the name `micropython`, whose `viper` is Numba's
 `njit`; not a line of them is rewritten. Numba keeps the machine code beside its source, so the sources are copied into
-a folder of the cache that is named by their hash: another core, decoder or Numba is another folder.
+folders of the cache that are named by their hash: another core, decoder or Numba is another folder. The core has one
+of its own: it is compiled once for all vehicles.
 """
 
 import builtins
 import hashlib
+import inspect
 import os
 import shutil
 import sys
@@ -18,6 +20,8 @@ from types import ModuleType, SimpleNamespace
 import cellwarden.core
 
 CORE = ("cells", "hazards", "judge", "measure", "pack", "probes", "scan")  # in the order of their imports
+SCAN = "cellwarden.core.scan"
+ENTRIES = ("advance", "notice")  # of it: what a decoder calls
 READY = "ready"  # a file that says the folder's code is compiled
 
 
@@ -27,10 +31,12 @@ def cache_folder():
     return Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellwarden"
 
 
-def _sources(image):
-    core = Path(cellwarden.core.__file__).parent
-    texts = {f"cellwarden.core.{name}": (core / f"{name}.py").read_bytes() for name in CORE}
-    return texts | {"decoder": image.decoder(whole=False)}
+def _parts(image):
+    """[(folder, {module: its source})] of the core, and of the image's decoder, which leans on it."""
+    at = Path(cellwarden.core.__file__).parent
+    core = {f"cellwarden.core.{name}": (at / f"{name}.py").read_bytes() for name in CORE}
+    decoder = {"decoder": image.decoder(whole=False)}
+    return (_folder(core), core), (_folder(core | decoder), decoder)
 
 
 def _folder(texts):
@@ -42,37 +48,85 @@ def _folder(texts):
 
 def is_compiled(image):
     """Whether this image's code is in the cache."""
-    return (_folder(_sources(image)) / READY).exists()
+    return all((folder / READY).exists() for folder, _ in _parts(image))
 
 
 def load_drain(image, arguments):
     """The image's `drain` as machine code for arguments of the types of `arguments`.
 
-    From the cache, or compiled now, which takes some 20 ms a signal. Where the cache cannot be written it is compiled
-    each time.
+    From the cache, or compiled now, which takes some 50 ms a signal, and 15 s for the core once. Where the cache
+    cannot be written it is compiled each time.
     """
-    texts = _sources(image)
-    folder = _folder(texts)
+    parts = _parts(image)
     try:
-        _write(folder, texts)
-        try:
-            drain = _compile(folder, texts, arguments)
-        except Exception:  # whatever a damaged cache makes Numba stumble over; if it is not the cache, it comes again
-            shutil.rmtree(folder, ignore_errors=True)
-            _write(folder, texts)
-            drain = _compile(folder, texts, arguments)
-        (folder / READY).touch()
-        return drain
+        return _compile(parts, arguments)
     except OSError:  # no cache can be written here
         with tempfile.TemporaryDirectory(prefix="cellwarden-") as beside:
-            _write(Path(beside) / folder.name, texts)
-            return _compile(Path(beside) / folder.name, texts, arguments)
+            return _compile([(Path(beside) / folder.name, texts) for folder, texts in parts], arguments)
 
 
-def _compile(folder, texts, arguments):
-    drain = _modules(folder, texts)["decoder"].drain
-    drain(*arguments)  # on no frames: this is what makes Numba compile or load
-    return drain
+def _compile(parts, arguments):
+    (core, texts), (folder, decoder) = parts
+    box = arguments[4]  # of drain(b, s, views, ring32, box, count)
+
+    def make_core():
+        scan = _modules(core, texts)[SCAN]
+        return SimpleNamespace(**{name: _linked(core.name, getattr(scan, name), box) for name in ENTRIES})
+
+    def make_drain():
+        drain = _modules(folder, decoder, {SCAN: linked})["decoder"].drain
+        drain(*arguments)  # on no frames: this is what makes Numba compile or load
+        return drain
+
+    linked = _made(core, texts, make_core)
+    return _made(folder, decoder, make_drain)
+
+
+def _made(folder, texts, make):
+    """What `make` makes of the sources in a folder of the cache."""
+    _write(folder, texts)
+    try:
+        made = make()
+    except Exception:  # whatever a damaged cache makes Numba stumble over; if it is not the cache, it comes again
+        shutil.rmtree(folder, ignore_errors=True)
+        _write(folder, texts)
+        made = make()
+    (folder / READY).touch()
+    return made
+
+
+def _linked(core, function, box):
+    """A function of the core, compiled, as the decoder calls it: by a symbol, so that its code is not made again there.
+
+    box: its first argument; the others are integers.
+    """
+    from llvmlite.binding import add_symbol
+    from numba import typeof, types
+    from numba.core.cgutils import get_or_insert_function, if_unlikely
+    from numba.extending import intrinsic
+
+    parameters = inspect.signature(function.py_func).parameters
+    taken = typeof(box), *[types.int64] * (len(parameters) - 1)
+    function.compile(taken)
+    made = function.overloads[taken]
+    symbol = f"{core}.{function.__name__}{taken}"  # the same in every process
+    add_symbol(symbol, made.library.get_pointer_to_function(made.fndesc.llvm_func_name))
+
+    def call(context, builder, signature, values):
+        convention = context.call_conv
+        there = convention.get_function_type(signature.return_type, signature.args)
+        there = get_or_insert_function(builder.module, there, symbol)
+        status, value = convention.call_function(builder, there, signature.return_type, signature.args, values)
+        with if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
+        return value
+
+    def typed(typing, *given):
+        return made.signature, call
+
+    typing = inspect.Parameter("typing", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    typed.__signature__ = inspect.Signature([typing, *parameters.values()])
+    return intrinsic(typed)
 
 
 def _write(folder, texts):
@@ -92,19 +146,20 @@ def _write(folder, texts):
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _modules(folder, texts):
+def _modules(folder, texts, beneath=()):
+    """{name: module} of sources; beneath: what they may import besides one another."""
     import numba
 
     itself = numba.njit(lambda array: array)
 
     def viper(function):
-        # Only the outermost function is kept on disk: the machine code of what it calls is inside its own.
-        outermost = function.__name__ == "drain"
+        # Only the outermost functions are kept on disk: the machine code of what they call is inside their own.
+        outermost = function.__name__ in (*ENTRIES, "drain")
         # No array is made or kept in there, so none needs to be counted: half the time to compile.
         return numba.njit(function, cache=outermost, nogil=True, _nrt=False)
 
     micropython = SimpleNamespace(const=lambda value: value, viper=viper)
-    made = {}
+    made = dict(beneath)
     own = {**vars(builtins), "__import__": lambda name, *_: made.get(name, micropython)}
     for name, text in texts.items():
         # What Numba reads back from its cache belongs to a module that must be found by its name.
