@@ -12,11 +12,16 @@ from cellwarden.blackbox import keys as K
 from cellwarden.blackbox.folder import FULL
 
 SUFFIX = ".cwb"
+END_NAME = "end" + SUFFIX  # the end mark: one record, there from a clean shutdown to the next start's first record
 CAPACITY = (
     15 << 20
 )  # of a flash of 16 MiB: the rest is the file system's, and a segment's that is begun before one goes
 SEGMENT_BYTES = 256 << 10
+END_BYTES = F.HEAD_BYTES + struct.calcsize(F.END) + F.CRC_BYTES
 GRAIN = 4096  # bytes in which a file system hands out room
+BLOCKS_A_SEGMENT = (
+    2  # at least: a block is sealed where it reaches this part of a segment, so no segment is twice as long
+)
 RETRY_MS = 1000  # after a failure the storage is left alone for so long
 MOST_TAILS = 64  # segments without a seal that are kept: as many starts in a row that did not get as far
 
@@ -55,10 +60,12 @@ class Chain:
         self.before = slot.tag
         self.lost_records = self.lost_blocks = 0
         self._file = None
+        self._last_kind = None
+        self._ended = bool(folder.read(END_NAME).strip(b"\0"))
         self._failed_ms = None  # when the storage failed last
         self._boot_body = struct.pack(F.BOOT, cause)
         self._tails = []
-        self._oldest = 0
+        self._oldest, self._first_index = 1, 0  # of the ring, as stated last
         self._segment = slot.segment
         self._missing_from, self._proof = K.NONE, K.NO_PROOF
         newest = self._look_back()
@@ -100,8 +107,17 @@ class Chain:
             if tail:
                 self._tails.append(tail)
             if seal:
+                told = self._identity_of(number)
+                if told:
+                    self._oldest, self._first_index = told[2], told[3]
                 return seal
         return None
+
+    def _identity_of(self, number):
+        """The fields of a segment's IDENTITY, or None."""
+        with self._folder.open(segment_name(number)) as file:
+            record = F.next_record(file)
+        return F.unpack(F.IDENTITY, record.body) if record and record.type == F.IDENTITY_TYPE else None
 
     def _tail_of(self, number):
         """What a TAIL says of a segment, or None; (index, tag) of its last seal, or None."""
@@ -137,6 +153,7 @@ class Chain:
             self.lost_records += 1
             return False
         try:
+            self._unmark_end()
             if self._file is None:
                 self._begin(t_ms)
             self._append(kind, t_ms, body)
@@ -144,6 +161,8 @@ class Chain:
             self._give_up(t_ms, error)
             self.lost_records += 1
             return False
+        if self._size - self._sealed >= self._segment_bytes // BLOCKS_A_SEGMENT:
+            return self.seal(t_ms)
         return True
 
     def seal(self, t_ms):
@@ -157,7 +176,7 @@ class Chain:
         tag = self._mac.tag()
         body += tag
         _, crc = F.head_and_crc(F.SEAL_TYPE, self.boot, self.sequence, t_ms, body)
-        records = self.sequence - self._first
+        records, shutdown = self.sequence - self._first, self._last_kind == F.SHUTDOWN_TYPE
         self.sequence += 1
         following = self._after
         failed = None
@@ -185,6 +204,8 @@ class Chain:
         try:
             self._settle()
             self._store(self.index, 1, self._key, self._after, tag)  # and from here on nobody can say it was lost
+            if shutdown:
+                self._mark_end(following)
         except OSError:  # it is stored; that it is will be known with the next
             pass
         self._mac = F.Mac(self._key)
@@ -200,6 +221,19 @@ class Chain:
             )
         )  # fmt: skip
 
+    def _mark_end(self, key):
+        """Say that the block just sealed is the last; key: C(index)."""
+        body = struct.pack(F.END, self.index, K.derived(K.END_LABEL, key))
+        head, crc = F.head_and_crc(F.END_TYPE, self.boot, self.sequence, 0, body)
+        self._ended = True
+        self._folder.write(END_NAME, head + body + crc)
+
+    def _unmark_end(self):
+        """Before anything is written behind an end mark it goes; nobody can make it again."""
+        if self._ended:
+            self._folder.write(END_NAME, bytes(END_BYTES))
+            self._ended = False
+
     def close(self):
         """Close the file. What is not sealed is lost."""
         self._close()
@@ -211,10 +245,11 @@ class Chain:
             self._mac.update(data)
             self._size += len(data)
         self.sequence += 1
+        self._last_kind = kind
 
     def _begin(self, t_ms):
         """Begin a segment: what it is, what was found behind older seals, what was given up."""
-        self._oldest, first_index = self._keep()
+        self._keep()
         self._segment += 1
         self._file = self._folder.create(segment_name(self._segment))
         self._size = self._sealed = 0
@@ -224,8 +259,8 @@ class Chain:
             F.IDENTITY_TYPE,
             t_ms,
             struct.pack(
-                F.IDENTITY, F.FORM, self._segment, self._oldest, first_index, self.index, self._vehicle, self._image,
-                self._commitment,
+                F.IDENTITY, F.FORM, self._segment, self._oldest, self._first_index, self.index, self._vehicle,
+                self._image, self._commitment, self._capacity, self._segment_bytes,
             ),
         )  # fmt: skip
         if self._boot_body:
@@ -236,20 +271,23 @@ class Chain:
             self._append(F.MISSING_TYPE, t_ms, struct.pack(F.MISSING, self._missing_from, self._proof))
 
     def _keep(self):
-        """(oldest segment that stays beside the one to come, index of its first block)."""
+        """Find the oldest segment that stays beside the one to come, and the index of its first block.
+
+        What is gone and would have had room stays stated: nobody makes the box say that it went by itself.
+        """
         room = self._capacity - self._segment_bytes
         oldest, first_index = self._segment + 1, self.index
         for number in reversed(self._segments()):
+            if number < self._oldest:
+                break
             room -= -(-self._folder.size(segment_name(number)) // GRAIN) * GRAIN
             if room < 0:
-                break
-            with self._folder.open(segment_name(number)) as file:
-                record = F.next_record(file)
-            told = F.unpack(F.IDENTITY, record.body) if record and record.type == F.IDENTITY_TYPE else None
+                self._oldest, self._first_index = oldest, first_index
+                return
             oldest = number
+            told = self._identity_of(number)
             if told:
                 first_index = told[4]
-        return oldest, first_index
 
     def _settle(self):
         """After a segment's first seal: its name is durable, its statements are made, what it says goes is removed."""

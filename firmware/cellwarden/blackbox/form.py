@@ -46,15 +46,17 @@ TYPES = (
     "upload",
     "shutdown",  # the last before a seal that the box meant to be its last
     "seal",  # SEAL, then the tag
+    "end",  # of the file of the end mark alone: END
 )
 IDENTITY_TYPE, BOOT_TYPE, MISSING_TYPE, TAIL_TYPE, CLOCK_TYPE = 1, 2, 3, 4, 5
 FRAMES_TYPE, FEATURES_TYPE, EVENT_TYPE, SNAPSHOT_TYPE, LOST_TYPE = 6, 7, 8, 9, 10
 SECURITY_TYPE, UPDATE_TYPE, ACKNOWLEDGEMENT_TYPE, UPLOAD_TYPE = 11, 12, 13, 14
-SHUTDOWN_TYPE, SEAL_TYPE = 15, 16
+SHUTDOWN_TYPE, SEAL_TYPE, END_TYPE = 15, 16, 17
 
 # form, segment, oldest segment that is kept, index of its first block, index of the block that begins here,
-# vehicle id (ASCII, filled with 0), SHA-256 of the vehicle image, commitment to the first key
-IDENTITY = "<HIIII17s32s32s"
+# vehicle id (ASCII, filled with 0), SHA-256 of the vehicle image, commitment to the first key, bytes of the whole ring,
+# bytes that end a segment
+IDENTITY = "<HIIII17s32s32sII"
 # what made the box start
 BOOT = "<B"
 # index of the first block before this one that was not stored, proof that neither it nor any after it was
@@ -67,6 +69,8 @@ CLOCK = "<IHB"
 LOST = "<III"
 # index of the block, sequence of its first record, tag of the block before
 SEAL = "<II32s"
+# index of the block that would be next, proof that no start has begun it
+END = "<I32s"
 NO_TAG = bytes(TAG_BYTES)  # stands before block 0
 
 Record = namedtuple("Record", ("type", "boot", "sequence", "t_ms", "body", "raw"))

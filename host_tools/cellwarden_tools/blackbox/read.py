@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cellwarden.blackbox import form as F
-from cellwarden.blackbox.chain import segment_name, segment_number
+from cellwarden.blackbox.chain import END_BYTES, END_NAME, segment_name, segment_number
 from cellwarden.blackbox.keys import SLOT_NAMES, unpack_slot
 
 from ..errors import InputError
@@ -44,6 +44,18 @@ def slots(log):
             with open(log / name, "rb") as file:
                 found.append(unpack_slot(file.read(1024)))
     return sorted((slot for slot in found if slot), key=lambda slot: -slot.index)
+
+
+def end_mark(log):
+    """(index of the block that would be next, its proof) of the end mark beside the segments, or None."""
+    try:
+        with open(Path(log) / END_NAME, "rb") as file:
+            record, size = F.next_record(file), file.seek(0, 2)
+    except OSError:
+        return None
+    if record is None or record.type != F.END_TYPE or size != END_BYTES:
+        return None
+    return F.unpack(F.END, record.body)
 
 
 @contextlib.contextmanager

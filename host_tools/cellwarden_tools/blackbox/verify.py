@@ -11,7 +11,7 @@ from cellwarden.blackbox import keys as K
 from cellwarden.blackbox.chain import segment_name
 
 from ..errors import InputError
-from .read import opened, pieces, segments, slots
+from .read import end_mark, opened, pieces, segments, slots
 
 MOST_INDEX = 1 << 26  # no box seals more blocks: one a second for two years
 MOST_MISSING = 1 << 16  # in a row
@@ -320,10 +320,9 @@ class Verification:
             self._fault(newest, 0, "tail unproven", "no block is proven")
             return
         told = len(self.faults)
-        if newest in self._tails and last.shutdown and last.segment == newest:
-            self._fault(newest, last.end, "unsealed", "bytes behind a clean shutdown")
-        elif last.shutdown:
-            self.tail = f"a clean shutdown at the end of boot {last.boot}"
+        mark = end_mark(self.log)
+        if mark:
+            self.tail = self._by_mark(mark, last, newest)
         for slot in slots(self.log)[:1]:
             self.tail = self._by_slot(slot, last)
         if self.anchor:
@@ -331,8 +330,24 @@ class Verification:
         if len(self.faults) > told:
             self.tail = None
         elif self.tail is None:
-            reason = f"nothing says that block {last.index} is the last: no shutdown, no anchor of it"
+            reason = f"nothing says that block {last.index} is the last: no end mark, no key of the box, no anchor"
             self._fault(last.segment, last.end, "tail unproven", reason)
+
+    def _by_mark(self, mark, last, newest):
+        """What the box left when it shut down, and its next start erased: nobody can make an older one."""
+        index, proof = mark
+        fault = partial(self._fault, last.segment, last.end)
+        if index > MOST_INDEX or proof != K.derived(K.END_LABEL, self._keys.key(index)):
+            fault("contradiction", "the end mark beside the log is none of this box's")
+        elif index > last.index + 1:
+            fault("truncated", f"{_blocks(last.index + 1, index - 1)} are missing: the end mark stands behind them")
+        elif index <= last.index or not last.shutdown:
+            fault("contradiction", f"the end mark is that of a shutdown before block {index}: one was put back")
+        elif last.segment != newest or newest in self._tails:
+            fault("unsealed", "bytes behind a clean shutdown whose mark still stands")
+        else:
+            return f"a clean shutdown at the end of boot {last.boot}"
+        return None
 
     def _by_slot(self, slot, last):
         """What the box's own key says: nobody can make an older one."""
