@@ -20,7 +20,7 @@ SEGMENT_BYTES = 256 << 10
 END_BYTES = F.HEAD_BYTES + struct.calcsize(F.END) + F.CRC_BYTES
 GRAIN = 4096  # bytes in which a file system hands out room
 BLOCKS_A_SEGMENT = (
-    2  # at least: a block is sealed where it reaches this part of a segment, so no segment is twice as long
+    2  # a block that reaches this part of a segment is sealed, so no segment grows far
 )
 RETRY_MS = 1000  # after a failure the storage is left alone for so long
 MOST_TAILS = 64  # segments without a seal that are kept: as many starts in a row that did not get as far
