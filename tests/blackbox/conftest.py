@@ -50,3 +50,16 @@ def provisioned(on):
     made = disk.Disk()
     FileKeys(on(made)).provision(story.FIRST_KEY)
     return {name: bytes(file.durable) for name, file in made.durable_names.items()}
+
+
+@pytest.fixture
+def lived(on, provisioned):
+    """Let a box live: lived(files=, boots=, seals=, **ring) -> {name: bytes}, shut down after each of its boots."""
+
+    def live(files=provisioned, boots=3, seals=7, t_ms=0, **ring):
+        there = disk.Disk(files)
+        for boot in range(boots):
+            story.live(story.start(on(there), boot, **ring), seals, t_ms=t_ms, shutdown=True)
+        return {name: bytes(file.data) for name, file in there.names.items()}
+
+    return live

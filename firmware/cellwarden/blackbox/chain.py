@@ -19,9 +19,7 @@ CAPACITY = (
 SEGMENT_BYTES = 256 << 10
 END_BYTES = F.HEAD_BYTES + struct.calcsize(F.END) + F.CRC_BYTES
 GRAIN = 4096  # bytes in which a file system hands out room
-BLOCKS_A_SEGMENT = (
-    2  # at least: a block is sealed where it reaches this part of a segment, so no segment is twice as long
-)
+BLOCKS_A_SEGMENT = 2  # a block that reaches this part of a segment is sealed, so no segment grows far
 RETRY_MS = 1000  # after a failure the storage is left alone for so long
 MOST_TAILS = 64  # segments without a seal that are kept: as many starts in a row that did not get as far
 
@@ -34,6 +32,11 @@ def segment_number(name):
     """The number of a segment's file, or None for another file."""
     stem = name[: -len(SUFFIX)]
     return int(stem) if name.endswith(SUFFIX) and len(stem) == 8 and stem.isdigit() else None
+
+
+def most_segment(segment_bytes):
+    """No segment has so many bytes: the last block begins below its end and is sealed where it reaches its own."""
+    return segment_bytes + segment_bytes // BLOCKS_A_SEGMENT + F.MOST_BODY + (MOST_TAILS + 8) * 128 + GRAIN
 
 
 class Chain:

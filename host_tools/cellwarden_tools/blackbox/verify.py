@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox import keys as K
-from cellwarden.blackbox.chain import segment_name
+from cellwarden.blackbox.chain import GRAIN, most_segment, segment_name
 
 from ..errors import InputError
 from .read import end_mark, opened, pieces, segments, slots
@@ -111,6 +111,7 @@ class Verification:
         self._keys = Keys(first_key)
         self._commitment = K.commitment(first_key)
         self._foreign = False
+        self._ring = (0, 0)  # (bytes of all segments, of one): the largest that the box ever said
         self._hole = False  # a proven block lacks those before it, and nothing accounts for them
         self._unproven = 0  # blocks since the last proven one that were found altered or without their seal
         self._tails = {}  # segment: (sealed, size, digest) as found here
@@ -236,6 +237,7 @@ class Verification:
         fault = partial(self._fault, block.segment, block.at)
         if identity:
             self.identity = identity
+            self._ring = max(self._ring, identity[8:])
             if identity[1] != block.segment:
                 fault("order", f"block {block.index} begins segment {identity[1]}, not this file's")
             if identity[4] != block.index:
@@ -312,6 +314,17 @@ class Verification:
             block, told, self._unproven = self._start
             where = f"before this one, from segment {oldest}, the oldest that the box kept,"
             self._missing(first_index, block, told, where)
+        elif self.first.index:
+            self._check_room()
+
+    def _check_room(self):
+        """The ring lets a segment go where it has no room for it. A box that says so may be in other hands by now."""
+        capacity, segment_bytes = self._ring
+        older = sorted(self.paths)[:-1]
+        held = sum(-(-self.paths[number].stat().st_size // GRAIN) * GRAIN for number in older)
+        if held + segment_bytes + most_segment(segment_bytes) <= capacity:
+            reason = f"{_blocks(0, self.first.index - 1)} are gone and {held} bytes are left, of a ring of {capacity}"
+            self._fault(min(self.paths), 0, "removed", f"{reason}: nothing had to make room")
 
     def _check_end(self):
         """How is it proven that the log ends where it does?"""
