@@ -212,7 +212,7 @@ class Chain:
         except OSError:  # it is stored; that it is will be known with the next
             pass
         self._mac = F.Mac(self._key)
-        if self._size >= self._segment_bytes:
+        if shutdown or self._size >= self._segment_bytes:
             self._close()
         return True
 
