@@ -92,7 +92,10 @@ class SlcanRig:
 
     def sent(self):
         os.set_blocking(self.far, False)
-        words = os.read(self.far, 100).split(b"\r") if self.bus.transmit else []
+        try:
+            words = os.read(self.far, 100).split(b"\r")
+        except BlockingIOError:
+            return []
         return [
             (int(w[1:4], 16), bytes.fromhex(w[5:].decode())) if w[:1] == b"t"
             else (EXT | int(w[1:9], 16), bytes.fromhex(w[10:].decode()))

@@ -30,6 +30,7 @@ class Tty:
             termios.tcsetattr(number, termios.TCSANOW, settings)
             self.readinto, self.write = self._read.readinto, self._write.write
             return
+        import termios
         import tty
 
         self._in = self._out = 0
@@ -39,7 +40,7 @@ class Tty:
             self._in = self._out = os.open(path, os.O_RDWR | os.O_NOCTTY)
         try:
             tty.setraw(self._in)
-        except tty.termios.error as error:
+        except termios.error as error:
             self.close()
             raise OSError(error.args[0], "no terminal") from None
         os.set_blocking(self._in, False)

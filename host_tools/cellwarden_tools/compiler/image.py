@@ -131,6 +131,7 @@ def compile_profile(path, table=None):
         "compiler": __version__,
         "sources": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in _sources(profile)},
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()},
+        **({"transmit": profile.transmit} if profile.transmit else {}),
     }
     warnings = [
         f"{b.database.path}:{f.line}: {f.text}" for b in profile.buses for f in b.database.findings if _worth(f)

@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from cellwarden.core import catalogue
+from cellwarden.outputs import ALARM_ID
 
 from ..errors import InputError, did_you_mean
 from . import dbc as dbc_files
@@ -28,7 +29,7 @@ _BUS = {"channel", "dbc", "strict"}
 _SIGNAL = {"signal", "sign", "unit", "min", "max", "bus"}
 _MESSAGE = {"period_ms", "deadline_ms", "counter", "checksum"}
 _LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled", "latched"}
-_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "parked", "table"}
+_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "parked", "table", "transmit"}
 DEFAULT_DEADLINE_MS = 5000
 
 
@@ -94,6 +95,7 @@ class Profile:
         default_factory=dict
     )  # how long a box watches and sleeps, minutes, where it is not the catalogue's
     probe_numbers: tuple[int, ...] = ()  # the table's own number of each probe
+    transmit: dict | None = None  # {"bus": number, "id": of the alarm frame}, where the box may send it
 
     @property
     def quantities(self):
@@ -225,7 +227,25 @@ class _Loader:
             cells if "cell_voltage" in mapped else 0, probes if "temperature" in mapped else 0,
             vehicle | {"cells": cells, "probes": probes}, buses, bindings, trust, limits, self.warnings,
             is_table, table and table.mapping, has_bus, sleep_ms, parked, numbers,
+            None if is_table else self.read_transmit(),
         )  # fmt: skip
+
+    def read_transmit(self):
+        """Which bus the alarm frames go to; None where the box only listens, as it does without [transmit]."""
+        if "transmit" not in self.data:
+            return None
+        told = self.table("transmit", ("channel", "id"))
+        channels = [bus.channel for bus in self.buses]
+        if told.get("channel") not in channels:
+            named = ", ".join(f'"{channel}"' for channel in channels if channel) or "none is named: leave it out"
+            self.fail("transmit", f"channel = {told.get('channel')!r}", f"the channel of a [[bus]] ({named})")
+        can_id = self.number("transmit", told, "id", ALARM_ID, 1, 0x7FE)
+        bus = self.buses[channels.index(told.get("channel"))]
+        for message in bus.database.messages:
+            if message.can_id in (can_id, can_id + 1):
+                what = f"id 0x{message.can_id:X} is that of {message.name} in {bus.database.path}"
+                self.fail("transmit", what, "two identifiers in a row that the vehicle does not use")
+        return {"bus": bus.number, "id": can_id}
 
     def read_buses(self):
         entries = self.data.get("bus")

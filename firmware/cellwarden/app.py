@@ -1,0 +1,328 @@
+"""The supervisor: boots, tests itself, and then goes round its duties: read CAN, scan, log, seal, output, report.
+
+    box = Box(image, buses, ...)      restores what was kept
+    box.run()                         until `stop()`; or box.round() by hand
+
+Detection comes first in each round and nothing stops it: every other duty may fail, which makes a hazard of the box's
+own (hazards.py). The watchdog is petted only after a scan ran on time and the log took its record, or the log's failure
+is being told: a box that kept restarting for want of a log would guard nothing.
+"""
+
+import gc
+import hashlib
+from array import array
+from binascii import hexlify
+
+from cellwarden import clock as real_clock
+from cellwarden import hazards as H
+from cellwarden.canbus.frames import Frames
+from cellwarden.core import layout as L
+from cellwarden.engine import Engine, byte_view
+
+RECORDS = 128  # frames read in a round at most
+IDLE_MS = 2  # sleep between rounds on which nothing came
+KEEP_MS = 60_000  # the state is kept so often, and at once where an alarm of level 2 or 3 rises
+LATE_MS = 100  # a scan that is later is told
+STALL_MS = 1000  # between two rounds: the box itself stood still
+WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
+REPORT_MS = 1000
+START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
+ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
+
+
+class Box:
+    """image: image.Image; buses: canbus.Bus each, in the order of the profile's [[bus]]
+
+    recorder: has frames(batch), advanced(t_ms), event(record), seal(t_ms) -> True where the log took it; or None
+    kept: keep.Kept or None; outputs: have event(record) and update(box, t_ms); report: called with the status, a dict
+    watchdog: has feed(); clock: as the module `clock`
+    Raises ValueError where some buses have a clock of their own and others not.
+    """
+
+    def __init__(
+        self, image, buses, recorder=None, kept=None, outputs=(), report=None, watchdog=None, clock=real_clock,
+        report_ms=REPORT_MS,
+    ):  # fmt: skip
+        self.image, self.buses, self.recorder, self.kept = image, buses, recorder, kept
+        self.outputs, self.report, self.watchdog, self._clock = outputs, report, watchdog, clock
+        self.engine = Engine(image)
+        self.hazards = H.Hazards()
+        self.batch = Frames(self.engine, RECORDS)
+        self.timed = buses[0].timed
+        if any([bus.timed != self.timed for bus in buses]):
+            raise ValueError("logs and live buses have no common clock")
+        self.event = array("i", bytes(4 * L.EVENT_SIZE))
+        self.rounds = self.events = self.events_lost = self.most_late_ms = self.heap_bytes = self.pets = 0
+        self.restored = self.running = False
+        self._report_ms = report_ms
+        self._zero = 0  # of the box's clock, on the core's
+        self._restore()
+        now = self.now_ms()
+        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._reported_ms = now
+        self._scans = self.engine.state[L.SCANS]
+        self._urgent = False  # the state is to be kept at once
+        self._wall_s = clock.wall_s()
+        self._wall_ms = now
+        self._heap_after = 0
+
+    # --- boot ---------------------------------------------------------------------------------------------------------
+
+    def _restore(self):
+        """Go on from what was kept: latched alarms stay. The time the box was off is silence, as in a sleep."""
+        try:
+            found = self.kept.load() if self.kept else None
+            if not found:
+                return
+            wall_s, t_ms, state = found
+            self.engine.restore(state)
+        except (OSError, ValueError) as error:
+            self.hazards.failed(H.KEEP, self.now_ms(), error)
+            return
+        now_s = self._clock.wall_s()
+        off_ms = 1000 * (now_s - wall_s) if now_s and wall_s and now_s >= wall_s else ASLEEP_MS
+        state = self.engine.state
+        active = state[L.ACTIVE]
+        self.engine.notice(t_ms, L.NOTICE_SLEEP)
+        state[L.ACTIVE] = 0  # the silence is the box's own, whatever the vehicle did
+        self.engine.restore(self.engine.snapshot(), off_ms)
+        if off_ms < ASLEEP_MS:
+            state[L.ACTIVE] = active
+        self._zero = (state[L.NOW_MS] - state[L.OFFSET_MS] - self._clock.now_ms()) & L.MASK
+        self.restored = True
+
+    def self_test(self, folder=None):
+        """The core's known answer, the clock, and the flash (a blackbox.folder.Folder), if any. True: all right."""
+        from cellwarden import known_answer
+
+        now = self.now_ms()
+        try:
+            if not known_answer.right():
+                self.hazards.failed(H.SELF_TEST, now, "the core gives another answer")
+        except Exception as error:
+            self.hazards.failed(H.SELF_TEST, now, error)
+        before = self._clock.now_ms()
+        self._clock.sleep_ms(5)
+        if not 2 <= (self._clock.now_ms() - before) & L.MASK <= STALL_MS:
+            self.hazards.failed(H.CLOCK, now, "it does not count milliseconds")
+        if folder:
+            try:
+                data = hashlib.sha256(b"%d" % before).digest()
+                folder.write("selftest", data)
+                if folder.read("selftest") != data:
+                    self.hazards.failed(H.KEEP, now, "flash reads what was not written")
+            except OSError as error:
+                self.hazards.failed(H.KEEP, now, error)
+        return not self.hazards.mask
+
+    # --- rounds -------------------------------------------------------------------------------------------------------
+
+    def now_ms(self):
+        """The box's time on the core's clock, 30-bit ms; where frames bring the only clock, that of the last one."""
+        return (self._clock.now_ms() + self._zero) & L.MASK
+
+    def run(self):
+        """Go round until `stop()`."""
+        self.running = True
+        while self.running:
+            if not self.round():
+                self._clock.sleep_ms(IDLE_MS)
+        self.finish()
+
+    def stop(self):
+        self.running = False
+
+    def round(self):
+        """One round of the duties. Returns whether there was anything to do."""
+        batch, engine, hazards = self.batch, self.engine, self.hazards
+        now = self.now_ms()
+        if (now - self._round_ms) & L.MASK >= STALL_MS and not self.timed:
+            hazards.failed(H.CLOCK, now, "the box stood still")
+        self._round_ms = now
+        self._look_at_lateness(now)
+        batch.n = 0
+        for bus in self.buses:
+            try:
+                bus.recv(batch, now)
+            except Exception as error:
+                hazards.failed(H.BUS, now, error)
+        n = batch.n
+        if n:
+            if self.recorder:
+                try:
+                    self.recorder.frames(batch)
+                except Exception as error:
+                    hazards.failed(H.LOG, now, error)
+            engine.drain(batch.ring, n)
+        if self.timed:
+            now = batch.last_ms
+        else:
+            now = batch.ordered(now)
+            self._advance(now)
+        self._tell_events(now)
+        scans = engine.state[L.SCANS]
+        scanned = scans != self._scans
+        if scanned:
+            self._scans = scans
+            self._after_scan(now)
+        self.rounds += 1
+        return n or scanned
+
+    def _look_at_lateness(self, now):
+        """By how much the next scan is overdue before anything of this round is done."""
+        state = self.engine.state
+        if self.timed or not state[L.STARTED]:
+            return
+        late_ms = (now - state[L.DUE_MS] + state[L.OFFSET_MS]) & L.MASK
+        if late_ms < L.HALF:
+            if late_ms > self.most_late_ms:
+                self.most_late_ms = late_ms
+            if late_ms > LATE_MS:
+                self.hazards.failed(H.LATE, now, "a scan came %d ms late" % late_ms)  # noqa: UP031
+
+    def _advance(self, now):
+        """The scans that are due by the box's clock."""
+        engine = self.engine
+        self.batch.last_ms = now
+        state = engine.state
+        if not state[L.STARTED] and (now - self._boot_ms) & L.MASK < START_MS:
+            return
+        scans = state[L.SCANS]
+        engine.advance(now)
+        if self.recorder and state[L.SCANS] != scans:
+            try:
+                self.recorder.advanced(now)
+            except Exception as error:
+                self.hazards.failed(H.LOG, now, error)
+
+    def _tell_events(self, now):
+        """To the log and all outputs; each gets all of them, whatever another does."""
+        engine, event = self.engine, self.event
+        while engine.take(event) or self.hazards.take(event, now):
+            self.events += 1
+            if event[L.EVENT_LEVEL] >= 2 or event[L.EVENT_BEFORE] >= 2:
+                self._urgent = True
+            if self.recorder:
+                try:
+                    self.recorder.event(event)
+                except Exception as error:
+                    self.hazards.failed(H.LOG, now, error)
+            for output in self.outputs:
+                try:
+                    output.event(event)
+                except Exception as error:
+                    self.hazards.failed(H.OUTPUT, now, error)
+        lost = engine.events[L.E_LOST]
+        if lost != self.events_lost:
+            self.events_lost = lost
+            self.hazards.failed(H.OUTPUT, now, "events were lost")
+
+    def _after_scan(self, now):
+        """What is done once a scan: seal, keep, outputs, report, watchdog, memory."""
+        hazards = self.hazards
+        taken = True
+        if self.recorder:
+            taken = False
+            try:
+                taken = self.recorder.seal(now)
+            except Exception as error:
+                hazards.failed(H.LOG, now, error)
+            if not taken and not hazards.mask >> H.LOG & 1:
+                hazards.failed(H.LOG, now, "a record was not taken")
+        self._keep(now)
+        for output in self.outputs:
+            try:
+                output.update(self, now)
+            except Exception as error:
+                hazards.failed(H.OUTPUT, now, error)
+        self._look_at_the_clock(now)
+        hazards.pass_time(now)
+        if self.report and (now - self._reported_ms) & L.MASK >= self._report_ms:
+            self._reported_ms = now
+            try:
+                self.report(self.status())
+            except Exception as error:
+                hazards.failed(H.OUTPUT, now, error)
+        self._tidy()
+        if self.watchdog and not hazards.mask >> H.LATE & 1 and (taken or hazards.mask >> H.LOG & 1):
+            self.pets += 1
+            try:
+                self.watchdog.feed()
+            except Exception as error:
+                hazards.failed(H.OUTPUT, now, error)
+
+    def _keep(self, now):
+        if not self.kept or not (self._urgent or (now - self._kept_ms) & L.MASK >= KEEP_MS):
+            return
+        self._urgent = False
+        self._kept_ms = now
+        state = self.engine.state
+        t_ms = (state[L.NOW_MS] - state[L.OFFSET_MS]) & L.MASK
+        try:
+            self.kept.save(self._clock.wall_s(), t_ms, byte_view(state))
+        except Exception as error:
+            self.hazards.failed(H.KEEP, now, error)
+
+    def _look_at_the_clock(self, now):
+        """Whether somebody set the time of day."""
+        wall_s = self._clock.wall_s()
+        passed_ms = (now - self._wall_ms) & L.MASK
+        if passed_ms < WALL_MS or self.timed:
+            return
+        if self._wall_s and wall_s:
+            away_ms = 1000 * (wall_s - self._wall_s) - passed_ms
+            if not -WALL_MS < away_ms < WALL_MS:
+                self.hazards.failed(H.CLOCK, now, "the time of day was set by %d s" % (away_ms // 1000))  # noqa: UP031
+        self._wall_s, self._wall_ms = wall_s, now
+
+    def _tidy(self):
+        """Collect garbage here, after a scan, and only when there is some: elsewhere it would hold up frames."""
+        if not hasattr(gc, "mem_alloc"):
+            return  # CPython frees as it goes
+        used = gc.mem_alloc()
+        if used > self.heap_bytes:
+            self.heap_bytes = used
+        if used - self._heap_after > gc.mem_free() >> 1:
+            gc.collect()
+            self._heap_after = gc.mem_alloc()
+
+    def finish(self):
+        """The last duties before it stops: keep the state, leave the buses."""
+        now = self.batch.last_ms
+        self._tell_events(now)
+        self._urgent = True
+        self._keep(now)
+        if self.report:
+            self.report(self.status())
+        for bus in self.buses:
+            bus.close()
+
+    # --- report -------------------------------------------------------------------------------------------------------
+
+    def status(self):
+        """What the box knows of itself, in plain numbers; state_sha256 is that of `cellwarden replay`."""
+        state, hazards = self.engine.state, self.hazards
+        return {
+            "t_ms": state[L.NOW_MS],
+            "frames": sum([bus.frames for bus in self.buses]),
+            "known_frames": state[L.FRAMES],
+            "dropped": sum([bus.dropped for bus in self.buses]),
+            "bus_errors": sum([bus.errors for bus in self.buses]),
+            "bus_states": [bus.state for bus in self.buses],
+            "scans": state[L.SCANS],
+            "most_late_ms": self.most_late_ms,
+            "level": state[L.LEVEL],
+            "max_level": state[L.MAX_LEVEL],
+            "known": state[L.KNOWN],
+            "events": self.events,
+            "events_lost": self.events_lost,
+            "box_hazards": [H.ROWS[row][0] for row in range(len(H.ROWS)) if hazards.mask >> row & 1],
+            "box_faults": {
+                H.ROWS[row][0]: [hazards.counts[row], hazards.why[row]]
+                for row in range(len(H.ROWS)) if hazards.counts[row]
+            },
+            "heap_bytes": self.heap_bytes,
+            "rounds": self.rounds,
+            "pets": self.pets,
+            "restored": self.restored,
+            "state_sha256": hexlify(hashlib.sha256(byte_view(state)).digest()).decode(),
+        }  # fmt: skip
