@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick mutate fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test hil test-quick mutate fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,9 +34,12 @@ COVERED = twin runaway validity engine rules_computed
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/core
+	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/box tests/device tests/core
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= $(COVERED:%=tests/core/test_%.py)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=92 --show-missing --skip-covered
+
+hil: .venv/.test ## Acceptance tests on a running box: MicroPython here; ARGS="--cw-device /dev/ttyACM0" for a board
+	$(BIN)/python -m pytest -q tests/hil $(ARGS)
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*

@@ -52,13 +52,15 @@ class Box:
         if any([bus.timed != self.timed for bus in buses]):
             raise ValueError("logs and live buses have no common clock")
         self.event = array("i", bytes(4 * L.EVENT_SIZE))
-        self.rounds = self.events = self.events_lost = self.most_late_ms = self.heap_bytes = self.pets = 0
+        self.rounds = self.events = self.events_lost = self.most_late_ms = self.pets = 0
+        self.heap_bytes = self.collections = 0
         self.restored = self.running = False
         self._report_ms = report_ms
         self._zero = 0  # of the box's clock, on the core's
         self._restore()
         now = self.now_ms()
-        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._reported_ms = now
+        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = now
+        self._reported_ms = clock.now_ms()
         self._scans = self.engine.state[L.SCANS]
         self._urgent = False  # the state is to be kept at once
         self._wall_s = clock.wall_s()
@@ -164,6 +166,8 @@ class Box:
         if scanned:
             self._scans = scans
             self._after_scan(now)
+        if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
+            self._report(now)
         self.rounds += 1
         return n or scanned
 
@@ -236,12 +240,6 @@ class Box:
                 hazards.failed(H.OUTPUT, now, error)
         self._look_at_the_clock(now)
         hazards.pass_time(now)
-        if self.report and (now - self._reported_ms) & L.MASK >= self._report_ms:
-            self._reported_ms = now
-            try:
-                self.report(self.status())
-            except Exception as error:
-                hazards.failed(H.OUTPUT, now, error)
         self._tidy()
         if self.watchdog and not hazards.mask >> H.LATE & 1 and (taken or hazards.mask >> H.LOG & 1):
             self.pets += 1
@@ -249,6 +247,13 @@ class Box:
                 self.watchdog.feed()
             except Exception as error:
                 hazards.failed(H.OUTPUT, now, error)
+
+    def _report(self, now):
+        self._reported_ms = self._clock.now_ms()
+        try:
+            self.report(self.status())
+        except Exception as error:
+            self.hazards.failed(H.OUTPUT, now, error)
 
     def _keep(self, now):
         if not self.kept or not (self._urgent or (now - self._kept_ms) & L.MASK >= KEEP_MS):
@@ -284,6 +289,7 @@ class Box:
         if used - self._heap_after > gc.mem_free() >> 1:
             gc.collect()
             self._heap_after = gc.mem_alloc()
+            self.collections += 1
 
     def finish(self):
         """The last duties before it stops: keep the state, leave the buses."""
@@ -292,7 +298,7 @@ class Box:
         self._urgent = True
         self._keep(now)
         if self.report:
-            self.report(self.status())
+            self._report(now)
         for bus in self.buses:
             bus.close()
 
@@ -321,6 +327,8 @@ class Box:
                 for row in range(len(H.ROWS)) if hazards.counts[row]
             },
             "heap_bytes": self.heap_bytes,
+            "heap_live_bytes": self._heap_after,
+            "collections": self.collections,
             "rounds": self.rounds,
             "pets": self.pets,
             "restored": self.restored,

@@ -88,7 +88,7 @@ class Slcan(Bus):
         kind = int(parse(self._buffer, at, end, _HEX, found, self._data))
         if kind == FRAME:
             if self.timed:
-                t_ms = self._time(found[2], t_ms)
+                t_ms = self._time(found[2])
             batch.put(t_ms, found[0], self.channel, self._data, 0, found[1])
         elif kind == STATUS:
             flags = found[0]
@@ -104,12 +104,12 @@ class Slcan(Bus):
         self.errors += 1
         self._lost(batch, self._t_ms if self.timed and self._t_ms is not None else t_ms)
 
-    def _time(self, stamp, t_ms):
-        """An adapter's stamp on a clock that counts on from the box's own at the first frame."""
+    def _time(self, stamp):
+        """An adapter's stamp on a clock that counts on from the first one."""
         if stamp < 0:
             stamp = self._stamp or 0
         if self._t_ms is None:
-            self._t_ms = t_ms
+            self._t_ms = stamp
         else:
             self._t_ms = (self._t_ms + (stamp - self._stamp) % DAY_MS) & L.MASK
         self._stamp = stamp

@@ -1,0 +1,87 @@
+"""Acceptance tests of a running box, the same on every device (docs/box.md)."""
+
+import time
+
+import pytest
+
+from .conftest import desk, drive
+
+FIRST_VERDICT_S = 3  # after the power comes back
+
+
+def at_the_end(tester, frames, seconds=60):
+    """The status that speaks of so many frames."""
+    found = tester.wait(lambda: tester.statuses and tester.statuses[-1]["frames"] >= frames, seconds)
+    last = tester.statuses[-1] if tester.statuses else {}
+    assert found, f"{last.get('frames')} of {frames} frames arrived; the box says {tester.other[:5]}"
+    return last
+
+
+def told(tester):
+    return [{name: value for name, value in event.items() if name != "event"} for event in tester.events]
+
+
+def test_forty_thousand_frames_at_the_full_rate_none_lost_and_the_desks_verdicts(device, image_file, full_bus, capsys):
+    tester = device.start(image_file, "--timed")
+    seconds = tester.play(full_bus.frames)
+    last = at_the_end(tester, len(full_bus.frames))
+    with capsys.disabled():
+        rate = len(full_bus.frames) / seconds
+        print(f"\n{len(full_bus.frames)} frames in {seconds:.2f} s ({rate:.0f}/s), heap {last['heap_bytes']} bytes")
+    assert last["frames"] == len(full_bus.frames) and last["dropped"] == 0
+    assert told(tester) == full_bus.events
+    assert any(event["rule"] == "hvil_open" for event in full_bus.events), "the story has a verdict to compare"
+    assert last["state_sha256"] == full_bus.digest
+    assert tester.commands[-3:] == ["S6", "Z1", "L"], "it only listens"
+
+
+@pytest.mark.parametrize("scenario", ["hard_short_burns", "checksum_wrong", "measuring_board_dies"])
+def test_a_fault_of_the_catalogue_played_to_the_box_gives_the_desks_verdicts(device, image, image_file, scenario):
+    story = desk(image, list(drive(scenario, 0, 150)))
+    assert story.events
+    tester = device.start(image_file, "--timed")
+    tester.play(story.frames, speed=None)
+    last = at_the_end(tester, len(story.frames))
+    assert told(tester) == story.events and last["state_sha256"] == story.digest
+
+
+@pytest.mark.cw_expects("dropped")
+def test_an_overrun_of_the_adapter_is_reported(device, image_file):
+    tester = device.start(image_file)
+    tester.play(drive(end_s=55))
+    tester.flags = 0x08
+    assert tester.wait(lambda: any(event["rule"] == "frames_lost" for event in tester.events), 10)
+    assert tester.wait(lambda: tester.statuses[-1]["dropped"] == 1, 5)
+
+
+def test_a_cable_pulled_for_ten_seconds_while_driving_is_told_and_mends_itself(device, image_file):
+    tester = device.start(image_file)
+    frames = list(drive("healthy_drive", 60, 100))
+    tester.play(frames[: 6 * 352])
+    assert not [e for e in tester.events if e["level"] >= 2], "all is well before"
+    time.sleep(10)
+    lost = [e for e in tester.events if e["rule"] == "signal_lost"]
+    assert lost and max(e["level"] for e in lost) == 3
+    tester.play((t_us, *rest) for t_us, *rest in frames[6 * 352 : 20 * 352])
+    assert tester.wait(lambda: tester.statuses[-1]["level"] == 0, 10), "the alarm goes when messages come again"
+    assert tester.statuses[-1]["known"] == 1
+
+
+def test_after_a_power_cut_the_box_is_back_within_seconds_with_its_memory(device, image_file, tmp_path):
+    if not device.local:
+        pytest.skip("a board's power is not in this test's hands")
+    data = tmp_path / "data"
+    data.mkdir()
+    tester = device.start(image_file, "--data", str(data), "--report", "0.2")
+    tester.play(drive(end_s=63))
+    assert tester.wait(lambda: any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events), 5)
+    time.sleep(0.3)
+    device.cut()
+    began = time.monotonic()
+    tester = device.start(image_file, "--data", str(data), "--report", "0.2")
+    assert tester.wait(lambda: tester.statuses and tester.statuses[-1]["scans"], 10)
+    seconds = time.monotonic() - began
+    assert tester.statuses[-1]["restored"] and tester.statuses[-1]["max_level"] == 3
+    assert seconds < FIRST_VERDICT_S, f"{seconds:.1f} s"
+    tester.play(drive(begin_s=63, end_s=66))
+    assert tester.wait(lambda: tester.statuses[-1]["level"] == 3, 5), "the interlock is still open"
