@@ -47,7 +47,7 @@ class Chain:
     bytes of all segments; segment_bytes: a segment ends with the seal that reaches them
 
     boot, sequence: of the next record; index: of the open block;
-    lost_records, lost_blocks: given up since the start because the storage failed
+    lost_records, lost_blocks: given up since the start because the storage failed; error: how it failed last, an errno
 
     Raises ValueError where the box has no key, OSError where its storage cannot be read.
     """
@@ -61,7 +61,7 @@ class Chain:
         self.index = slot.index
         self.sequence = self._first = slot.sequence
         self.before = slot.tag
-        self.lost_records = self.lost_blocks = 0
+        self.lost_records = self.lost_blocks = self.error = 0
         self._file = None
         self._last_kind = None
         self._ended = bool(folder.read(END_NAME).strip(b"\0"))
@@ -236,6 +236,11 @@ class Chain:
         return self.sequence - self._first
 
     @property
+    def begins(self):
+        """Whether the next record begins another segment."""
+        return self._file is None
+
+    @property
     def segments(self):
         """(oldest segment of the ring as stated last, the one that is open or was last)."""
         return self._oldest, self._segment
@@ -331,6 +336,7 @@ class Chain:
 
     def _give_up(self, t_ms, error):
         """Leave the open block unsealed. Its records' numbers are free again where it was never sealed."""
+        self.error = error.args[0]
         self.lost_records += self.sequence - self._first
         self.sequence = self._first
         self._failed_ms = t_ms
