@@ -170,8 +170,17 @@ class Chain:
 
     def seal(self, t_ms):
         """End the open block and make it durable; nothing where it holds no record. Returns False as `put` does."""
+        sealed = True
+        for sealed in self.sealing(t_ms):  # noqa: B007  (the last one counts)
+            pass
+        return sealed
+
+    def sealing(self, t_ms):
+        """As `seal`, a generator with a pause after each operation of the storage; the last value it yields is the
+        result, and there is none where there is nothing to seal. No `put` before it has come to its end.
+        """
         if self._file is None or self.sequence == self._first:
-            return True
+            return
         body = struct.pack(F.SEAL, self.index, self._first, self.before)
         head, _ = F.head_and_crc(F.SEAL_TYPE, self.boot, self.sequence, t_ms, body + F.NO_TAG)
         self._mac.update(head)
@@ -185,7 +194,9 @@ class Chain:
         failed = None
         try:
             self._folder.barrier(self._file)  # a seal that stands whole has all that it seals before it
+            yield
             self._store(self.index + 1, 0, following, K.NO_PROOF, tag)  # from here on nobody can seal this block anew
+            yield
             for data in (head, body, crc):
                 self._folder.append(self._file, data)
             self._folder.sync(self._file)
@@ -200,21 +211,34 @@ class Chain:
         self._first = self.sequence
         if failed:
             self._give_up(t_ms, failed)
-            return False
+            yield False
+            return
         self._size += len(head) + len(body) + len(crc)
         self._sealed = self._size
         self._missing_from, self._proof, self._failed_ms = K.NONE, K.NO_PROOF, None
+        yield
         try:
             self._settle()
+            yield
             self._store(self.index, 1, self._key, self._after, tag)  # and from here on nobody can say it was lost
             if shutdown:
                 self._mark_end(following)
         except OSError:  # it is stored; that it is will be known with the next
             pass
         self._mac = F.Mac(self._key)
-        if self._size >= self._segment_bytes:
+        if shutdown or self._size >= self._segment_bytes:
             self._close()
-        return True
+        yield True
+
+    @property
+    def unsealed(self):
+        """Records in the open block."""
+        return self.sequence - self._first
+
+    @property
+    def segments(self):
+        """(oldest segment of the ring as stated last, the one that is open or was last)."""
+        return self._oldest, self._segment
 
     def _store(self, index, stored, key, after, tag):
         self._keys.store(

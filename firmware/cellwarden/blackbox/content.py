@@ -42,7 +42,7 @@ SECURITY = "<I17sB"  # seconds since 1970 (UTC), 0: not known; vehicle; a row of
 UPLOAD = "<I"  # index of the last block that the platform has
 HAZARD = "<BBI"  # a row of HAZARDS; 1: begins, 0: is over; value
 ANNEX_SUFFIX = ".cwf"
-ANNEX_HEAD = "<II"  # number of the annex, of the segment that was open when it was begun: older ones say nothing of it
+ANNEX_HEAD = "<IIB"  # number of the annex; segment open when it was begun: no older one tells of it; 1: near an alarm
 ANNEX = "<III16s"  # number of the annex, first byte, end, the first 16 bytes of the SHA-256 of these bytes
 DROPPED = "<I"  # number of the annex that is removed next
 

@@ -169,6 +169,7 @@ class Verification:
                 digest.update(data[at : min(at + (1 << 16), len(data))])
             self._tails[number] = (sealed, len(data), digest.digest())
             self.unsealed_records += len(open_block.at)
+            self._open_end = open_block
 
     def _block(self, number, data, open_block, found, seal):
         """Judge the records that end with this seal."""
@@ -305,9 +306,29 @@ class Verification:
         for number, (sealed, size, _) in self._tails.items():
             if number not in told and number != newest:
                 self._fault(number, sealed, "unsealed", f"{size - sealed} bytes that no seal covers")
+        if newest in self._tails and newest not in told:
+            self._check_open_end(newest, self._open_end)
+
+    def _check_open_end(self, number, found):
+        """Nothing proves what no seal covers yet; but it must go on from what is proven."""
+        last, end = self.last, self._tails[number][0]
+        sequence = -1 if last is None else last.last
+        if last and last.segment == number and last.shutdown:
+            self._fault(number, end, "unsealed", "bytes behind a clean shutdown")
+            return
+        for at, its_end, its_sequence in zip(found.at, found.end, found.sequence, strict=True):
+            follows = its_sequence == sequence + 1 or (its_sequence > sequence and (at > end or not at))
+            if not follows:
+                self._fault(number, at, "altered", f"record {its_sequence} cannot stand behind record {sequence}")
+                return
+            end, sequence = its_end, its_sequence
 
     def _check_start(self):
-        if not self.identity or self.first is None:
+        if self.first is None:
+            return
+        if not self.identity:
+            reason = f"block {self.first.index} begins no segment, and nothing says which blocks came before it"
+            self._fault(self.first.segment, self.first.at, "removed", reason)
             return
         _, _, oldest, first_index, *_ = self.identity
         if self.first.index > first_index:
@@ -344,19 +365,26 @@ class Verification:
             self.tail = None
         elif self.tail is None:
             reason = f"nothing says that block {last.index} is the last: no end mark, no key of the box, no anchor"
-            self._fault(last.segment, last.end, "tail unproven", reason)
+            self._fault(*self._behind(last), "tail unproven", reason)
+
+    def _behind(self, last):
+        """(segment, byte) where the next block would begin."""
+        later = [number for number in self.paths if number > last.segment]
+        if later and self.paths[last.segment].stat().st_size == last.end:
+            return min(later), 0
+        return last.segment, last.end
 
     def _by_mark(self, mark, last, newest):
         """What the box left when it shut down, and its next start erased: nobody can make an older one."""
         index, proof = mark
-        fault = partial(self._fault, last.segment, last.end)
+        fault = partial(self._fault, *self._behind(last))
         if index > MOST_INDEX or proof != K.derived(K.END_LABEL, self._keys.key(index)):
             fault("contradiction", "the end mark beside the log is none of this box's")
         elif index > last.index + 1:
             fault("truncated", f"{_blocks(last.index + 1, index - 1)} are missing: the end mark stands behind them")
         elif index <= last.index or not last.shutdown:
             fault("contradiction", f"the end mark is that of a shutdown before block {index}: one was put back")
-        elif last.segment != newest or newest in self._tails:
+        elif last.segment != newest:
             fault("unsealed", "bytes behind a clean shutdown whose mark still stands")
         else:
             return f"a clean shutdown at the end of boot {last.boot}"
@@ -364,7 +392,7 @@ class Verification:
 
     def _by_slot(self, slot, last):
         """What the box's own key says: nobody can make an older one."""
-        fault = partial(self._fault, last.segment, last.end)
+        fault = partial(self._fault, *self._behind(last))
         if slot.index > MOST_INDEX or (slot.key, slot.after) != self._slot_keys(slot):
             fault("contradiction", "the key slot beside the log holds none of this box's keys")
         elif slot.index > last.index + 1:
@@ -388,7 +416,7 @@ class Verification:
         return self._keys.key(slot.index), K.NO_PROOF
 
     def _by_anchor(self, last):
-        anchor, fault = self.anchor, partial(self._fault, last.segment, last.end)
+        anchor, fault = self.anchor, partial(self._fault, *self._behind(last))
         if anchor.index > last.index:
             fault("truncated", f"{_blocks(last.index + 1, anchor.index)} are missing: {anchor.what} saw them")
         elif anchor.index not in self.tags:
