@@ -98,7 +98,7 @@ def test_a_disk_that_fails_for_good_never_stops_the_box(on, provisioned):
 def test_a_full_disk_keeps_the_newest_and_says_what_went(on, verified, provisioned, room):
     """The ring may have more than the disk has room for: the oldest goes, and that reads as missing."""
     there, sealed = disk.Disk(provisioned, room=room), {}
-    for boot in range(6):
+    for _ in range(6):
         life(on, there, seals=12, sealed=sealed, capacity=1 << 20)
     seen = verified(contents(there))
     newest = max(sealed)
@@ -114,7 +114,7 @@ def test_a_full_disk_and_the_power_goes(on, verified, provisioned):
     def lives(cut=None):
         there = disk.Disk(provisioned, cut, room=4_000)
         try:
-            for boot in range(3):
+            for _ in range(3):
                 life(on, there, seals=9, capacity=1 << 20)
         except disk.PowerCut:
             pass
