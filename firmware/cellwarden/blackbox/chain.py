@@ -138,6 +138,7 @@ class Chain:
             if sealed == size:
                 return None, last
             digest = hashlib.sha256()
+            self._folder.sync(file)  # only the box stopped, maybe: then nothing of it need be durable yet
             file.seek(sealed)
             data = file.read(256)
             while data:
@@ -283,9 +284,10 @@ class Chain:
         """Begin a segment: what it is, what was found behind older seals, what was given up."""
         self._keep()
         self._segment += 1
-        self._file = self._folder.create(segment_name(self._segment))
         self._size = self._sealed = 0
-        self._named = False
+        self._new = True
+        self._file = self._folder.create(segment_name(self._segment))
+        self._folder.sync_names()
         self._mac = F.Mac(self._key)
         self._append(
             F.IDENTITY_TYPE,
@@ -322,11 +324,10 @@ class Chain:
                 first_index = told[4]
 
     def _settle(self):
-        """After a segment's first seal: its name is durable, its statements are made, what it says goes is removed."""
-        if self._named:
+        """After a segment's first seal: its statements are made, and what it says goes is removed."""
+        if not self._new:
             return
-        self._folder.sync_names()
-        self._named = True
+        self._new = False
         self._tails = []
         self._boot_body = None
         for number in self._segments():
@@ -340,22 +341,19 @@ class Chain:
         self.lost_records += self.sequence - self._first
         self.sequence = self._first
         self._failed_ms = t_ms
-        opened = self._file is not None
-        self._close()
         try:
-            if opened and self._sealed == 0:
-                self._folder.remove(segment_name(self._segment))
-            if (
-                error.args[0] == FULL
-            ):  # what was foreseen for it was not there: the newest is worth more than the oldest
+            if self._file is not None:
+                self._close()
+                self._tails.append((self._segment, self._sealed, K.NONE, F.NO_TAG))
+                del self._tails[:-MOST_TAILS]
+                if not self._sealed:
+                    self._folder.remove(segment_name(self._segment))
+                    self._tails.pop()
+            if error.args[0] == FULL:  # the newest is worth more than the oldest; `verify` will say what is missing
                 numbers = self._segments()
                 if len(numbers) > 1:
                     self._folder.remove(segment_name(numbers[0]))
-            if opened and self._sealed:
-                tail, _ = self._tail_of(self._segment)
-                if tail:
-                    self._tails.append(tail)
-        except OSError:  # it stays unstated, and `verify` will say so
+        except OSError:  # the next record that is given up tries again
             pass
 
     def _close(self):

@@ -65,7 +65,8 @@ IDENTITY = "<HIIII17s32s32sII"
 BOOT = "<B"
 # index of the first block before this one that was not stored, proof that neither it nor any after it was
 MISSING = "<I32s"
-# segment, bytes of it that end with its last seal, bytes of it, SHA-256 of those behind the seal
+# segment, bytes of it that end with its last seal, bytes of it, SHA-256 of those behind the seal;
+# the last two are 0xFFFFFFFF and zeros where the storage failed and nobody knows
 TAIL = "<III32s"
 # seconds since 1970 (UTC), milliseconds, where it is from
 CLOCK = "<IHB"

@@ -112,7 +112,7 @@ class Verification:
         self._commitment = K.commitment(first_key)
         self._foreign = False
         self._ring = (0, 0)  # (bytes of all segments, of one): the largest that the box ever said
-        self._hole = False  # a proven block lacks those before it, and nothing accounts for them
+        self._gaps = []  # (last missing block, how to say so if it is not said, what): nobody accounts for these
         self._unproven = 0  # blocks since the last proven one that were found altered or without their seal
         self._tails = {}  # segment: (sealed, size, digest) as found here
         self._told_tails = []  # (Block, fields) as the box tells
@@ -127,7 +127,7 @@ class Verification:
         self._check_end()
         self.faults.sort(key=lambda fault: fault[:2])
         self.intact = bool(self.tags) and not any(KINDS[fault.kind] == "intact" for fault in self.faults)
-        self.complete = not self._hole and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
+        self.complete = not self._gaps and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
 
     @property
     def vehicle(self):
@@ -274,9 +274,8 @@ class Verification:
             self.lost.append(Lost(max(first, since), last, block.boot))
             last = since - 1
         if first <= last:
-            self._hole = True
-            if last - first + 1 > self._unproven:  # else what happened to them is told already
-                fault("removed", f"{_blocks(first, last)} {where} are missing")
+            told_already = last - first + 1 <= self._unproven
+            self._gaps.append((last, None if told_already else fault, f"{_blocks(first, last)} {where} are missing"))
 
     def _proof(self, first, last):
         """What only a box can show that does not know whether these blocks are stored."""
@@ -300,7 +299,7 @@ class Verification:
                 if number >= oldest:
                     reason = f"{segment_name(number)}, which boot {block.boot} found, is missing"
                     self._fault(block.segment, block.at, "removed", reason)
-            elif here is None or (here != fields and fields[1] != F.NONE):
+            elif here != fields and fields[1] != K.NONE:
                 reason = f"boot {block.boot} found other bytes behind the last seal"
                 self._fault(number, here[0] if here else fields[0], "altered", reason)
         for number, (sealed, size, _) in self._tails.items():
@@ -335,16 +334,20 @@ class Verification:
             block, told, self._unproven = self._start
             where = f"before this one, from segment {oldest}, the oldest that the box kept,"
             self._missing(first_index, block, told, where)
-        elif self.first.index:
-            self._check_room()
+        self._gaps = [gap for gap in self._gaps if gap[0] >= first_index]  # what the ring let go may be there in part
+        for _, fault, what in self._gaps:
+            if fault:
+                fault("removed", what)
+        if first_index:
+            self._check_room(oldest, first_index)
 
-    def _check_room(self):
+    def _check_room(self, oldest, first_index):
         """The ring lets a segment go where it has no room for it. A box that says so may be in other hands by now."""
         capacity, segment_bytes = self._ring
-        older = sorted(self.paths)[:-1]
+        older = [number for number in sorted(self.paths)[:-1] if number >= oldest]
         held = sum(-(-self.paths[number].stat().st_size // GRAIN) * GRAIN for number in older)
         if held + segment_bytes + most_segment(segment_bytes) <= capacity:
-            reason = f"{_blocks(0, self.first.index - 1)} are gone and {held} bytes are left, of a ring of {capacity}"
+            reason = f"{_blocks(0, first_index - 1)} are gone and {held} bytes are left, of a ring of {capacity}"
             self._fault(min(self.paths), 0, "removed", f"{reason}: nothing had to make room")
 
     def _check_end(self):
