@@ -120,6 +120,8 @@ class Recorder:
         self._annex = self._annex_failed_ms = None
         self._shelf = Shelf(folder, chain.boot, annexes_bytes, annex_bytes)
         self._dropping = []  # stated, and to be removed after the next seal
+        self._statements = []  # since the last seal: (kind, body)
+        self._again = False  # they have to be made again
         self._job = None
         self._pending = []  # records that others gave: (kind, body)
         self._ending = False
@@ -326,8 +328,23 @@ class Recorder:
         if self.chain.put(kind, self._t_ms, body):
             return True
         self._far_words.number = 0
+        self._again = True
         self._failed(self.chain.error)
         return False
+
+    def _state(self, kind, body):
+        """Into the chain, and into each later block until one is sealed. Returns False where it failed now."""
+        self._statements.append((kind, body))
+        return self._put(kind, body)
+
+    def _restate(self):
+        """After a block was given up, the statements that stood in it. Returns whether all stand in the open one."""
+        if self._again:
+            self._again = False
+            for kind, body in self._statements:
+                if not self._put(kind, body):
+                    break
+        return not self._again
 
     def _into_annex(self, kind, body):
         if self._annex is None:
@@ -369,6 +386,7 @@ class Recorder:
         """Events of the core, and what others gave. Returns whether there was any."""
         engine, event = self.engine, self._event
         found = False
+        self._restate()
         while engine.take(event):
             found = True
             if event[L.EVENT_LEVEL] > event[L.EVENT_BEFORE]:
@@ -518,7 +536,7 @@ class Recorder:
             self._lose_annex(error)
             return
         if told:
-            self._put(F.ANNEX_TYPE, told)
+            self._state(F.ANNEX_TYPE, told)
 
     def _spare(self):
         """State which annexes go."""
@@ -527,10 +545,12 @@ class Recorder:
             since_ms = self._t_ms + 1
         while True:
             number = self._shelf.spare(since_ms, self.chain.boot, self.chain.segments[0])
-            if number is None or not self._put(F.DROPPED_TYPE, struct.pack(C.DROPPED, number)):
+            if number is None:
                 return
             self._shelf.drop(number)
             self._dropping.append(number)
+            if not self._state(F.DROPPED_TYPE, struct.pack(C.DROPPED, number)):
+                return
 
     def _seal(self):
         """Everything up to now is written and sealed."""
@@ -552,21 +572,20 @@ class Recorder:
         lost = (self.lost_frames, self.engine.events[L.E_LOST], self.chain.lost_records)
         if lost != self._told_lost and self._put(F.LOST_TYPE, struct.pack(F.LOST, *lost)):
             self._told_lost = lost
-        if self._ending:
-            self._put(F.SHUTDOWN_TYPE, b"")
-        dropping, self._dropping = self._dropping, []
         self._sealed = None
+        if not self._restate() or (self._ending and not self._put(F.SHUTDOWN_TYPE, b"")):
+            return
         for sealed in self.chain.sealing(self._t_ms):
             self._sealed = sealed is not False
             yield
         if self._sealed is None:
-            self._dropping = dropping
             return
         if not self._sealed:
             self._far_words.number = 0
+            self._again = True
             self._failed(self.chain.error)
-            self._dropping = dropping  # whether it was stated is not known
             return
+        dropping, self._dropping, self._statements = self._dropping, [], []
         for number in dropping:
             try:
                 self._shelf.remove(number)

@@ -6,11 +6,13 @@ from array import array
 from functools import partial
 from typing import NamedTuple
 
+from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox import keys as K
 from cellwarden.blackbox.chain import GRAIN, most_segment, segment_name
 
 from ..errors import InputError
+from .annex import Annexes
 from .read import end_mark, opened, pieces, segments, slots
 
 MOST_INDEX = 1 << 26  # no box seals more blocks: one a second for two years
@@ -97,7 +99,8 @@ class Verification:
     """A log under a first key (32 bytes); anchor: anchor.Anchor or None.
 
     intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: its proof, or None;
-    tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records: behind the last seals
+    annexes: annex.Annexes; tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records:
+    behind the last seals
     Raises InputError where there is no log, and where the key is another box's.
     """
 
@@ -117,6 +120,7 @@ class Verification:
         self._tails = {}  # segment: (sealed, size, digest) as found here
         self._open_ends = {}  # segment: _Open; of those from the last proven block on
         self._told_tails = []  # (Block, fields) as the box tells
+        self.annexes = Annexes(log)
         self.paths = segments(log)
         for number, path in self.paths.items():
             with opened(path) as data:
@@ -126,6 +130,7 @@ class Verification:
         self._check_tails()
         self._check_start()
         self._check_end()
+        self.faults += [Fault(*told) for told in self.annexes.faults(segment_name, bool(self._gaps or self.lost))]
         self.faults.sort(key=lambda fault: fault[:2])
         self.intact = bool(self.tags) and not any(KINDS[fault.kind] == "intact" for fault in self.faults)
         self.complete = not self._gaps and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
@@ -221,7 +226,10 @@ class Verification:
     def _statements(self, block, data, open_block, start, kinds):
         """{type: fields} of what the box says of itself in a proven block."""
         told = {}
-        forms = {F.IDENTITY_TYPE: F.IDENTITY, F.MISSING_TYPE: F.MISSING, F.TAIL_TYPE: F.TAIL}
+        forms = {
+            F.IDENTITY_TYPE: F.IDENTITY, F.MISSING_TYPE: F.MISSING, F.TAIL_TYPE: F.TAIL,
+            F.ANNEX_TYPE: C.ANNEX, F.DROPPED_TYPE: C.DROPPED,
+        }  # fmt: skip
         for n, kind in enumerate(kinds):
             if kind not in forms:
                 continue
@@ -231,6 +239,10 @@ class Verification:
                 self._fault(block.segment, at, "contradiction", f"a {F.TYPES[kind]} record of another form")
             elif kind == F.TAIL_TYPE:
                 self._told_tails.append((block, fields))
+            elif kind == F.ANNEX_TYPE:
+                self.annexes.state(block, at, fields)
+            elif kind == F.DROPPED_TYPE:
+                self.annexes.drop(*fields)
             else:
                 told[kind] = fields
         return told
