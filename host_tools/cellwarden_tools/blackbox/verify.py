@@ -91,7 +91,7 @@ class Keys:
 
 def _on(key, steps):
     for _ in range(steps):
-        key = K.derived(K.NEXT_LABEL, key)
+        key = hashlib.sha256(K.NEXT_LABEL + key).digest()  # K.derived, in half the time: it may be for millions
     return key
 
 
