@@ -6,11 +6,13 @@ from array import array
 from functools import partial
 from typing import NamedTuple
 
+from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox import keys as K
 from cellwarden.blackbox.chain import GRAIN, most_segment, segment_name
 
 from ..errors import InputError
+from .annexes import Annexes
 from .read import end_mark, opened, pieces, segments, slots
 
 MOST_INDEX = 1 << 26  # no box seals more blocks: one a second for two years
@@ -37,6 +39,16 @@ KINDS = {
     "removed": "complete",  # blocks, records or files that are missing and that nothing accounts for
     "truncated": "complete",  # the same, at the end
     "tail unproven": "complete",  # nothing says that the log ends here
+}
+
+
+# what the box says of its own log, and its form
+STATEMENTS = {
+    F.IDENTITY_TYPE: F.IDENTITY,
+    F.MISSING_TYPE: F.MISSING,
+    F.TAIL_TYPE: F.TAIL,
+    F.ANNEX_TYPE: C.ANNEX,
+    F.DROPPED_TYPE: C.DROPPED,
 }
 
 
@@ -98,6 +110,7 @@ class Verification:
 
     intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: its proof, or None;
     tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records: behind the last seals
+    proven: {segment: [(at, end)]} of its bytes, joined; annexes: annexes.Annexes
     Raises InputError where there is no log, and where the key is another box's.
     """
 
@@ -117,6 +130,8 @@ class Verification:
         self._tails = {}  # segment: (sealed, size, digest) as found here
         self._told_tails = []  # (Block, fields) as the box tells
         self.paths = segments(log)
+        self.proven = {}
+        self.annexes = Annexes(log)
         for number, path in self.paths.items():
             with opened(path) as data:
                 self._segment(number, data)
@@ -125,6 +140,7 @@ class Verification:
         self._check_tails()
         self._check_start()
         self._check_end()
+        self.annexes.check(lambda *fault: self.faults.append(Fault(*fault)))
         self.faults.sort(key=lambda fault: fault[:2])
         self.intact = bool(self.tags) and not any(KINDS[fault.kind] == "intact" for fault in self.faults)
         self.complete = not self._hole and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
@@ -202,6 +218,8 @@ class Verification:
         )  # fmt: skip
         told = self._statements(block, data, open_block, start, kinds)
         self._judge(block, told)
+        if index not in self.tags:
+            _join(self.proven.setdefault(number, []), at, found.end)
         self.records += len(kinds) + 1
         self.boots.add(block.boot)
         if self.first is None:
@@ -218,16 +236,19 @@ class Verification:
     def _statements(self, block, data, open_block, start, kinds):
         """{type: fields} of what the box says of itself in a proven block."""
         told = {}
-        forms = {F.IDENTITY_TYPE: F.IDENTITY, F.MISSING_TYPE: F.MISSING, F.TAIL_TYPE: F.TAIL}
         for n, kind in enumerate(kinds):
-            if kind not in forms:
+            if kind not in STATEMENTS:
                 continue
             at, end = open_block.at[start + n], open_block.end[start + n]
-            fields = F.unpack(forms[kind], data[at + F.HEAD_BYTES : end - F.CRC_BYTES])
+            fields = F.unpack(STATEMENTS[kind], data[at + F.HEAD_BYTES : end - F.CRC_BYTES])
             if fields is None:
                 self._fault(block.segment, at, "contradiction", f"a {F.TYPES[kind]} record of another form")
             elif kind == F.TAIL_TYPE:
                 self._told_tails.append((block, fields))
+            elif kind == F.ANNEX_TYPE:
+                self.annexes.tell(block, fields)
+            elif kind == F.DROPPED_TYPE:
+                self.annexes.drop(fields)
             else:
                 told[kind] = fields
         return told
@@ -452,6 +473,13 @@ class _Open:
         if first + len(self.sequence) - start != last:
             return f"record {first + len(self.sequence) - start} is missing before the seal", start
         return None, start
+
+
+def _join(ranges, at, end):
+    """Add at..end to [(at, end)], to the last where it follows."""
+    if ranges and ranges[-1][1] == at:
+        at = ranges.pop()[0]
+    ranges.append((at, end))
 
 
 def _blocks(first, last):
