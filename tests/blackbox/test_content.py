@@ -180,8 +180,9 @@ def packed(state, spans, before=None, shift=0, room=20000):
 def test_words_by_hand():
     # PLAIN: [0, -1, 1, 0] are 0 1 2 0 in Rice of parameter 0, head 1: 0001 0 10 110 0
     assert packed(array("i", [0, -1, 1, 0]), [(0, 4, C.PLAIN, 0)]) == bytes([0b00010101, 0b10000000])
-    # all zero: head 0
-    assert packed(array("i", [0] * 40), [(0, 40, C.PLAIN, 0)]) == bytes([0, 0])
+    # all zero: head 0 for each four, or for each sixteen
+    assert packed(array("i", [0] * 40), [(0, 40, C.PLAIN, 0)]) == bytes(5)
+    assert packed(array("i", [0] * 40), [(0, 40, 1, 0)]) == bytes(2)
     # NA does not fit a short code: residual -2^29 is 2^30 - 1: head 14 (parameter 13), twelve ones, thirty ones
     assert packed(array("i", [NA]), [(0, 1, C.PLAIN, 0)]) == bytes([0b11101111] + [255] * 4 + [0b11111100])
     # beyond (-2^29, 2^29) words stand as they are: head 15

@@ -3,11 +3,12 @@
 `pack_...` run on the box and take nothing from the heap; `unpack_...` and the small forms are read by everyone. All
 numbers are little-endian. Words are those of the core's state (layout): int32 in (-2^30, 2^30).
 
-An annex is a file of records beside the segments (segment 00000007.cwb, annex 00000031.cwf). It holds what is much and
-mostly not needed for long: all frames, features each second, a whole snapshot at its beginning. Its records have the
-form of all records, their `sequence` counts from 0 in each annex, and the first is of type annex with the body
-ANNEX_HEAD. It has no seals: ANNEX records in the chain say what stands in it, from byte 0 on without gaps, at each
-seal. It goes, whole, when no alarm was near or the room is needed; a DROPPED record in a sealed block says so before.
+An annex is a file of records beside the segments (segment 00000007.cwb, annex 0003001f.cwf: the 31st of boot 3). It
+holds what is much and mostly not needed for long: all frames, features each second, a whole snapshot at its beginning.
+Its records have the form of all records, their `sequence` counts from 0 in each annex, and the first is of type annex
+with the body ANNEX_HEAD. It has no seals: ANNEX records in the chain say what stands in it, from byte 0 on without
+gaps: each 30 s, near an alarm at each seal. It goes, whole, when no alarm was near or the room is needed; a DROPPED
+record in a sealed block says so before.
 
 Frames. A body goes on with the table of entries of the body before it, unless its number is 0:
 
@@ -22,11 +23,12 @@ Frames. A body goes on with the table of entries of the body before it, unless i
        GAP       count (4 bytes): frames that could not be kept. What follows is not what the core saw next
     step: 1 byte, ms to add to the clock; LONG: the clock follows, 4 bytes
 
-Words. A span (first, end, mode) of words is coded in groups of up to GROUP: a head of 4 bits, and what it says: 0: all
-residuals are 0; 1..14: each residual in a Rice code of parameter head - 1; 15: each word as it is, 32 bits. Bits fill
-bytes from the top. A residual is the word's change since the body before, or the word itself in a body that stands
-alone, less what its mode says: PLAIN nothing, MEAN the mean that stands before the groups, n = 1..253 the same of the
-word n before it in the span. It is reckoned modulo 2^30, and 0, -1, 1, -2 … become 0, 1, 2, 3 …
+Words. A span (first, end, mode) of words is coded in groups of up to 4 where its mode is PLAIN, else 16: a head of 4
+bits, and what it says: 0: all residuals are 0; 1..14: each residual in a Rice code of parameter head - 1; 15: each word
+as it is, 32 bits. Bits fill bytes from the top. A residual is the word's change since the body before, or the word
+itself in a body that stands alone, less what its mode says: PLAIN nothing, MEAN the mean that stands before all groups
+(1 byte with sign; -128: it follows in 4 bytes), n = 1..253 the same of the word n before it in the span. It is reckoned
+modulo 2^30, and 0, -1, 1, -2 … become 0, 1, 2, 3 …
 """
 
 import struct
@@ -43,7 +45,8 @@ UPLOAD = "<I"  # index of the last block that the platform has
 HAZARD = "<BBI"  # a row of HAZARDS; 1: begins, 0: is over; value
 ANNEX_SUFFIX = ".cwf"
 ANNEX_HEAD = "<IIB"  # number of the annex; segment open when it was begun: no older one tells of it; 1: near an alarm
-ANNEX = "<III16s"  # number of the annex, first byte, end, the first 16 bytes of the SHA-256 of these bytes
+ANNEX = "<III16s"  # number of the annex, first byte, end, the first bytes of the SHA-256 of these bytes
+ANNEX_DIGEST_BYTES = 16
 DROPPED = "<I"  # number of the annex that is removed next
 
 SECURITY_EVENTS = (
@@ -72,7 +75,6 @@ LONG = 255
 # --- words ------------------------------------------------------------------------------------------------------------
 
 PLAIN, MEAN = 0, 254
-GROUP = 16
 GROUP_BYTES = 96  # a group never takes more, what is left of the byte before it included
 ESCAPE = 12  # so many ones, and then all 30 bits
 SPAN = 4  # numbers a span: first, end, mode, mean
@@ -84,7 +86,6 @@ SPAN_FORM = "<HHB"
 
 _MASK = const(0x3FFFFFFF)
 _LOW = const(0x1FFFFFFF)
-_GROUP = const(16)
 _GROUP_BYTES = const(96)
 _ESCAPE = const(12)
 _PLAIN = const(0)
@@ -117,7 +118,9 @@ def pack_words(i: int, at: int, out, limit: int, state, before, shift: int, span
         while i < end:
             if at + _GROUP_BYTES > limit:
                 return -1
-            last = i + _GROUP
+            last = i + 16
+            if mode == _PLAIN:
+                last = i + 4
             if last > end:
                 last = end
             # how large they are
@@ -220,9 +223,12 @@ def mean_change(i: int, total: int, state, before, shift: int, end: int) -> int:
     """Mean of the changes of the words i..end, modulo 2^30, of those below 2^19. total: 0; the rest as above."""
     q = ptr32(state)
     b = ptr32(before)
+    use = 1
+    if shift < 0:
+        use = 0
     count = 0
     while i < end:
-        d = (q[i] - b[i - shift] + 0x80000) & _MASK
+        d = (q[i] - b[(i - shift) * use] * use + 0x80000) & _MASK
         if d >> 20 == 0:
             total = total + d
             count = count + 1
@@ -230,6 +236,18 @@ def mean_change(i: int, total: int, state, before, shift: int, end: int) -> int:
     if count == 0:
         return 0
     return ((total + (count >> 1)) // count - 0x80000) & _MASK
+
+
+def put_mean(out, at, mean):
+    """A mean of mean_change() before the groups; returns where it ends."""
+    mean -= (mean & _HALF) << 1
+    if -128 < mean < 128:
+        out[at] = mean & 255
+        return at + 1
+    out[at] = 128
+    for i in range(4):
+        out[at + 1 + i] = mean >> 8 * i & 255
+    return at + 5
 
 
 # The packer of frames, an array of int32
@@ -511,8 +529,9 @@ def unpack_words(data, at, spans, before):
     try:
         for first, end, mode, mean in spans:
             changes = []
-            for i in range(first, end, GROUP):
-                last = min(i + GROUP, end)
+            size = 16 if mode else 4
+            for i in range(first, end, size):
+                last = min(i + size, end)
                 head = bits.take(4)
                 for j in range(i, last):
                     was = before[j] if before else 0
@@ -561,8 +580,11 @@ def _with_means(body, at, spans):
     for span in spans:
         mean = 0
         if span[2] == MEAN:
-            mean = _at("<i", body, at)[0]
-            at += 4
+            mean = _at("<b", body, at)[0]
+            at += 1
+            if mean == -128:
+                mean = _at("<i", body, at)[0]
+                at += 4
         found.append(span[:3] + (mean,))
     return found, at
 

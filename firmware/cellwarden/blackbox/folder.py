@@ -65,7 +65,11 @@ class Folder:
             self.sync(file)
 
     def sync_names(self):
-        """Make durable which names there are."""
+        """Make durable which names there are.
+
+        MicroPython's unix port cannot; there it is the file system that makes a name durable with its file's first
+        sync, as ext4, f2fs and btrfs do.
+        """
         if hasattr(os, "fsync"):
             number = os.open(self.path, os.O_RDONLY)
             try:

@@ -15,7 +15,7 @@ from cellwarden.blackbox.annex import annex_name
 from cellwarden.core import layout as L
 
 from ..errors import InputError
-from .contents import SMALL, annex_entries, chain_entries, fields, state_of
+from .contents import annex_entries, chain_entries, fields, state_of
 from .frames import open_records
 
 LATE_MS = 10_000  # an event is told of in the chain at most so long after it was made, and the more so a loss
@@ -25,8 +25,8 @@ EVENT_TIME, EVENT_RULE = L.EVENT_T_MS, L.EVENT_RULE
 
 
 class Told(NamedTuple):
-    """Something of the chain. t_ms: of the box, when it was written; file, at: where; what: an event's six numbers, or a
-    state's SHA-256; after: (annex, end) of the last ANNEX record before it.
+    """Something of the chain. t_ms: of the box, when it was written; file, at: where; what: an event's six numbers, or
+    a state's SHA-256; after: (annex, end) of the last ANNEX record before it.
     """
 
     t_ms: int
@@ -75,9 +75,9 @@ class Consistency:
 
     verdict: True where everything that could be replayed gave what is recorded, False where something did not, None
     where nothing could be replayed; faults: [(file, offset, "inconsistent", reason)]; stretches: [Stretch]
-    frames, events, snapshots: that were replayed, that came out as recorded, whose state was met; not_checkable: events
-    that are recorded and that no kept frames can show; late: events that came out of the last frames before a power cut,
-    which the box had no time to write down; seconds: that the replay took, of it feeding: seconds in the core
+    frames, events, snapshots: that were replayed, that came out as recorded, whose state was met; not_checkable:
+    recorded events of which no frames were kept; late: events of the last frames before a power cut, which the box had
+    no time to write down; seconds: that all this took
     Raises InputError where the box never judged with this image.
     """
 
@@ -120,7 +120,7 @@ class Consistency:
         self.stretches.append(Stretch(boot, first_ms, last_ms, frames, 0, why))
 
     def _frames_about(self):
-        return sum(held.size for held in self.found.annexes.held.values()) // 8
+        return sum(path.stat().st_size for path in self.found.annexes.paths.values()) // 8
 
     # --- what is recorded ---------------------------------------------------------------------------------------------
 
@@ -174,21 +174,20 @@ class Consistency:
 
     def _replay(self, ours):
         run = None
-        for number, held in self.found.annexes.held.items():
-            run = self._annex(number, held, run, ours)
+        for number in sorted(self.found.annexes.paths):
+            run = self._annex(number, run, ours)
             self._tick(number)
         self._end(run, True)
 
-    def _annex(self, number, held, run, ours):
+    def _annex(self, number, run, ours):
         """Replay one annex; the _Run that goes on, or None."""
-        name, entries = annex_name(number), _begin(annex_entries(held))
+        name, entries = annex_name(number), _begin(annex_entries(self.found, number))
         head = next(entries, None)
         told = fields(head) if head and head.record.type == F.ANNEX_TYPE else None
         boot = head and head.record.boot
         if told is None or boot not in self.boots:
             self._end(run, False)
-            if held.size:
-                self._skip(boot or 0, 0, 0, f"nothing of {name} is proven")
+            self._skip(number >> 16, 0, 0, f"nothing of {name} is proven")
             return None
         if told["annex"] != number:
             self._fault(name, 0, f"says that it is annex {told['annex']}")
@@ -199,9 +198,9 @@ class Consistency:
         if not goes_on:
             self._end(run, False)
             run = None
-        return self._feed(name, number, held, head, entries, run)
+        return self._feed(name, number, head, entries, run)
 
-    def _feed(self, name, number, held, head, entries, run):
+    def _feed(self, name, number, head, entries, run):
         parts, records, end = C.SnapshotParts(), open_records(self.image, self.engine.name == "fast"), head.end
         boot, last_ms, why = head.record.boot, head.record.t_ms, None
         for entry in entries:
@@ -245,7 +244,7 @@ class Consistency:
         self.frames += records.frames
         self.unknown_frames += records.unknown
         run.last_size = end
-        run.whole = why is None and end == held.size
+        run.whole = why is None and end == self.found.annexes.paths[number].stat().st_size
         if why:
             self._end(run, False)
             self._skip(boot, last_ms, last_ms, f"{name}: {why}")
@@ -272,7 +271,9 @@ class Consistency:
             return True
         if self._lost(run.boot, run.last_ms, entry.record.t_ms):
             return False
-        self._fault(name, entry.at, "the state that is recorded here is not the one that the frames give" + _which(now, state))
+        self._fault(
+            name, entry.at, "the state that is recorded here is not the one that the frames give" + _which(now, state)
+        )
         return False
 
     def _state(self, run):

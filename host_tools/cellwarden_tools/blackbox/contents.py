@@ -29,9 +29,10 @@ def chain_entries(found):
         yield from _entries(segment_name(number), path, found.proven.get(number, []))
 
 
-def annex_entries(held):
-    """Each Entry of an annexes.Held."""
-    yield from _entries(annex_name(held.number), held.path, held.proven)
+def annex_entries(found, number):
+    """Each Entry of an annex of a verify.Verification."""
+    proven = found.annexes.proven.get(number)
+    yield from _entries(annex_name(number), found.annexes.paths[number], [proven[1:]] if proven else [])
 
 
 def _entries(name, path, proven):

@@ -12,7 +12,7 @@ from cellwarden.blackbox import keys as K
 from cellwarden.blackbox.chain import GRAIN, most_segment, segment_name
 
 from ..errors import InputError
-from .annexes import Annexes
+from .annex import Annexes
 from .read import end_mark, opened, pieces, segments, slots
 
 MOST_INDEX = 1 << 26  # no box seals more blocks: one a second for two years
@@ -39,16 +39,6 @@ KINDS = {
     "removed": "complete",  # blocks, records or files that are missing and that nothing accounts for
     "truncated": "complete",  # the same, at the end
     "tail unproven": "complete",  # nothing says that the log ends here
-}
-
-
-# what the box says of its own log, and its form
-STATEMENTS = {
-    F.IDENTITY_TYPE: F.IDENTITY,
-    F.MISSING_TYPE: F.MISSING,
-    F.TAIL_TYPE: F.TAIL,
-    F.ANNEX_TYPE: C.ANNEX,
-    F.DROPPED_TYPE: C.DROPPED,
 }
 
 
@@ -109,8 +99,8 @@ class Verification:
     """A log under a first key (32 bytes); anchor: anchor.Anchor or None.
 
     intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: its proof, or None;
-    tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records: behind the last seals
-    proven: {segment: [(at, end)]} of its bytes, joined; annexes: annexes.Annexes
+    annexes: annex.Annexes; tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records:
+    behind the last seals; proven: {segment: [(at, end)]} of its bytes, joined
     Raises InputError where there is no log, and where the key is another box's.
     """
 
@@ -125,13 +115,13 @@ class Verification:
         self._commitment = K.commitment(first_key)
         self._foreign = False
         self._ring = (0, 0)  # (bytes of all segments, of one): the largest that the box ever said
-        self._hole = False  # a proven block lacks those before it, and nothing accounts for them
+        self._gaps = []  # (last missing block, how to say so if it is not said, what): nobody accounts for these
         self._unproven = 0  # blocks since the last proven one that were found altered or without their seal
         self._tails = {}  # segment: (sealed, size, digest) as found here
         self._told_tails = []  # (Block, fields) as the box tells
+        self.annexes = Annexes(log)
         self.paths = segments(log)
         self.proven = {}
-        self.annexes = Annexes(log)
         for number, path in self.paths.items():
             with opened(path) as data:
                 self._segment(number, data)
@@ -140,10 +130,10 @@ class Verification:
         self._check_tails()
         self._check_start()
         self._check_end()
-        self.annexes.check(lambda *fault: self.faults.append(Fault(*fault)))
+        self.faults += [Fault(*told) for told in self.annexes.faults(segment_name, bool(self._gaps or self.lost))]
         self.faults.sort(key=lambda fault: fault[:2])
         self.intact = bool(self.tags) and not any(KINDS[fault.kind] == "intact" for fault in self.faults)
-        self.complete = not self._hole and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
+        self.complete = not self._gaps and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
 
     @property
     def vehicle(self):
@@ -236,19 +226,23 @@ class Verification:
     def _statements(self, block, data, open_block, start, kinds):
         """{type: fields} of what the box says of itself in a proven block."""
         told = {}
+        forms = {
+            F.IDENTITY_TYPE: F.IDENTITY, F.MISSING_TYPE: F.MISSING, F.TAIL_TYPE: F.TAIL,
+            F.ANNEX_TYPE: C.ANNEX, F.DROPPED_TYPE: C.DROPPED,
+        }  # fmt: skip
         for n, kind in enumerate(kinds):
-            if kind not in STATEMENTS:
+            if kind not in forms:
                 continue
             at, end = open_block.at[start + n], open_block.end[start + n]
-            fields = F.unpack(STATEMENTS[kind], data[at + F.HEAD_BYTES : end - F.CRC_BYTES])
+            fields = F.unpack(forms[kind], data[at + F.HEAD_BYTES : end - F.CRC_BYTES])
             if fields is None:
                 self._fault(block.segment, at, "contradiction", f"a {F.TYPES[kind]} record of another form")
             elif kind == F.TAIL_TYPE:
                 self._told_tails.append((block, fields))
             elif kind == F.ANNEX_TYPE:
-                self.annexes.tell(block, fields)
+                self.annexes.state(block, at, fields)
             elif kind == F.DROPPED_TYPE:
-                self.annexes.drop(fields)
+                self.annexes.drop(*fields)
             else:
                 told[kind] = fields
         return told
@@ -295,9 +289,8 @@ class Verification:
             self.lost.append(Lost(max(first, since), last, block.boot))
             last = since - 1
         if first <= last:
-            self._hole = True
-            if last - first + 1 > self._unproven:  # else what happened to them is told already
-                fault("removed", f"{_blocks(first, last)} {where} are missing")
+            told_already = last - first + 1 <= self._unproven
+            self._gaps.append((last, None if told_already else fault, f"{_blocks(first, last)} {where} are missing"))
 
     def _proof(self, first, last):
         """What only a box can show that does not know whether these blocks are stored."""
@@ -321,7 +314,7 @@ class Verification:
                 if number >= oldest:
                     reason = f"{segment_name(number)}, which boot {block.boot} found, is missing"
                     self._fault(block.segment, block.at, "removed", reason)
-            elif here is None or (here != fields and fields[1] != F.NONE):
+            elif here != fields and fields[1] != K.NONE:
                 reason = f"boot {block.boot} found other bytes behind the last seal"
                 self._fault(number, here[0] if here else fields[0], "altered", reason)
         for number, (sealed, size, _) in self._tails.items():
@@ -356,16 +349,20 @@ class Verification:
             block, told, self._unproven = self._start
             where = f"before this one, from segment {oldest}, the oldest that the box kept,"
             self._missing(first_index, block, told, where)
-        elif self.first.index:
-            self._check_room()
+        self._gaps = [gap for gap in self._gaps if gap[0] >= first_index]  # what the ring let go may be there in part
+        for _, fault, what in self._gaps:
+            if fault:
+                fault("removed", what)
+        if first_index:
+            self._check_room(oldest, first_index)
 
-    def _check_room(self):
+    def _check_room(self, oldest, first_index):
         """The ring lets a segment go where it has no room for it. A box that says so may be in other hands by now."""
         capacity, segment_bytes = self._ring
-        older = sorted(self.paths)[:-1]
+        older = [number for number in sorted(self.paths)[:-1] if number >= oldest]
         held = sum(-(-self.paths[number].stat().st_size // GRAIN) * GRAIN for number in older)
         if held + segment_bytes + most_segment(segment_bytes) <= capacity:
-            reason = f"{_blocks(0, self.first.index - 1)} are gone and {held} bytes are left, of a ring of {capacity}"
+            reason = f"{_blocks(0, first_index - 1)} are gone and {held} bytes are left, of a ring of {capacity}"
             self._fault(min(self.paths), 0, "removed", f"{reason}: nothing had to make room")
 
     def _check_end(self):
