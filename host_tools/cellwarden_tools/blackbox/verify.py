@@ -118,6 +118,7 @@ class Verification:
         self._gaps = []  # (last missing block, how to say so if it is not said, what): nobody accounts for these
         self._unproven = 0  # blocks since the last proven one that were found altered or without their seal
         self._tails = {}  # segment: (sealed, size, digest) as found here
+        self._open_ends = {}  # segment: _Open; of those from the last proven block on
         self._told_tails = []  # (Block, fields) as the box tells
         self.annexes = Annexes(log)
         self.paths = segments(log)
@@ -175,7 +176,9 @@ class Verification:
                 digest.update(data[at : min(at + (1 << 16), len(data))])
             self._tails[number] = (sealed, len(data), digest.digest())
             self.unsealed_records += len(open_block.at)
-            self._open_end = open_block
+            self._open_ends[number] = open_block
+        for older in [older for older in self._open_ends if self.last and older < self.last.segment]:
+            del self._open_ends[older]
 
     def _block(self, number, data, open_block, found, seal):
         """Judge the records that end with this seal."""
@@ -303,7 +306,6 @@ class Verification:
 
     def _check_tails(self):
         """What stands behind a segment's last seal must be what a later start found there."""
-        newest = max(self.paths)
         oldest = self.identity[2] if self.identity else 0
         told = {}
         for block, fields in self._told_tails:
@@ -318,13 +320,15 @@ class Verification:
                 reason = f"boot {block.boot} found other bytes behind the last seal"
                 self._fault(number, here[0] if here else fields[0], "altered", reason)
         for number, (sealed, size, _) in self._tails.items():
-            if number not in told and number != newest:
+            if number in told:
+                continue
+            if number in self._open_ends:
+                self._check_open_end(number, self._open_ends[number])
+            else:
                 self._fault(number, sealed, "unsealed", f"{size - sealed} bytes that no seal covers")
-        if newest in self._tails and newest not in told:
-            self._check_open_end(newest, self._open_end)
 
     def _check_open_end(self, number, found):
-        """Nothing proves what no seal covers yet; but it must go on from what is proven."""
+        """Nothing proves what no start has sealed or stated yet; but it must go on from what is proven."""
         last, end = self.last, self._tails[number][0]
         sequence = -1 if last is None else last.last
         if last and last.segment == number and last.shutdown:
