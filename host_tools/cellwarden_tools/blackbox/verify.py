@@ -100,7 +100,7 @@ class Verification:
 
     intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: its proof, or None;
     annexes: annex.Annexes; tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records:
-    behind the last seals
+    behind the last seals; proven: {segment: [(at, end)]} of its bytes, joined
     Raises InputError where there is no log, and where the key is another box's.
     """
 
@@ -122,6 +122,7 @@ class Verification:
         self._told_tails = []  # (Block, fields) as the box tells
         self.annexes = Annexes(log)
         self.paths = segments(log)
+        self.proven = {}
         for number, path in self.paths.items():
             with opened(path) as data:
                 self._segment(number, data)
@@ -210,6 +211,8 @@ class Verification:
         )  # fmt: skip
         told = self._statements(block, data, open_block, start, kinds)
         self._judge(block, told)
+        if index not in self.tags:
+            _join(self.proven.setdefault(number, []), at, found.end)
         self.records += len(kinds) + 1
         self.boots.add(block.boot)
         if self.first is None:
@@ -471,6 +474,13 @@ class _Open:
         if first + len(self.sequence) - start != last:
             return f"record {first + len(self.sequence) - start} is missing before the seal", start
         return None, start
+
+
+def _join(ranges, at, end):
+    """Add at..end to [(at, end)], to the last where it follows."""
+    if ranges and ranges[-1][1] == at:
+        at = ranges.pop()[0]
+    ranges.append((at, end))
 
 
 def _blocks(first, last):
