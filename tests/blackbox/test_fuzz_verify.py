@@ -1,6 +1,7 @@
-"""Whatever bytes lie in a log: `verify` gives its verdict or one clear line, in bounded memory, and never a traceback."""
+"""Whatever bytes lie in a log: `verify` gives its verdict or one clear line, in bounded memory, never a traceback."""
 
 import json
+import os
 import struct
 import tracemalloc
 
@@ -19,8 +20,9 @@ from cellwarden_tools.key_file import read_key
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+WHOLE = os.environ.get("CELLWARDEN_CUTS") == "whole"  # make cuts
 FUZZ = dict(
-    derandomize=True, deadline=None, max_examples=400,
+    derandomize=True, deadline=None, max_examples=5000 if WHOLE else 120,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 NAMES = (
@@ -131,7 +133,7 @@ def test_a_log_after_anything(judged, files):
     if seen is not None and seen.intact and seen.complete:
         same = [name for name in tamper.segment_names(LOG) if files.get(name) == LOG[name]]
         tail = files[tamper.segment_names(LOG)[-1]]
-        sealed = second_reader and tail[: seen.last.end]
+        sealed = tail[: seen.last.end]
         assert len(same) >= len(tamper.segment_names(LOG)) - 1 and whole, "a changed log is believed"
         assert LOG[tamper.segment_names(LOG)[-1]].startswith(sealed)
 
@@ -224,11 +226,11 @@ def test_any_key_file_and_any_anchor(tmp_path, data):
 
 
 HOSTILE = {
-    "nothing but marks": lambda: b"\xcb" * (1 << 20),
-    "the shortest records": lambda: tamper.record(8, 1, 0, b"") * 50_000,
-    "seals alone": lambda: tamper.record(16, 1, 0, bytes(72)) * 10_000,
+    "nothing but marks": lambda: b"\xcb" * (1 << 18),
+    "the shortest records": lambda: tamper.record(8, 1, 0, b"") * 20_000,
+    "seals alone": lambda: tamper.record(16, 1, 0, bytes(72)) * 5_000,
     "every other byte damaged": lambda: (
-        (tamper.record(8, 1, 0, b"") + b"\0") * 40_000 + tamper.record(16, 1, 9, bytes(72))
+        (tamper.record(8, 1, 0, b"") + b"\0") * 12_000 + tamper.record(16, 1, 9, bytes(72))
     ),
     "the longest records": lambda: tamper.record(8, 1, 0, bytes(16384)) * 60,
     "heads of long records": lambda: b"\xcb\x08\x00\x40" * 20_000,
@@ -237,7 +239,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_the_memory_is_bounded_by_a_small_part_of_the_log(judged, what):
-    """Ten times what the bytes of the log take at the very most, and 2 MiB."""
+    """Four times a segment at the very most, and 2 MiB: what an open block's records are remembered by."""
     data = HOSTILE[what]()
     files = {"00000001.cwb": data, "00000002.cwb": data}
     judged({"00000001.cwb": b"x"})
@@ -248,4 +250,4 @@ def test_the_memory_is_bounded_by_a_small_part_of_the_log(judged, what):
     finally:
         tracemalloc.stop()
     print(f"\n{what}: {2 * len(data)} bytes, {peak} at most, {len(seen.faults)} faults")
-    assert peak < 10 * len(data) + (2 << 20)
+    assert peak < 4 * len(data) + (2 << 20)
