@@ -17,6 +17,7 @@ from cellwarden.core import layout as L
 from ..errors import InputError
 from .contents import annex_entries, chain_entries, fields, state_of
 from .frames import open_records
+from .verify import Fault
 
 LATE_MS = 10_000  # an event is told of in the chain at most so long after it was made, and the more so a loss
 CUT_MS = 2000  # before a power cut: what was made then may not have reached the chain
@@ -74,10 +75,10 @@ class Consistency:
     """The replay of a verify.Verification's log with an image.
 
     verdict: True where everything that could be replayed gave what is recorded, False where something did not, None
-    where nothing could be replayed; faults: [(file, offset, "inconsistent", reason)]; stretches: [Stretch]
+    where nothing could be replayed; faults: [verify.Fault]; stretches: [Stretch]
     frames, events, snapshots: that were replayed, that came out as recorded, whose state was met; not_checkable:
     recorded events of which no frames were kept; late: events of the last frames before a power cut, which the box had
-    no time to write down; seconds: that all this took
+    no time to write down; replayed_ms, other_ms: of the box's time; seconds: that all this took
     Raises InputError where the box never judged with this image.
     """
 
@@ -108,13 +109,16 @@ class Consistency:
             else:
                 self._skip(number, boot.first_ms, boot.last_ms, "judged with another image")
                 self.not_checkable += len(boot.events)
-        self.stretches.sort()
+        self.stretches.sort(key=lambda stretch: stretch[:3])
+        self.replayed_ms = sum((told.last_ms - told.first_ms) % MS for told in self.stretches if told.why is None)
+        everything = sum((boot.last_ms - boot.first_ms) % MS for boot in self.boots.values())
+        self.other_ms = max(0, everything - self.replayed_ms)
         self.seconds = time.perf_counter() - began
         replayed = any(stretch.why is None for stretch in self.stretches)
         self.verdict = False if self.faults else True if replayed else None
 
     def _fault(self, file, at, reason):
-        self.faults.append((file, at, "inconsistent", reason))
+        self.faults.append(Fault(file, at, "inconsistent", reason))
 
     def _skip(self, boot, first_ms, last_ms, why, frames=0):
         self.stretches.append(Stretch(boot, first_ms, last_ms, frames, 0, why))
