@@ -6,6 +6,7 @@ the power goes at the one that is asked for, and `after_cut` makes one of the di
 
 import random
 
+GRAIN = 512  # bytes in which it hands out room
 SECTOR = 64  # smaller than any real one, so that small files have several
 
 
@@ -21,21 +22,31 @@ class File:
 
 
 class Disk:
-    """files: {name: content} to begin with; cut: the operation at which the power goes, None = never."""
+    """files: {name: content} to begin with; cut: the operation at which the power goes, None = never.
+
+    failing: operations that end with EIO; room: bytes that all files may have together, in whole GRAINs.
+    """
 
     O_RDONLY = 0
     path = "/log"
 
-    def __init__(self, files=(), cut=None):
+    def __init__(self, files=(), cut=None, failing=(), room=None):
         self.names = {name: File(data) for name, data in dict(files).items()}
         self.durable_names = dict(self.names)
         self.cut, self.operations = cut, 0
+        self.failing, self.room = failing, room
         self._opened = {}
 
     def _operation(self):
         if self.operations == self.cut:
             raise PowerCut
         self.operations += 1
+        if self.operations - 1 in self.failing:
+            raise OSError(5, "the disk fails")
+
+    def _full(self):
+        used = sum(-(-len(file.data) // GRAIN) * GRAIN for file in self.names.values())
+        return self.room is not None and used > self.room
 
     # --- what folder.py calls -----------------------------------------------------------------------------------------
 
@@ -50,7 +61,7 @@ class Disk:
         if name not in self.names:
             raise OSError(2, "no such file", name)
         file = self.names[name]
-        return _Reader(file) if mode_or_flags == "rb" else _Writer(self, file)
+        return _Reader(self, file) if mode_or_flags == "rb" else _Writer(self, file)
 
     def close(self, number):
         assert number == -1
@@ -72,12 +83,23 @@ class Disk:
         del self.names[self._name(path)]
 
     def fsync(self, number):
-        self._operation()
         if number == -1:
+            self._operation()
             self.durable_names = dict(self.names)
-        else:
-            file = self._opened[number]
-            file.durable, file.dirty = bytes(file.data), set()
+            return
+        file = self._opened[number]
+        dirty, file.dirty = file.dirty, set()
+        try:
+            self._operation()
+        except PowerCut:
+            file.dirty = dirty
+            raise
+        # Where it fails nobody writes these sectors any more, and what is read is what should have been written.
+        durable = bytearray(file.durable[: len(file.data)].ljust(len(file.data), b"\0"))
+        for sector in dirty:
+            here = slice(sector * SECTOR, (sector + 1) * SECTOR)
+            durable[here] = file.data[here]
+        file.durable = bytes(durable)
 
     # --- the cut ------------------------------------------------------------------------------------------------------
 
@@ -106,7 +128,8 @@ class Disk:
 
 
 class _Reader:
-    def __init__(self, file):
+    def __init__(self, disk, file):
+        disk._opened[id(self)] = file
         self._data, self._at = bytes(file.data), 0
 
     def read(self, count=-1):
@@ -116,6 +139,12 @@ class _Reader:
 
     def seek(self, at):
         self._at = at
+
+    def flush(self):
+        pass
+
+    def fileno(self):
+        return id(self)
 
     def __enter__(self):
         return self
@@ -132,7 +161,11 @@ class _Writer:
     def write(self, data):
         data = bytes(data)
         # The power may go in the middle of it: some sectors of an unfinished write may be there.
+        before = len(self._file.data)
         self._put(data)
+        if self._disk._full():
+            del self._file.data[max(before, self._at) :]
+            raise OSError(28, "the disk is full")
         self._disk._operation()
         self._at += len(data)
         return len(data)

@@ -47,7 +47,7 @@ class Chain:
     bytes of all segments; segment_bytes: a segment ends with the seal that reaches them
 
     boot, sequence: of the next record; index: of the open block;
-    lost_records, lost_blocks: given up since the start because the storage failed
+    lost_records, lost_blocks: given up since the start because the storage failed; error: how it failed last, an errno
 
     Raises ValueError where the box has no key, OSError where its storage cannot be read.
     """
@@ -61,7 +61,7 @@ class Chain:
         self.index = slot.index
         self.sequence = self._first = slot.sequence
         self.before = slot.tag
-        self.lost_records = self.lost_blocks = 0
+        self.lost_records = self.lost_blocks = self.error = 0
         self._file = None
         self._last_kind = None
         self._ended = bool(folder.read(END_NAME).strip(b"\0"))
@@ -138,6 +138,7 @@ class Chain:
             if sealed == size:
                 return None, last
             digest = hashlib.sha256()
+            self._folder.sync(file)  # only the box stopped, maybe: then nothing of it need be durable yet
             file.seek(sealed)
             data = file.read(256)
             while data:
@@ -236,6 +237,11 @@ class Chain:
         return self.sequence - self._first
 
     @property
+    def begins(self):
+        """Whether the next record begins another segment."""
+        return self._file is None
+
+    @property
     def segments(self):
         """(oldest segment of the ring as stated last, the one that is open or was last)."""
         return self._oldest, self._segment
@@ -278,9 +284,10 @@ class Chain:
         """Begin a segment: what it is, what was found behind older seals, what was given up."""
         self._keep()
         self._segment += 1
-        self._file = self._folder.create(segment_name(self._segment))
         self._size = self._sealed = 0
-        self._named = False
+        self._new = True
+        self._file = self._folder.create(segment_name(self._segment))
+        self._folder.sync_names()
         self._mac = F.Mac(self._key)
         self._append(
             F.IDENTITY_TYPE,
@@ -317,11 +324,10 @@ class Chain:
                 first_index = told[4]
 
     def _settle(self):
-        """After a segment's first seal: its name is durable, its statements are made, what it says goes is removed."""
-        if self._named:
+        """After a segment's first seal: its statements are made, and what it says goes is removed."""
+        if not self._new:
             return
-        self._folder.sync_names()
-        self._named = True
+        self._new = False
         self._tails = []
         self._boot_body = None
         for number in self._segments():
@@ -331,25 +337,23 @@ class Chain:
 
     def _give_up(self, t_ms, error):
         """Leave the open block unsealed. Its records' numbers are free again where it was never sealed."""
+        self.error = error.args[0]
         self.lost_records += self.sequence - self._first
         self.sequence = self._first
         self._failed_ms = t_ms
-        opened = self._file is not None
-        self._close()
         try:
-            if opened and self._sealed == 0:
-                self._folder.remove(segment_name(self._segment))
-            if (
-                error.args[0] == FULL
-            ):  # what was foreseen for it was not there: the newest is worth more than the oldest
+            if self._file is not None:
+                self._close()
+                self._tails.append((self._segment, self._sealed, K.NONE, F.NO_TAG))
+                del self._tails[:-MOST_TAILS]
+                if not self._sealed:
+                    self._folder.remove(segment_name(self._segment))
+                    self._tails.pop()
+            if error.args[0] == FULL:  # the newest is worth more than the oldest; `verify` will say what is missing
                 numbers = self._segments()
                 if len(numbers) > 1:
                     self._folder.remove(segment_name(numbers[0]))
-            if opened and self._sealed:
-                tail, _ = self._tail_of(self._segment)
-                if tail:
-                    self._tails.append(tail)
-        except OSError:  # it stays unstated, and `verify` will say so
+        except OSError:  # the next record that is given up tries again
             pass
 
     def _close(self):

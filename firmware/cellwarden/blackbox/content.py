@@ -3,11 +3,12 @@
 `pack_...` run on the box and take nothing from the heap; `unpack_...` and the small forms are read by everyone. All
 numbers are little-endian. Words are those of the core's state (layout): int32 in (-2^30, 2^30).
 
-An annex is a file of records beside the segments (segment 00000007.cwb, annex 00000031.cwf). It holds what is much and
-mostly not needed for long: all frames, features each second, a whole snapshot at its beginning. Its records have the
-form of all records, their `sequence` counts from 0 in each annex, and the first is of type annex with the body
-ANNEX_HEAD. It has no seals: ANNEX records in the chain say what stands in it, from byte 0 on without gaps, at each
-seal. It goes, whole, when no alarm was near or the room is needed; a DROPPED record in a sealed block says so before.
+An annex is a file of records beside the segments (segment 00000007.cwb, annex 0003001f.cwf: the 31st of boot 3). It
+holds what is much and mostly not needed for long: all frames, features each second, a whole snapshot at its beginning.
+Its records have the form of all records, their `sequence` counts from 0 in each annex, and the first is of type annex
+with the body ANNEX_HEAD. It has no seals: ANNEX records in the chain say what stands in it, from byte 0 on without
+gaps: each 30 s, near an alarm at each seal. It goes, whole, when no alarm was near or the room is needed; a DROPPED
+record in a sealed block says so before.
 
 Frames. A body goes on with the table of entries of the body before it, unless its number is 0:
 
@@ -22,14 +23,16 @@ Frames. A body goes on with the table of entries of the body before it, unless i
        GAP       count (4 bytes): frames that could not be kept. What follows is not what the core saw next
     step: 1 byte, ms to add to the clock; LONG: the clock follows, 4 bytes
 
-Words. A span (first, end, mode) of words is coded in groups of up to GROUP: a head of 4 bits, and what it says: 0: all
-residuals are 0; 1..14: each residual in a Rice code of parameter head - 1; 15: each word as it is, 32 bits. Bits fill
-bytes from the top. A residual is the word's change since the body before, or the word itself in a body that stands
-alone, less what its mode says: PLAIN nothing, MEAN the mean that stands before the groups, n = 1..253 the same of the
-word n before it in the span. It is reckoned modulo 2^30, and 0, -1, 1, -2 … become 0, 1, 2, 3 …
+Words. A span (first, end, mode) of words is coded in groups of up to 4 where its mode is PLAIN, else 16: a head of 4
+bits, and what it says: 0: all residuals are 0; 1..14: each residual in a Rice code of parameter head - 1; 15: each word
+as it is, 32 bits. Bits fill bytes from the top. A residual is the word's change since the body before, or the word
+itself in a body that stands alone, less what its mode says: PLAIN nothing, MEAN the mean that stands before all groups
+(1 byte with sign; -128: it follows in 4 bytes), n = 1..253 the same of the word n before it in the span. It is reckoned
+modulo 2^30, and 0, -1, 1, -2 … become 0, 1, 2, 3 …
 """
 
 import struct
+from array import array
 
 import micropython
 from micropython import const
@@ -43,7 +46,8 @@ UPLOAD = "<I"  # index of the last block that the platform has
 HAZARD = "<BBI"  # a row of HAZARDS; 1: begins, 0: is over; value
 ANNEX_SUFFIX = ".cwf"
 ANNEX_HEAD = "<IIB"  # number of the annex; segment open when it was begun: no older one tells of it; 1: near an alarm
-ANNEX = "<III16s"  # number of the annex, first byte, end, the first 16 bytes of the SHA-256 of these bytes
+ANNEX = "<III16s"  # number of the annex, first byte, end, the first bytes of the SHA-256 of these bytes
+ANNEX_DIGEST_BYTES = 16
 DROPPED = "<I"  # number of the annex that is removed next
 
 SECURITY_EVENTS = (
@@ -59,7 +63,13 @@ SECURITY_EVENTS = (
     "box opened",
     "attack suspected",
 )
-HAZARDS = (None, "storage full", "storage slow", "storage failing")  # what befalls the recorder itself
+# What befalls the recorder itself, and from BOX_HAZARDS on the rest of the box, in the order of hazards.ROWS.
+HAZARDS = (
+    None, "storage full", "storage slow", "storage failing",
+    "bus not readable", "log failing", "state not kept", "clock set or stalled", "scans late", "output failing",
+    "image refused", "self-test failed",
+)  # fmt: skip
+BOX_HAZARDS = 4
 
 # --- frames -----------------------------------------------------------------------------------------------------------
 
@@ -72,7 +82,6 @@ LONG = 255
 # --- words ------------------------------------------------------------------------------------------------------------
 
 PLAIN, MEAN = 0, 254
-GROUP = 16
 GROUP_BYTES = 96  # a group never takes more, what is left of the byte before it included
 ESCAPE = 12  # so many ones, and then all 30 bits
 SPAN = 4  # numbers a span: first, end, mode, mean
@@ -84,7 +93,6 @@ SPAN_FORM = "<HHB"
 
 _MASK = const(0x3FFFFFFF)
 _LOW = const(0x1FFFFFFF)
-_GROUP = const(16)
 _GROUP_BYTES = const(96)
 _ESCAPE = const(12)
 _PLAIN = const(0)
@@ -117,7 +125,9 @@ def pack_words(i: int, at: int, out, limit: int, state, before, shift: int, span
         while i < end:
             if at + _GROUP_BYTES > limit:
                 return -1
-            last = i + _GROUP
+            last = i + 16
+            if mode == _PLAIN:
+                last = i + 4
             if last > end:
                 last = end
             # how large they are
@@ -220,9 +230,12 @@ def mean_change(i: int, total: int, state, before, shift: int, end: int) -> int:
     """Mean of the changes of the words i..end, modulo 2^30, of those below 2^19. total: 0; the rest as above."""
     q = ptr32(state)
     b = ptr32(before)
+    use = 1
+    if shift < 0:
+        use = 0
     count = 0
     while i < end:
-        d = (q[i] - b[i - shift] + 0x80000) & _MASK
+        d = (q[i] - b[(i - shift) * use] * use + 0x80000) & _MASK
         if d >> 20 == 0:
             total = total + d
             count = count + 1
@@ -230,6 +243,18 @@ def mean_change(i: int, total: int, state, before, shift: int, end: int) -> int:
     if count == 0:
         return 0
     return ((total + (count >> 1)) // count - 0x80000) & _MASK
+
+
+def put_mean(out, at, mean):
+    """A mean of mean_change() before the groups; returns where it ends."""
+    mean -= (mean & _HALF) << 1
+    if -128 < mean < 128:
+        out[at] = mean & 255
+        return at + 1
+    out[at] = 128
+    for i in range(4):
+        out[at + 1 + i] = mean >> 8 * i & 255
+    return at + 5
 
 
 # The packer of frames, an array of int32
@@ -501,18 +526,18 @@ class _Bits:
         return taken
 
 
-def unpack_words(data, at, spans, before):
-    """The words of spans [(first, end, mode, mean)] as {index: word}; before: {index: word}, or None for all 0.
+def unpack_words(data, at, spans, before, words):
+    """Put the words of spans [(first, end, mode, mean)] into `words`, by index; before: as they were, or None for 0.
 
     Raises ValueError where the data ends early.
     """
     bits = _Bits(data, at)
-    words = {}
     try:
         for first, end, mode, mean in spans:
             changes = []
-            for i in range(first, end, GROUP):
-                last = min(i + GROUP, end)
+            size = 16 if mode else 4
+            for i in range(first, end, size):
+                last = min(i + size, end)
                 head = bits.take(4)
                 for j in range(i, last):
                     was = before[j] if before else 0
@@ -533,7 +558,6 @@ def unpack_words(data, at, spans, before):
                     words[j] = word
     except (IndexError, KeyError):
         raise ValueError("the words end early")  # noqa: B904
-    return words
 
 
 def _rice(bits, k):
@@ -561,8 +585,11 @@ def _with_means(body, at, spans):
     for span in spans:
         mean = 0
         if span[2] == MEAN:
-            mean = _at("<i", body, at)[0]
-            at += 4
+            mean = _at("<b", body, at)[0]
+            at += 1
+            if mean == -128:
+                mean = _at("<i", body, at)[0]
+                at += 4
         found.append(span[:3] + (mean,))
     return found, at
 
@@ -587,7 +614,9 @@ class FeatureWords:
                 raise ValueError("the body before it is missing")
             self._next = -1
             spans, at = _with_means(body, at, self._spans)
-            self._words = unpack_words(body, at, spans, self._words)
+            words = {}
+            unpack_words(body, at, spans, self._words, words)
+            self._words = words
         except (IndexError, ValueError) as error:
             self._next = -1
             raise ValueError("no features: %s" % error)  # noqa: B904, UP031
@@ -599,7 +628,7 @@ class SnapshotParts:
     """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several."""
 
     def __init__(self):
-        self._size, self._words = 0, {}
+        self._size, self._known, self._words = 0, 0, None
 
     def unpack(self, body):
         """The state's bytes when they are all there, else None. Raises ValueError for bytes that are none."""
@@ -607,19 +636,25 @@ class SnapshotParts:
         if kind != WHOLE or not first < end <= size <= MOST_WORDS:
             raise ValueError("no part of a snapshot")
         if first == 0:
-            self._size, self._words = size, {}
-        if size != self._size or len(self._words) != first:
+            self._size, self._known, self._words = size, 0, array("i", bytes(4 * size))
+        if size != self._size or first != self._known:
             self._size = 0
             raise ValueError("the part before it is missing")
         spans, at = _spans(body, 8, count)
         spans, at = _with_means(body, at, spans)
-        part = unpack_words(body, at, spans, None)
-        if sorted(part) != list(range(first, end)):
+        if [span[0] for span in spans] + [end] != [first] + [span[1] for span in spans]:
+            self._size = 0
             raise ValueError("a part that is not all there")
-        self._words.update(part)
-        if end < size:
-            return None
-        return struct.pack("<%di" % size, *[self._words[i] for i in range(size)])  # noqa: UP031
+        unpack_words(body, at, spans, None, self._words)
+        self._known = end
+        return bytes(self._words) if end == size else None
+
+
+def unpack_event(body):
+    """The numbers of an event as the core made it (layout, EVENT_...). Raises ValueError for bytes that are none."""
+    if len(body) != struct.calcsize(EVENT):
+        raise ValueError("no event")
+    return struct.unpack(EVENT, body)
 
 
 def digest_of(body):

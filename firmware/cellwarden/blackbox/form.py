@@ -47,11 +47,15 @@ TYPES = (
     "shutdown",  # the last before a seal that the box meant to be its last
     "seal",  # SEAL, then the tag
     "end",  # of the file of the end mark alone: END
+    "annex",  # bytes of a file beside the segments, which may go before them (content.py, ANNEX)
+    "dropped",  # an annex that goes (content.py, DROPPED)
+    "hazard",  # what befalls the recorder itself (content.py, HAZARD)
 )
 IDENTITY_TYPE, BOOT_TYPE, MISSING_TYPE, TAIL_TYPE, CLOCK_TYPE = 1, 2, 3, 4, 5
 FRAMES_TYPE, FEATURES_TYPE, EVENT_TYPE, SNAPSHOT_TYPE, LOST_TYPE = 6, 7, 8, 9, 10
 SECURITY_TYPE, UPDATE_TYPE, ACKNOWLEDGEMENT_TYPE, UPLOAD_TYPE = 11, 12, 13, 14
 SHUTDOWN_TYPE, SEAL_TYPE, END_TYPE = 15, 16, 17
+ANNEX_TYPE, DROPPED_TYPE, HAZARD_TYPE = 18, 19, 20
 
 # form, segment, oldest segment that is kept, index of its first block, index of the block that begins here,
 # vehicle id (ASCII, filled with 0), SHA-256 of the vehicle image, commitment to the first key, bytes of the whole ring,
@@ -61,7 +65,8 @@ IDENTITY = "<HIIII17s32s32sII"
 BOOT = "<B"
 # index of the first block before this one that was not stored, proof that neither it nor any after it was
 MISSING = "<I32s"
-# segment, bytes of it that end with its last seal, bytes of it, SHA-256 of those behind the seal
+# segment, bytes of it that end with its last seal, bytes of it, SHA-256 of those behind the seal;
+# the last two are 0xFFFFFFFF and zeros where the storage failed and nobody knows
 TAIL = "<III32s"
 # seconds since 1970 (UTC), milliseconds, where it is from
 CLOCK = "<IHB"
