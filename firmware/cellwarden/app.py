@@ -15,9 +15,10 @@ from binascii import hexlify
 
 from cellwarden import clock as real_clock
 from cellwarden import hazards as H
+from cellwarden.blackbox.content import BOX_HAZARDS
 from cellwarden.canbus.frames import Frames
 from cellwarden.core import layout as L
-from cellwarden.engine import Engine, byte_view
+from cellwarden.engine import Engine, Heard, byte_view
 
 RECORDS = 128  # frames read in a round at most
 IDLE_MS = 2  # sleep between rounds on which nothing came
@@ -26,6 +27,7 @@ LATE_MS = 100  # a scan that is later is told
 STALL_MS = 1000  # between two rounds: the box itself stood still
 WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
 REPORT_MS = 1000
+SEAL_STEPS = 8  # of the recorder's work after a scan; one where nothing else is to be done
 START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
 ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
 
@@ -33,7 +35,7 @@ ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the
 class Box:
     """image: image.Image; buses: canbus.Bus each, in the order of the profile's [[bus]]
 
-    recorder: has frames(batch), advanced(t_ms), event(record), seal(t_ms) -> True where the log took it; or None
+    recorder: called with an engine.Heard, gives a blackbox.recorder.Recorder of it; or None
     kept: keep.Kept or None; outputs: have event(record) and update(box, t_ms); report: called with the status, a dict
     watchdog: has feed(); clock: as the module `clock`
     Raises ValueError where some buses have a clock of their own and others not.
@@ -43,7 +45,7 @@ class Box:
         self, image, buses, recorder=None, kept=None, outputs=(), report=None, watchdog=None, clock=real_clock,
         report_ms=REPORT_MS,
     ):  # fmt: skip
-        self.image, self.buses, self.recorder, self.kept = image, buses, recorder, kept
+        self.image, self.buses, self.kept = image, buses, kept
         self.outputs, self.report, self.watchdog, self._clock = outputs, report, watchdog, clock
         self.engine = Engine(image)
         self.hazards = H.Hazards()
@@ -54,7 +56,8 @@ class Box:
         self.event = array("i", bytes(4 * L.EVENT_SIZE))
         self.rounds = self.events = self.events_lost = self.most_late_ms = self.pets = 0
         self.heap_bytes = self.collections = 0
-        self.restored = self.running = False
+        self.restored = self.running = self.log_given_up = False
+        self._log_lost = 0
         self._report_ms = report_ms
         self._zero = 0  # of the box's clock, on the core's
         self._restore()
@@ -66,6 +69,14 @@ class Box:
         self._wall_s = clock.wall_s()
         self._wall_ms = now
         self._heap_after = 0
+        self._up_ms, self._up_at = 0, clock.now_ms()
+        self._heard = Heard(self.engine)
+        self.recorder = None
+        if recorder:
+            try:
+                self.recorder = recorder(self._heard)
+            except Exception as error:
+                self._give_up_log(now, error)
 
     # --- boot ---------------------------------------------------------------------------------------------------------
 
@@ -149,12 +160,7 @@ class Box:
                 hazards.failed(H.BUS, now, error)
         n = batch.n
         if n:
-            if self.recorder:
-                try:
-                    self.recorder.frames(batch)
-                except Exception as error:
-                    hazards.failed(H.LOG, now, error)
-            engine.drain(batch.ring, n)
+            self._drain(n, now)
         if self.timed:
             now = batch.last_ms
         else:
@@ -166,10 +172,51 @@ class Box:
         if scanned:
             self._scans = scans
             self._after_scan(now)
+        worked = self._log(now, SEAL_STEPS if scanned else 0 if n else 1)
         if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
-        return n or scanned
+        return n or scanned or worked
+
+    def _drain(self, n, now):
+        """The frames of this round through the recorder into the engine; the engine gets them in any case."""
+        engine, ring, state = self.engine, self.batch.ring, self.engine.state
+        if self.recorder:
+            before = state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]
+            try:
+                self.recorder.drain(ring, n)
+                return
+            except Exception as error:
+                self._give_up_log(now, error)
+                if before != state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]:
+                    return
+        engine.drain(ring, n)
+
+    def _log(self, now, steps):
+        """Some steps of the recorder's work. Returns whether it has more."""
+        more = steps > 0
+        while more and steps and self.recorder:
+            steps -= 1
+            try:
+                more = self.recorder.work(self.up_ms())
+            except Exception as error:
+                self._give_up_log(now, error)
+        if self.recorder and self.recorder.hazards:
+            self.hazards.failed(H.LOG, now, "the storage is full, slow or failing")
+        return more and bool(self.recorder)
+
+    def _give_up_log(self, now, error):
+        """A recorder that raises is wrong in itself: it is left alone until the next start, and that is told."""
+        self.recorder = None
+        self.log_given_up = True
+        self.hazards.failed(H.LOG, now, error)
+
+    def up_ms(self):
+        """Milliseconds since this start; does not wrap."""
+        now = self._clock.now_ms()
+        self._up_ms += (now - self._up_at) & L.MASK
+        self._up_at = now
+        return self._up_ms
 
     def _look_at_lateness(self, now):
         """By how much the next scan is overdue before anything of this round is done."""
@@ -185,53 +232,45 @@ class Box:
 
     def _advance(self, now):
         """The scans that are due by the box's clock."""
-        engine = self.engine
+        state = self.engine.state
         self.batch.last_ms = now
-        state = engine.state
         if not state[L.STARTED] and (now - self._boot_ms) & L.MASK < START_MS:
             return
-        scans = state[L.SCANS]
-        engine.advance(now)
-        if self.recorder and state[L.SCANS] != scans:
-            try:
-                self.recorder.advanced(now)
-            except Exception as error:
-                self.hazards.failed(H.LOG, now, error)
+        if self.recorder:
+            self.recorder.advance(now)
+        else:
+            self.engine.advance(now)
 
     def _tell_events(self, now):
-        """To the log and all outputs; each gets all of them, whatever another does."""
-        engine, event = self.engine, self.event
-        while engine.take(event) or self.hazards.take(event, now):
+        """To all outputs, then to the log; each gets all of them, whatever another does."""
+        engine, event, hazards = self.engine, self.event, self.hazards
+        while True:
+            own = engine.take(event)
+            if not own and not hazards.take(event, now):
+                break
             self.events += 1
             if event[L.EVENT_LEVEL] >= 2 or event[L.EVENT_BEFORE] >= 2:
                 self._urgent = True
-            if self.recorder:
-                try:
-                    self.recorder.event(event)
-                except Exception as error:
-                    self.hazards.failed(H.LOG, now, error)
             for output in self.outputs:
                 try:
                     output.event(event)
                 except Exception as error:
-                    self.hazards.failed(H.OUTPUT, now, error)
+                    hazards.failed(H.OUTPUT, now, error)
+            if not self.recorder:
+                continue
+            if own:
+                self._heard.tell(event)
+            else:
+                row = event[L.EVENT_RULE] - H.FIRST
+                self.recorder.hazard(BOX_HAZARDS + row, 1 if event[L.EVENT_LEVEL] else 0, event[L.EVENT_VALUE])
         lost = engine.events[L.E_LOST]
         if lost != self.events_lost:
             self.events_lost = lost
-            self.hazards.failed(H.OUTPUT, now, "events were lost")
+            hazards.failed(H.OUTPUT, now, "events were lost")
 
     def _after_scan(self, now):
-        """What is done once a scan: seal, keep, outputs, report, watchdog, memory."""
+        """What is done once a scan: keep, outputs, memory, watchdog."""
         hazards = self.hazards
-        taken = True
-        if self.recorder:
-            taken = False
-            try:
-                taken = self.recorder.seal(now)
-            except Exception as error:
-                hazards.failed(H.LOG, now, error)
-            if not taken and not hazards.mask >> H.LOG & 1:
-                hazards.failed(H.LOG, now, "a record was not taken")
         self._keep(now)
         for output in self.outputs:
             try:
@@ -240,13 +279,26 @@ class Box:
                 hazards.failed(H.OUTPUT, now, error)
         self._look_at_the_clock(now)
         hazards.pass_time(now)
+        if self.log_given_up:
+            hazards.mask |= 1 << H.LOG
         self._tidy()
-        if self.watchdog and not hazards.mask >> H.LATE & 1 and (taken or hazards.mask >> H.LOG & 1):
+        if self.watchdog and not hazards.mask >> H.LATE & 1 and self._log_took():
             self.pets += 1
             try:
                 self.watchdog.feed()
             except Exception as error:
                 hazards.failed(H.OUTPUT, now, error)
+
+    def _log_took(self):
+        """Whether the log took what it was given, or its failure is being told."""
+        if not self.recorder or self.hazards.mask >> H.LOG & 1:
+            return True
+        lost = self.recorder.lost_frames + self._heard.events[L.E_LOST] + self.recorder.chain.lost_records
+        taken = lost == self._log_lost
+        self._log_lost = lost
+        if not taken:
+            self.hazards.failed(H.LOG, self.batch.last_ms, "records are lost")
+        return taken
 
     def _report(self, now):
         self._reported_ms = self._clock.now_ms()
@@ -297,6 +349,12 @@ class Box:
         self._tell_events(now)
         self._urgent = True
         self._keep(now)
+        if self.recorder:
+            try:
+                if not self.recorder.shutdown(self.up_ms()):
+                    self.hazards.failed(H.LOG, now, "the last block could not be sealed")
+            except Exception as error:
+                self._give_up_log(now, error)
         if self.report:
             self._report(now)
         for bus in self.buses:
@@ -332,5 +390,16 @@ class Box:
             "rounds": self.rounds,
             "pets": self.pets,
             "restored": self.restored,
+            "log": self._log_status(),
             "state_sha256": hexlify(hashlib.sha256(byte_view(state)).digest()).decode(),
+        }  # fmt: skip
+
+    def _log_status(self):
+        """None without a log."""
+        r = self.recorder
+        if not r:
+            return None
+        return {
+            "boot": r.chain.boot, "blocks": r.chain.index, "hazards": sorted(r.hazards), "lost_frames": r.lost_frames,
+            "lost_events": self._heard.events[L.E_LOST], "lost_records": r.chain.lost_records,
         }  # fmt: skip

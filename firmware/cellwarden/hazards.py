@@ -12,7 +12,7 @@ FIRST = 128
 # number - FIRST: name, level. No more than 8: the alarm frame has a bit for each.
 ROWS = (
     ("box_bus", 2),  # a bus cannot be read
-    ("box_log", 2),  # the black box does not take its records
+    ("box_log", 2),  # the black box does not keep its records
     ("box_keep", 1),  # the state cannot be kept over a restart
     ("box_clock", 1),  # the time of day was set, or the box stood still
     ("box_late", 2),  # scans come late
@@ -22,7 +22,7 @@ ROWS = (
 )
 BUS, LOG, KEEP, CLOCK, LATE, OUTPUT, IMAGE, SELF_TEST = range(8)
 CLEAR_MS = 10_000  # without another fault
-LASTING = 1 << IMAGE | 1 << SELF_TEST  # until the next start
+LASTING = 1 << IMAGE | 1 << SELF_TEST  # these hold until the next start
 
 
 class Hazards:

@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 
-from cellwarden import clock, outputs
+from cellwarden import clock, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.image import ImageError, load_image
@@ -17,7 +17,9 @@ usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [
 
   IMAGE             what `cellwarden compile` wrote
   -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
-  --data FOLDER     where the state and the last good image are kept; without it nothing is
+  --data FOLDER     where the state and the last good image are kept, and the log where FOLDER/log has a key
+                    (`cellwarden keys KEY --box FOLDER/log`); without it nothing is
+  --vehicle ID      the vehicle's unique id in the log, such as its VIN (the image's name)
   --lines PATH      events and status as lines there (- standard output, which is the default)
   --timed           SLCAN: the adapter's stamps are the clock
   --report S        seconds between two lines of status (1)
@@ -44,13 +46,14 @@ def options_of(words):
         "timed": False,
         "report_ms": 1000,
         "on_event": None,
+        "vehicle": None,
     }
     words = list(words)
     while words:
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event"):
+        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle"):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)
@@ -131,6 +134,31 @@ def open_bus(text, number, image, timed):
     return SocketCan(kind, number, filters, transmit, fd)
 
 
+def has_key(path):
+    """Whether the log's folder was given a key, so that there is to be a log."""
+    try:
+        return any([name.startswith("key.") for name in os.listdir(path)])
+    except OSError:
+        return False
+
+
+def recorder_in(path, vehicle, image):
+    """What makes a Recorder of the log in a folder, for Box."""
+    from cellwarden.blackbox.chain import Chain
+    from cellwarden.blackbox.keys import FileKeys
+    from cellwarden.blackbox.recorder import Recorder
+    from cellwarden.core.layout import EXT
+
+    known = [(bus, i | EXT if e else i) for bus, filters in enumerate(image.filters) for i, _, e in filters]
+
+    def make(engine):
+        folder = Folder(path)
+        chain = Chain(folder, FileKeys(folder), vehicle, image.identity)
+        return Recorder(engine, chain, folder, known)
+
+    return make
+
+
 class Systemd:
     """Tells systemd that the box is ready and alive (sd_notify); does nothing where nobody asked for it."""
 
@@ -208,9 +236,11 @@ def run(words, environment=os.getenv):
         kept = Kept(folder, image.identity) if folder else None
     except OSError as error:
         failed = error
-    box = Box(image, buses, None, kept, told, said.report, systemd, clock, found["report_ms"])
-    from cellwarden import hazards
-
+    recorder = None
+    if folder and has_key(found["data"] + "/log"):
+        vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
+        recorder = recorder_in(found["data"] + "/log", vehicle, image)
+    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"])
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:

@@ -9,12 +9,15 @@ import pytest
 from cellwarden import hazards as H
 from cellwarden import linux
 from cellwarden.app import Box
+from cellwarden.blackbox.content import BOX_HAZARDS
 from cellwarden.blackbox.folder import Folder
+from cellwarden.blackbox.keys import FileKeys
 from cellwarden.canbus import Bus
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden_tools import cli
 from cellwarden_tools.engines.python import PythonEngine
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
@@ -63,34 +66,51 @@ class Log:
     """A recorder that remembers what it took."""
 
     def __init__(self):
-        self.records, self.told, self.sealed, self.fails, self.takes = b"", [], 0, None, True
+        self.records, self.told, self.fails, self.lost_frames, self.hazards = b"", [], None, 0, {}
+        self.chain = type("Chain", (), {"lost_records": 0, "boot": 1, "index": 0})
 
-    def frames(self, batch):
-        self._may_fail()
-        self.records += bytes(batch.bytes[: batch.n * batch.size])
+    def __call__(self, engine):
+        self.engine, self.record = engine, array("i", bytes(4 * L.EVENT_SIZE))
+        return self
 
-    def advanced(self, t_ms):
+    def drain(self, ring, n):
         self._may_fail()
+        self.records += bytes(ring[0][: n * 20])
+        return self.engine.drain(ring, n)
 
-    def event(self, record):
-        self._may_fail()
-        self.told.append(tuple(record))
+    def advance(self, t_ms):
+        return self.engine.advance(t_ms)
 
-    def seal(self, t_ms):
+    def work(self, t_ms):
         self._may_fail()
-        self.sealed += 1
-        return self.takes
+        while self.engine.take(self.record):
+            self.told.append(tuple(self.record))
+        return False
+
+    def hazard(self, kind, begins, value):
+        self.told.append((0, H.FIRST + kind - BOX_HAZARDS, 0, begins and H.ROWS[kind - BOX_HAZARDS][1], 0, value))
 
     def _may_fail(self):
         if self.fails:
             raise self.fails
 
 
-class Sink(Log):
+class Sink:
     """An output."""
+
+    def __init__(self):
+        self.told, self.fails = [], None
+
+    def event(self, record):
+        self._may_fail()
+        self.told.append(tuple(record))
 
     def update(self, box, t_ms):
         self._may_fail()
+
+    def _may_fail(self):
+        if self.fails:
+            raise self.fails
 
 
 class Dog:
@@ -169,16 +189,26 @@ def test_nothing_that_fails_stops_detection_and_each_makes_its_own_hazard(image,
         assert rig.box.engine.snapshot() == healthy.box.engine.snapshot()
 
 
-def test_a_hazard_of_the_box_is_over_ten_seconds_after_its_last_fault(image, drive):
+def test_a_log_that_is_wrong_in_itself_is_left_alone_and_told_until_the_next_start(image, drive):
     rig = Rig(image, drive).play(2)
-    rig.log.fails = OSError(28)
+    rig.log.fails = ValueError("a fault of ours")
     rig.play(1)
     rig.log.fails = None
+    rig.play(20)
+    assert rig.box.status()["box_hazards"] == ["box_log"] and rig.box.status()["log"] is None
+    assert "a fault of ours" in rig.box.status()["box_faults"]["box_log"][1]
+
+
+def test_a_hazard_of_the_box_is_over_ten_seconds_after_its_last_fault(image, drive):
+    rig = Rig(image, drive).play(2)
+    rig.out.fails = OSError(28)
+    rig.play(1)
+    rig.out.fails = None
     rig.play(9)
-    assert ("box_log", 0) not in rules_told(rig.out.told) and rig.box.status()["box_hazards"] == ["box_log"]
+    assert ("box_output", 0) not in rules_told(rig.out.told) and rig.box.status()["box_hazards"] == ["box_output"]
     rig.play(2)
-    assert ("box_log", 0) in rules_told(rig.out.told) and rig.box.status()["box_hazards"] == []
-    assert rig.box.status()["box_faults"]["box_log"][1] == "OSError(28)"
+    assert ("box_output", 0) in rules_told(rig.out.told) and rig.box.status()["box_hazards"] == []
+    assert rig.box.status()["box_faults"]["box_output"][1] == "OSError(28)"
 
 
 def test_a_bus_that_cannot_be_read_is_told_and_scans_go_on(image, drive):
@@ -194,12 +224,13 @@ def test_a_bus_that_cannot_be_read_is_told_and_scans_go_on(image, drive):
 def test_the_watchdog_is_petted_once_a_scan_and_not_where_the_log_loses_records_in_silence(image, drive):
     rig = Rig(image, drive).play(5)
     assert rig.dog.fed == rig.box.status()["scans"]
-    rig.log.takes = False
+    rig.log.lost_frames += 1
     fed = rig.dog.fed
-    rig.clock.pass_time(100)
-    rig.box.round()
-    assert rig.dog.fed == fed + 1, "the failing log is a hazard that is told; a restart would not mend it"
-    assert rig.box.status()["box_hazards"] == ["box_log"]
+    rig.play(0.1)
+    assert rig.dog.fed == fed and rig.box.status()["box_hazards"] == ["box_log"]
+    rig.log.lost_frames += 1
+    rig.play(0.1)
+    assert rig.dog.fed == fed + 1, "the failing log is told; a restart would not mend it"
 
 
 def test_a_box_that_is_late_is_not_petted_and_says_so(image, drive):
@@ -231,6 +262,44 @@ def test_ticks_that_wrap_change_nothing(image, drive):
     wrapped = Rig(image, drive, Clock(ms=(1 << 30) - 10_000 - 24)).play(20).box.status()  # on the same grid of scans
     for name in ("scans", "frames", "level", "max_level", "events", "box_hazards", "most_late_ms"):
         assert plain[name] == wrapped[name], name
+
+
+# --- the black box ----------------------------------------------------------------------------------------------------
+
+KEY = bytes(range(32))
+
+
+def a_log(path, image):
+    path.mkdir()
+    FileKeys(Folder(str(path))).provision(KEY)
+    return linux.recorder_in(str(path), b"LCWDEM0000000001", image)
+
+
+def test_the_log_of_a_live_box_is_intact_complete_and_follows_from_its_frames(image, demo, drive, tmp_path):
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image)).play(28)
+    rig.box.finish()
+    told = [event for event in rules_told(rig.out.told)]
+    assert ("hvil_open", 3) in told and rig.box.status()["box_hazards"] == []
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["verify", str(tmp_path / "log"), "--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi")]
+    assert cli.run(words) == 0
+
+
+def test_storage_that_fails_is_told_and_detection_and_watchdog_go_on(image, drive, tmp_path, monkeypatch):
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image)).play(3)
+
+    def full(*_):
+        raise OSError(28)
+
+    monkeypatch.setattr(Folder, "append", full)
+    fed = rig.dog.fed
+    rig.play(24)
+    assert ("hvil_open", 3) in rules_told(rig.out.told) and ("box_log", 2) in rules_told(rig.out.told)
+    assert rig.dog.fed >= fed + 235
+    monkeypatch.undo()
+    rig.play(25)
+    assert "box_log" not in rig.box.status()["box_hazards"] and ("box_log", 0) in rules_told(rig.out.told)
 
 
 # --- kept over restarts -----------------------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 import time
 
 import pytest
+from cellwarden.blackbox.folder import Folder
+from cellwarden.blackbox.keys import FileKeys
+from cellwarden_tools import cli
 
 from .conftest import desk, drive
 
@@ -65,6 +68,26 @@ def test_a_cable_pulled_for_ten_seconds_while_driving_is_told_and_mends_itself(d
     tester.play((t_us, *rest) for t_us, *rest in frames[6 * 352 : 20 * 352])
     assert tester.wait(lambda: tester.statuses[-1]["level"] == 0, 10), "the alarm goes when messages come again"
     assert tester.statuses[-1]["known"] == 1
+
+
+def test_by_the_boxs_own_clock_its_log_proves_its_verdicts(device, image_file, full_bus, tmp_path):
+    """No stamps come with the frames, so only the box knows when they came: what it logged must give what it said."""
+    if not device.local:
+        pytest.skip("a board's log is fetched by hand")
+    data = tmp_path / "data"
+    (data / "log").mkdir(parents=True)
+    FileKeys(Folder(str(data / "log"))).provision(bytes(range(32)))
+    (tmp_path / "key").write_text(bytes(range(32)).hex())
+    tester = device.start(image_file, "--data", str(data))
+    tester.play(full_bus.frames)
+    at_the_end(tester, len(full_bus.frames))
+    time.sleep(1)
+    device.stop()
+    last = tester.statuses[-1]
+    assert last["log"]["lost_frames"] == last["log"]["lost_records"] == last["log"]["lost_events"] == 0
+    assert [event["rule"] for event in tester.events if event["level"] == 3] == ["hvil_open"]
+    words = ["verify", str(data / "log"), "--key", str(tmp_path / "key"), "-p", str(image_file)]
+    assert cli.run(words) == 0, "the log does not prove what the box said"
 
 
 def test_after_a_power_cut_the_box_is_back_within_seconds_with_its_memory(device, image_file, tmp_path):

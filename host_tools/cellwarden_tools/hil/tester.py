@@ -49,7 +49,7 @@ class Tester:
                 data = b""
             if not data:
                 break
-            *lines, rest = (rest + data).replace(b"\n", b"").split(b"\r")
+            *lines, rest = (rest + data).replace(b"\n", b"\r").split(b"\r")
             with self._changed:
                 for line in lines:
                     self._heard(line)
