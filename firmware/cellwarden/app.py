@@ -27,7 +27,8 @@ LATE_MS = 100  # a scan that is later is told
 STALL_MS = 1000  # between two rounds: the box itself stood still
 WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
 REPORT_MS = 1000
-SEAL_STEPS = 8  # of the recorder's work after a scan; one where nothing else is to be done
+START_STEPS = 100
+SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
 START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
 ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
 
@@ -77,6 +78,7 @@ class Box:
                 self.recorder = recorder(self._heard)
             except Exception as error:
                 self._give_up_log(now, error)
+            self._log(now, START_STEPS)  # its first snapshot, before there are frames
 
     # --- boot ---------------------------------------------------------------------------------------------------------
 
@@ -135,11 +137,22 @@ class Box:
 
     def run(self):
         """Go round until `stop()`."""
-        self.running = True
+        self.begin()
         while self.running:
             if not self.round():
                 self._clock.sleep_ms(IDLE_MS)
         self.finish()
+
+    def begin(self):
+        """Everything is ready: from here on frames are read."""
+        self.running = True
+        now = self.now_ms()
+        for bus in self.buses:
+            try:
+                bus.begin()
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
+        self._round_ms = self._boot_ms = self.batch.last_ms = now
 
     def stop(self):
         self.running = False
@@ -172,7 +185,7 @@ class Box:
         if scanned:
             self._scans = scans
             self._after_scan(now)
-        worked = self._log(now, SEAL_STEPS if scanned else 0 if n else 1)
+        worked = self._log(now, SCAN_STEPS if scanned else 1)
         if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1

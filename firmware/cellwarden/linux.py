@@ -259,7 +259,7 @@ def _go(box, buses):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: box.stop())
-    box.running = True
+    box.begin()
     try:
         while box.running:
             if not box.round():

@@ -288,6 +288,17 @@ def test_filters_let_all_of_the_vehicle_through_and_hold_a_flood(demo, engine):
     assert [r[1] for r in read(rig.bus, engine)] == ids
 
 
+@pytest.mark.parametrize("name", ["machine_can", "mcp2515"])
+def test_what_came_before_the_box_was_ready_is_no_loss(name, engine):
+    rig = LIVE[name](engine, queue=16)
+    rig.lose()
+    for n in range(30):
+        rig.arrive(0x100, bytes([n]))
+    rig.bus.begin()
+    rig.arrive(0x101, b"")
+    assert [r[1] for r in read(rig.bus, engine)] == [0x101] and rig.bus.dropped == 0
+
+
 # --- MCP2515 ----------------------------------------------------------------------------------------------------------
 
 IDENTIFIERS = st.one_of(

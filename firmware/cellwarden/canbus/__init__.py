@@ -36,6 +36,9 @@ class Bus:
         """Send a frame; can_id: with layout.EXT set for 29 bits. False where it could not be sent, now or ever."""
         return self.transmit and self.state != OFF and self._send(can_id, data)
 
+    def begin(self):
+        """Called when the box is ready to read: what a queue has taken before is old, and no loss."""
+
     def close(self):
         """Leave the bus."""
 

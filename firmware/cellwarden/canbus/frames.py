@@ -77,6 +77,10 @@ class Queue:
         put(self.bytes, self.words, n, self.size, t_ms, can_id, channel, data, first, length)
         at[0] = after
 
+    def clear(self):
+        """Forget what is in it."""
+        self.at[1] = self.at[0]
+
     def move(self, batch):
         """Take records into a Frames, oldest first, as far as they fit."""
         at, words, count = self.at, batch.words, self.size >> 2

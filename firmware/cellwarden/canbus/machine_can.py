@@ -74,5 +74,10 @@ class MachineCan(Bus):
         except OSError:
             return False
 
+    def begin(self):
+        self._queue.clear()
+        overruns = self._can.get_counters(self._counters)[_OVERRUNS]
+        self._told = self._queue.at[_LOST] + (self._flagged if overruns is None else overruns)
+
     def close(self):
         self._can.deinit()

@@ -174,8 +174,7 @@ class Mcp2515(Bus):
         flags, lost = self._register(EFLG), self._queue.at[Queue.LOST]
         overruns = (flags >> 6 & 1) + (flags >> 7)
         if overruns:
-            self._short[0], self._short[1], self._short[2] = WRITE, EFLG, 0  # all its other bits are read only
-            self._instruct(self._short)
+            self._clear_overruns()
         self._lost(batch, t_ms, overruns + ((lost - self._told) & L.MASK))
         self._told = lost
         state = ACTIVE
@@ -199,6 +198,20 @@ class Mcp2515(Bus):
             return True
         finally:
             self._busy = False
+
+    def begin(self):
+        self._busy = True
+        try:
+            self._received()
+            self._clear_overruns()
+        finally:
+            self._busy = False
+        self._queue.clear()
+        self._told = self._queue.at[Queue.LOST]
+
+    def _clear_overruns(self):
+        self._short[0], self._short[1], self._short[2] = WRITE, EFLG, 0  # all its other bits are read only
+        self._instruct(self._short)
 
     def close(self):
         if self._interrupt is not None:

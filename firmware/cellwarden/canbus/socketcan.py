@@ -165,6 +165,10 @@ class SocketCan(Bus):
             self.errors += 1
             return False
 
+    def begin(self):
+        self.close()
+        self._open()
+
     def close(self):
         if self._socket is not None:
             self._socket.close()
