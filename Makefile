@@ -49,8 +49,9 @@ test-quick: .venv/.test ## Run the tests of core and host only
 mutate: .venv/.test ## Make every small fault in the detection core that can be made, and see each fail a test
 	$(BIN)/python tests/mutate/mutate.py $(ARGS)
 
-cuts: .venv/.test ## Cut the power of the black box at every operation, and twice in a row: thousands of times
-	CELLWARDEN_CUTS=whole $(BIN)/python -m pytest -n 2 -q -rP tests/blackbox/test_cuts_posix.py tests/blackbox/test_cuts_littlefs.py
+cuts: .venv/.test ## Cut the black box's power at every operation and twice in a row; any bytes for verify
+	CELLWARDEN_CUTS=whole $(BIN)/python -m pytest -n 2 -q -rP --timeout 3600 tests/blackbox/test_cuts_posix.py \
+		tests/blackbox/test_cuts_littlefs.py tests/blackbox/test_fuzz_verify.py
 
 fuzz: .venv/.test $(WASM) ## 50 million random and hostile frames: every state in its bounds, all engines agree
 	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from array import array
+from collections import Counter
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from .read import end_mark, opened, pieces, segments, slots
 
 MOST_INDEX = 1 << 26  # no box seals more blocks: one a second for two years
 MOST_MISSING = 1 << 16  # in a row
+MOST_FAULTS = 1000  # that are listed of a file, so that no log makes this take much memory
 STRIDE = 4096  # a key is kept for each so many
 
 
@@ -91,14 +93,15 @@ class Keys:
 
 def _on(key, steps):
     for _ in range(steps):
-        key = K.derived(K.NEXT_LABEL, key)
+        key = hashlib.sha256(K.NEXT_LABEL + key).digest()  # K.derived, in half the time: it may be for millions
     return key
 
 
 class Verification:
     """A log under a first key (32 bytes); anchor: anchor.Anchor or None.
 
-    intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: its proof, or None;
+    intact, complete: the verdicts; faults: [Fault], in the log's order; unlisted: how many more;
+    lost: [Lost]; tail: its proof, or None;
     annexes: annex.Annexes; tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records:
     behind the last seals; proven: {segment: [(at, end)]} of its bytes, joined
     Raises InputError where there is no log, and where the key is another box's.
@@ -107,6 +110,7 @@ class Verification:
     def __init__(self, log, first_key, anchor=None, tick=None):
         self.log, self.anchor = log, anchor
         self.faults, self.lost, self.tags = [], [], {}
+        self._hurt, self._counts, self.unlisted = set(), Counter(), 0
         self.records = self.unsealed_records = 0
         self.first = self.last = self.tail = self.identity = None
         self.boots = set()
@@ -131,10 +135,11 @@ class Verification:
         self._check_tails()
         self._check_start()
         self._check_end()
-        self.faults += [Fault(*told) for told in self.annexes.faults(segment_name, bool(self._gaps or self.lost))]
+        for told in self.annexes.faults(segment_name, bool(self._gaps or self.lost)):
+            self._list(Fault(*told))
         self.faults.sort(key=lambda fault: fault[:2])
-        self.intact = bool(self.tags) and not any(KINDS[fault.kind] == "intact" for fault in self.faults)
-        self.complete = not self._gaps and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
+        self.intact = bool(self.tags) and "intact" not in self._hurt
+        self.complete = not self._gaps and "complete" not in self._hurt
 
     @property
     def vehicle(self):
@@ -147,7 +152,15 @@ class Verification:
         return self.identity[6].hex() if self.identity else None
 
     def _fault(self, number, offset, kind, reason):
-        self.faults.append(Fault(segment_name(number), offset, kind, reason))
+        self._list(Fault(segment_name(number), offset, kind, reason))
+
+    def _list(self, fault):
+        self._hurt.add(KINDS[fault.kind])
+        self._counts[fault.file] += 1
+        if self._counts[fault.file] <= MOST_FAULTS:
+            self.faults.append(fault)
+        else:
+            self.unlisted += 1
 
     # --- one segment after the other ----------------------------------------------------------------------------------
 
@@ -157,7 +170,8 @@ class Verification:
         waiting = []  # damage since the last seal: it may turn out to be the unsealed end
         for found in pieces(data):
             if found.record is None:
-                waiting.append(found)
+                if len(waiting) < MOST_FAULTS:
+                    waiting.append(found)
                 continue
             seal = F.seal_of(found.record)
             if not seal:
@@ -375,7 +389,7 @@ class Verification:
         if last is None:
             self._fault(newest, 0, "tail unproven", "no block is proven")
             return
-        told = len(self.faults)
+        told = self._counts.total()
         mark = end_mark(self.log)
         if mark:
             self.tail = self._by_mark(mark, last, newest)
@@ -383,7 +397,7 @@ class Verification:
             self.tail = self._by_slot(slot, last)
         if self.anchor:
             self.tail = self._by_anchor(last) or self.tail
-        if len(self.faults) > told:
+        if self._counts.total() > told:
             self.tail = None
         elif self.tail is None:
             reason = f"nothing says that block {last.index} is the last: no end mark, no key of the box, no anchor"

@@ -109,7 +109,8 @@ def _end(found):
         "vehicle": found.vehicle, "image_sha256": found.image_sha256,
         "blocks": len(found.tags), "records": found.records,
         "unsealed_records": found.unsealed_records,
-        "boots": len(found.boots), "lost": [lost._asdict() for lost in found.lost], "faults": len(found.faults),
+        "boots": len(found.boots), "lost": [lost._asdict() for lost in found.lost],
+        "faults": len(found.faults) + found.unlisted,
         "first_index": found.first.index if found.first else None,
         "last_index": found.last.index if found.last else None,
     }  # fmt: skip
@@ -122,6 +123,8 @@ def _tell(log, found, show):
         for fault in found.faults:
             table.add_row(fault.file, str(fault.offset), fault.kind, fault.reason)
         console.print(table)
+    if found.unlisted:
+        console.print(f"and {found.unlisted} more of the same", style="red")
     if found.first:
         held = f"blocks {found.first.index} to {found.last.index}, {found.records} records of {len(found.boots)} boots"
         console.print(f"{log}: vehicle {found.vehicle}, {held} are proven", soft_wrap=True)
