@@ -1,4 +1,4 @@
-"""Someone who has the first key and writes a log as if it were the box's: records changed, and all sealed as it should be.
+"""Someone who has the first key and writes a log as if it were the box's: changed, and sealed as it should be.
 
 Written from docs/blackbox.md alone, as second_reader.py is.
 """

@@ -210,7 +210,7 @@ def test_a_state_that_was_changed_is_told(log, checked, where):
 def test_another_image_is_one_line(log, checked, tmp_path):
     other = small.vehicle(tmp_path, **{'name = "small"': 'name = "other"'})
     with pytest.raises(
-        InputError, match="is image .*, and the box that wrote .* judged with .*; expected the very image"
+        InputError, match=r"is image .*, and the box that wrote .* judged with .*; expected the very image"
     ):
         checked(log[0], image=other)
 
