@@ -94,6 +94,32 @@ _MEAN = const(254)
 _MOST = const(0xFFFFF)
 
 
+# The packer of frames, an array of int32
+AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS = range(10)
+PACKER = 10  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
+
+_AT = const(0)
+_LIMIT = const(1)
+_CLOCK = const(2)
+_HIGHEST = const(3)
+_ENTRIES_USED = const(4)
+_UNKNOWN_COUNT = const(5)
+_UNKNOWN_CLOCK = const(6)
+_SKIP = const(7)
+_RECORD_WORDS = const(8)
+_KNOWN_IDS = const(9)
+_PACKER = const(10)
+_ENTRIES = const(128)
+_NEW = const(254)
+_UNKNOWN = const(253)
+_LONG = const(255)
+_HALF = const(0x20000000)
+_REBASED_MS = const(2000)
+_STRANGE = const(0x10000)  # of an entry: the image does not know it
+_TOLD = const(0x20000)  # it was told of as NEW
+_KEY = const(0xFFFF)
+
+
 @micropython.viper
 def pack_words(i: int, at: int, out, limit: int, state, before, shift: int, spans, count: int) -> int:
     """Code `count` spans into out[at:limit]; returns where they end, or -1 where there is no room.
@@ -249,22 +275,6 @@ def put_mean(out, at, mean):
     for i in range(4):
         out[at + 1 + i] = mean >> 8 * i & 255
     return at + 5
-
-
-# The packer of frames, an array of int32
-AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS = range(10)
-PACKER = 10  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
-
-_AT, _LIMIT, _CLOCK, _HIGHEST, _ENTRIES_USED = const(0), const(1), const(2), const(3), const(4)
-_UNKNOWN_COUNT, _UNKNOWN_CLOCK, _SKIP, _RECORD_WORDS, _KNOWN_IDS = const(5), const(6), const(7), const(8), const(9)
-_PACKER = const(10)
-_ENTRIES = const(128)
-_NEW, _UNKNOWN, _LONG = const(254), const(253), const(255)
-_HALF = const(0x20000000)
-_REBASED_MS = const(2000)
-_STRANGE = const(0x10000)  # of an entry: the image does not know it
-_TOLD = const(0x20000)  # it was told of as NEW
-_KEY = const(0xFFFF)
 
 
 @micropython.viper

@@ -135,7 +135,9 @@ class Verification:
         self._check_tails()
         self._check_start()
         self._check_end()
-        for told in self.annexes.faults(segment_name, bool(self._gaps or self.lost)):
+        for told in self.annexes.faults(
+            segment_name, bool(self._gaps or self.lost), self.last.boot if self.last else 0
+        ):
             self._list(Fault(*told))
         self.faults.sort(key=lambda fault: fault[:2])
         self.intact = bool(self.tags) and "intact" not in self._hurt
