@@ -95,8 +95,13 @@ def loop(folder, seconds, mode):
         most = max(most, took)
     size = sum(os.stat(folder + "/box/" + name)[6] for name in os.listdir(folder + "/box"))
     return {
-        "mode": mode, "bus_s": seconds, "frames": lot * LOT, "cpu_ms_per_bus_s": spent / 1000 / seconds,
-        "ns_per_frame": 1000 * spent / (lot * LOT), "lost": recorder.lost_frames, "writer_bytes": memory,
+        "mode": mode,
+        "bus_s": seconds,
+        "frames": lot * LOT,
+        "cpu_ms_per_bus_s": spent / 1000 / seconds,
+        "ns_per_frame": 1000 * spent / (lot * LOT),
+        "lost": recorder.lost_frames,
+        "writer_bytes": memory,
     }
 
 
@@ -193,11 +198,23 @@ def flash(folder, seconds, erase_ms):
             if not more:
                 break
     return {
-        "seconds": seconds, "erase_ms": erase_ms, "level": levels, "steps": steps, "worst_step_ms": worst / 1000,
-        "steps_over_longest": over, "scans": scans, "late_over_2ms": late, "most_late_ms": most_late / 1000,
-        "erases": chip.erases - begun[0], "erases_a_day": (chip.erases - begun[0]) * 86400 // seconds,
-        "most_of_a_block": max(chip.worn), "written_bytes": chip.written - begun[1], "busy_share": chip.us / seconds / 1e6,
-        "lost": recorder.lost_frames, "writer_bytes": memory, "hazards": list(recorder.hazards),
+        "seconds": seconds,
+        "erase_ms": erase_ms,
+        "level": levels,
+        "steps": steps,
+        "worst_step_ms": worst / 1000,
+        "steps_over_longest": over,
+        "scans": scans,
+        "late_over_2ms": late,
+        "most_late_ms": most_late / 1000,
+        "erases": chip.erases - begun[0],
+        "erases_a_day": (chip.erases - begun[0]) * 86400 // seconds,
+        "most_of_a_block": max(chip.worn),
+        "written_bytes": chip.written - begun[1],
+        "busy_share": chip.us / seconds / 1e6,
+        "lost": recorder.lost_frames,
+        "writer_bytes": memory,
+        "hazards": list(recorder.hazards),
     }
 
 
