@@ -7,7 +7,7 @@ what was not, and keeps a new name only when its folder was synced too.
 import os
 
 FULL = 28  # ENOSPC
-MISSING = 2  # ENOENT
+MISSING = 2, 44  # ENOENT, on a board and on Linux, and in WebAssembly
 
 
 class Folder:
@@ -81,7 +81,7 @@ class Folder:
         try:
             file = _open(self._of(name), "r+b")
         except OSError as error:
-            if error.args[0] != MISSING:
+            if error.args[0] not in MISSING:
                 raise
             file, new = _open(self._of(name), "wb"), True
         with file:
