@@ -196,8 +196,9 @@ class Chain:
         try:
             self._folder.barrier(self._file)  # a seal that stands whole has all that it seals before it
             yield
-            self._store(self.index + 1, 0, following, K.NO_PROOF, tag)  # from here on nobody can seal this block anew
-            yield
+            # from here on nobody can seal this block anew
+            for _ in self._storing(self.index + 1, 0, following, K.NO_PROOF, tag):
+                yield
             for data in (head, body, crc):
                 self._folder.append(self._file, data)
             self._folder.sync(self._file)
@@ -221,7 +222,9 @@ class Chain:
         try:
             self._settle()
             yield
-            self._store(self.index, 1, self._key, self._after, tag)  # and from here on nobody can say it was lost
+            # and from here on nobody can say it was lost
+            for _ in self._storing(self.index, 1, self._key, self._after, tag):
+                yield
             if shutdown:
                 self._mark_end(following)
         except OSError:  # it is stored; that it is will be known with the next
@@ -246,8 +249,8 @@ class Chain:
         """(oldest segment of the ring as stated last, the one that is open or was last)."""
         return self._oldest, self._segment
 
-    def _store(self, index, stored, key, after, tag):
-        self._keys.store(
+    def _storing(self, index, stored, key, after, tag):
+        return self._keys.storing(
             K.Slot(
                 index, self.boot, self.sequence, self._segment, self._missing_from, stored, key, after, tag,
                 self._proof, self._commitment,

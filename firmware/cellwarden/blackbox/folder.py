@@ -7,6 +7,7 @@ what was not, and keeps a new name only when its folder was synced too.
 import os
 
 FULL = 28  # ENOSPC
+MISSING = 2, 44  # ENOENT, on a board and on Linux, and in WebAssembly
 
 
 class Folder:
@@ -76,8 +77,14 @@ class Folder:
 
     def write(self, name, data):
         """Give a small file this content, in place, and make it durable; always with as many bytes as before."""
-        new = name not in self.names()
-        with _open(self._of(name), "wb" if new else "r+b") as file:
+        new = False
+        try:
+            file = _open(self._of(name), "r+b")
+        except OSError as error:
+            if error.args[0] not in MISSING:
+                raise
+            file, new = _open(self._of(name), "wb"), True
+        with file:
             self.append(file, data)
             self.sync(file)
         if new:
