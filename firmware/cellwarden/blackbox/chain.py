@@ -64,7 +64,7 @@ class Chain:
         self.sequence = self._first = slot.sequence
         self.before = slot.tag
         self.lost_records = self.lost_blocks = self.error = 0
-        self._file = None
+        self._file, self._touched = None, False
         self._last_kind = None
         self._ended = bool(folder.read(END_NAME).strip(b"\0"))
         self._failed_ms = None  # when the storage failed last
@@ -276,12 +276,28 @@ class Chain:
         """Close the file. What is not sealed is lost."""
         self._close()
 
+    def touch(self, t_ms):
+        """Write the byte that every record begins with, after a seal: littlefs moves a whole block for the first byte
+        behind what was made durable, and so `put` is spared that. It is not made durable, and where any part of what
+        was not may be there after a power cut nothing is written.
+        """
+        if self._folder.atomic and self._file is not None and self.sequence == self._first and not self._touched:
+            try:
+                self._folder.append(self._file, bytes((F.MARK,)))
+                self._size += 1
+                self._touched = True
+            except OSError as error:
+                self._give_up(t_ms, error)
+
     def _append(self, kind, t_ms, body):
         head, crc = F.head_and_crc(kind, self.boot, self.sequence, t_ms, body)
-        for data in (head, body, crc):
+        self._mac.update(head)
+        for data in (head[1:] if self._touched else head, body, crc):
             self._folder.append(self._file, data)
-            self._mac.update(data)
             self._size += len(data)
+        self._mac.update(body)
+        self._mac.update(crc)
+        self._touched = False
         self.sequence += 1
         self._last_kind = kind
 
@@ -363,7 +379,7 @@ class Chain:
 
     def _close(self):
         if self._file is not None:
-            file, self._file = self._file, None
+            file, self._file, self._touched = self._file, None, False
             try:
                 file.close()
             except OSError:
