@@ -96,8 +96,13 @@ def loop(folder, seconds, mode):
         most = max(most, took)
     size = sum(os.stat(folder + "/box/" + name)[6] for name in os.listdir(folder + "/box"))
     return {
-        "mode": mode, "bus_s": seconds, "frames": lot * LOT, "cpu_ms_per_bus_s": spent / 1000 / seconds,
-        "ns_per_frame": 1000 * spent / (lot * LOT), "lost": recorder.lost_frames, "writer_bytes": memory,
+        "mode": mode,
+        "bus_s": seconds,
+        "frames": lot * LOT,
+        "cpu_ms_per_bus_s": spent / 1000 / seconds,
+        "ns_per_frame": 1000 * spent / (lot * LOT),
+        "lost": recorder.lost_frames,
+        "writer_bytes": memory,
     }
 
 
@@ -196,11 +201,24 @@ def flash(folder, seconds, erase_ms):
                 break
     erases = chip.erases + keys.erases - begun[0]
     return {
-        "seconds": seconds, "erase_ms": erase_ms, "level": levels, "steps": steps, "worst_step_ms": worst / 1000,
-        "steps_over_longest": over, "scans": scans, "late_over_2ms": late, "most_late_ms": most_late / 1000,
-        "erases": erases, "erases_a_day": erases * 86400 // seconds, "of_the_keys": keys.erases,
-        "most_of_a_block": max(chip.worn), "written_bytes": chip.written - begun[1], "busy_share": clock[0] / seconds / 1e6,
-        "lost": recorder.lost_frames, "writer_bytes": memory, "hazards": list(recorder.hazards),
+        "seconds": seconds,
+        "erase_ms": erase_ms,
+        "level": levels,
+        "steps": steps,
+        "worst_step_ms": worst / 1000,
+        "steps_over_longest": over,
+        "scans": scans,
+        "late_over_2ms": late,
+        "most_late_ms": most_late / 1000,
+        "erases": erases,
+        "erases_a_day": erases * 86400 // seconds,
+        "of_the_keys": keys.erases,
+        "most_of_a_block": max(chip.worn),
+        "written_bytes": chip.written - begun[1],
+        "busy_share": clock[0] / seconds / 1e6,
+        "lost": recorder.lost_frames,
+        "writer_bytes": memory,
+        "hazards": list(recorder.hazards),
     }
 
 
