@@ -3,12 +3,15 @@
 import itertools
 import os
 import random
+import struct
 
 import disk
 import pytest
 import tamper
+from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import annex_number
 from cellwarden.blackbox.keys import FileKeys
+from cellwarden_tools.blackbox.anchor import Anchor
 from cellwarden_tools.blackbox.verify import KINDS
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.simulator import DEMO_PROFILE
@@ -115,6 +118,49 @@ def test_annexes_that_the_box_never_told_of(detects, log, verified):
     detects(log | {"00090001.cwf": log[name]}, "an annex of a boot there was not", "00090001.cwf")
     seen = verified(log | {name: log[name] + b"more"})
     assert seen.faults or seen.annexes.unsealed_bytes == 4
+
+
+def test_a_thief_cannot_say_that_the_frames_of_an_alarm_had_to_make_room(verified, log):
+    """He holds the current key: he seals a block that lets them go, and removes the file."""
+    loot, names = tamper.loot(log), tamper.segment_names(log)
+    raised = 0
+    for name in annexes_of(log):
+        parts = [
+            log[names[-1]][:143],  # an identity, which he changes
+            tamper.record(F.BOOT_TYPE, 0, 0, b"\0"),
+            tamper.record(F.DROPPED_TYPE, 0, 0, struct.pack("<I", annex_number(name))),
+            tamper.record(F.SHUTDOWN_TYPE, 0, 0, b""),
+        ]
+        identity = bytearray(parts[0][16:-4])
+        identity[2:6] = struct.pack("<I", len(names) + 1)
+        identity[14:18] = struct.pack("<I", loot.index)
+        for limits in (bytes(identity[-16:]), struct.pack("<IIII", 100, 10, 0, 0)):
+            identity[-16:] = limits
+            parts[0] = tamper.record(F.IDENTITY_TYPE, 0, 0, bytes(identity))
+            made = [tamper.renumbered(part, loot.boot + 1, loot.sequence + n) for n, part in enumerate(parts)]
+            block, tag = tamper.sealed(made, loot.seal_key, loot.index, loot.boot + 1, loot.tag)
+            left = {n: data for n, data in log.items() if n != name and n[:3] not in ("key", "end")}
+            anchor = Anchor(loot.index, tag, "the anchor")
+            seen = verified(left | {f"{len(names) + 1:08}.cwb": block}, anchor=anchor)
+            assert seen.intact and not seen.complete, f"{name} is gone and nobody says so"
+            assert [fault.kind for fault in seen.faults] == ["removed"], seen.faults
+            raised += 1
+    print(f"\n{raised} times the frames of an alarm were let go by a thief: 0 missed")
+
+
+def test_what_a_box_lets_go_is_let_go(on, verified, image, frames):
+    """A shelf so small that annexes of alarms have to go: that is no fault."""
+    there, gone = disk.Disk(), 0
+    FileKeys(on(there)).provision(FIRST_KEY)
+    for _ in range(6):
+        box = Box("", image, on(there), annexes_bytes=60_000, annex_bytes=20_000)
+        box.feed(frames)
+        assert box.shutdown()
+        seen = verified({name: bytes(file.data) for name, file in there.names.items()})
+        assert seen.intact and seen.complete, seen.faults[:3]
+        gone = len(seen.annexes.dropped)
+    print(f"\n{gone} annexes let go: no fault")
+    assert gone >= 5
 
 
 def test_the_power_goes_while_a_box_records(on, verified, image, frames):

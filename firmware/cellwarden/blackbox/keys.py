@@ -121,9 +121,15 @@ class FileKeys:
 
     def store(self, slot):
         """Make this slot the newest: when it returns no older key is left. Raises OSError where that fails."""
+        for _ in self.storing(slot):
+            pass
+
+    def storing(self, slot):
+        """As `store`, a generator with a pause after each operation of the storage."""
         data = pack_slot(slot)
         for name in SLOT_NAMES:
             self._folder.write(name, data)
+            yield
 
 
 class FlashKeys:
@@ -176,6 +182,11 @@ class FlashKeys:
             if page != self._page and self._read(page) not in (ERASED, ZEROS):
                 self._write(page, ZEROS)
         return newest
+
+    def storing(self, slot):
+        """As FileKeys.storing()."""
+        self.store(slot)
+        yield
 
     def store(self, slot):
         """As FileKeys.store()."""

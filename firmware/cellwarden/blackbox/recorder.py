@@ -65,6 +65,7 @@ class Recorder:
         self._folder, self._frames = folder, frames
         self._before_ms, self._after_ms, self._annex_bytes = before_ms, after_ms, annex_bytes
         self._on_event, self._on_hazard = on_event, on_hazard
+        chain.annex_limits = (annexes_bytes, annex_bytes, before_ms, after_ms)
         self.hazards = {}
         self.lost_frames = self.lost_events = 0
         self._told_lost = (0, 0, 0)
@@ -123,7 +124,8 @@ class Recorder:
         self._dropping = []  # stated, and to be removed after the next seal
         self._statements = []  # since the last seal: (kind, body)
         self._again = False  # they have to be made again
-        self._job = None
+        self._writing = None  # a generator: what goes into the annex now
+        self._job = None  # a generator: what else is going on
         self._pending = []  # records that others gave: (kind, body)
         self._ending = False
         self._anew = True  # the body that is begun next has an empty table
@@ -242,13 +244,14 @@ class Recorder:
     def work(self, t_ms):
         """One operation of the storage, or a few small ones. Returns False where there is nothing to do now."""
         self._t_ms = t_ms
-        if self._written != self._filled and self._written != self._boundary:
-            self._write_body()
+        if self._writing is None and self._written != self._filled and self._written != self._boundary:
+            self._writing = self._write_body()
+        if self._writing is not None:
+            if _is_over(self._writing):
+                self._writing = None
             return True
         if self._job is not None:
-            try:
-                next(self._job)
-            except StopIteration:
+            if _is_over(self._job):
                 self._job = None
             return True
         if self._tell():
@@ -258,7 +261,7 @@ class Recorder:
             packed = self._filled << 12 | self._packer[C.AT]
             if packed != self._near_packed:  # else nothing came
                 self._near_packed = packed
-                self._into_annex(F.FEATURES_TYPE, self._features(self._near_words))
+                self._writing = self._write(self._annex, F.FEATURES_TYPE, self._features(self._near_words))
                 return True
         if t_ms >= self._far_ms:
             self._far_ms = _after(self._far_ms, FEATURES_MS, t_ms)
@@ -316,7 +319,7 @@ class Recorder:
 
     def shutdown(self, t_ms):
         """Seal what there is, whatever time it takes. Returns whether it could be sealed; the recorder is done then."""
-        while self._job is not None or self._written != self._filled:
+        while self._job is not None or self._writing is not None or self._written != self._filled:
             self.work(t_ms)
         self._t_ms = t_ms
         self._tell()
@@ -418,16 +421,24 @@ class Recorder:
         if self._annex is not None:
             self._annex.near = self._annex.near or 2
 
+    def _write(self, annex, kind, body):
+        """A generator: a record goes into an annex. The annex is lost where that fails."""
+        try:
+            for _ in annex.putting(kind, self._t_ms, body):
+                yield
+        except OSError as error:
+            self._lose_annex(error)
+
     def _write_body(self):
-        """The oldest body that is full goes into the annex."""
+        """A generator: the oldest body that is full goes into the annex."""
         at = self._written % BODIES
+        annex = self._annex
+        if annex is not None:
+            annex.frames += self._counts[at]
+            for _ in self._write(annex, F.FRAMES_TYPE, memoryview(self._bodies[at])[: self._lengths[at]]):
+                yield
         if self._annex is None:
             self.lost_frames += self._counts[at]
-        else:
-            self._annex.frames += self._counts[at]
-            self._into_annex(F.FRAMES_TYPE, memoryview(self._bodies[at])[: self._lengths[at]])
-            if self._annex is None:
-                self.lost_frames += self._counts[at]
         self._lengths[at] = self._counts[at] = 0
         self._written = self._written + 1 & L.MASK
         if self._blind:
@@ -496,8 +507,8 @@ class Recorder:
             self._boundary = -1
             self._into_annex(F.SNAPSHOT_TYPE, digest or body)
         else:
-            self._tell_annex()
-            yield
+            for _ in self._tell_annex():
+                yield
             annex, self._annex = self._annex, None
             if annex is not None:
                 self._shelf.add(annex, self.chain.segments[1], self.chain.boot)
@@ -508,7 +519,10 @@ class Recorder:
                 yield
             if not ending:
                 self._begin_annex()
-                self._into_annex(F.SNAPSHOT_TYPE, body)
+                yield
+                if self._annex is not None:
+                    for _ in self._write(self._annex, F.SNAPSHOT_TYPE, body):
+                        yield
             self._boundary = -1
         yield
         if snapshot:
@@ -534,18 +548,21 @@ class Recorder:
             except OSError:
                 pass
 
-    def _tell_annex(self):
-        """State in the chain what stands in the annex."""
-        if self._annex is None:
+    def _tell_annex(self, tell=True):
+        """A generator: make durable what stands in the annex; tell: and state it in the chain."""
+        if self._annex is None or not self._annex.unsealed:
             return
-        self._told_ms = self._t_ms
+        told = self._annex.told() if tell else None
         try:
-            told = self._annex.told()
+            self._annex.sync()
         except OSError as error:
             self._lose_annex(error)
             return
-        if told:
+        yield  # what is written from here on is neither durable nor told
+        if tell:
+            self._told_ms = self._t_ms
             self._state(F.ANNEX_TYPE, told)
+            yield
 
     def _spare(self):
         """State which annexes go."""
@@ -569,15 +586,8 @@ class Recorder:
         until = self._filled
         while self._written != until:
             yield
-        near = self._t_ms < self._until_ms
-        if near or self._t_ms - self._told_ms >= ANNEX_TOLD_MS:
-            self._tell_annex()
-        elif self._annex is not None:
-            try:
-                self._annex.sync()
-            except OSError as error:
-                self._lose_annex(error)
-        yield
+        for _ in self._tell_annex(self._t_ms < self._until_ms or self._t_ms - self._told_ms >= ANNEX_TOLD_MS):
+            yield
         lost = (self.lost_frames, self.engine.events[L.E_LOST], self.chain.lost_records)
         if lost != self._told_lost and self._put(F.LOST_TYPE, struct.pack(F.LOST, *lost)):
             self._told_lost = lost
@@ -594,6 +604,8 @@ class Recorder:
             self._again = True
             self._failed(self.chain.error)
             return
+        self.chain.touch(self._t_ms)
+        yield
         dropping, self._dropping, self._statements = self._dropping, [], []
         for number in dropping:
             try:
@@ -619,6 +631,15 @@ class _Stream:
     def keep(self):
         self._to[:] = self._from
         self.number = (self.number + 1) % ALONE_EACH
+
+
+def _is_over(steps):
+    """Take one step of a generator; whether it was the last."""
+    try:
+        next(steps)
+    except StopIteration:
+        return True
+    return False
 
 
 def _spans(*spans):

@@ -17,6 +17,7 @@ from cellwarden.core import layout as L
 from ..errors import InputError
 from .contents import annex_entries, chain_entries, fields, state_of
 from .frames import open_records
+from .harmless import harm
 from .verify import Fault
 
 LATE_MS = 10_000  # an event is told of in the chain at most so long after it was made, and the more so a loss
@@ -185,8 +186,8 @@ class Consistency:
 
     def _annex(self, number, run, ours):
         """Replay one annex; the _Run that goes on, or None."""
-        name, entries = annex_name(number), _begin(annex_entries(self.found, number))
-        head = next(entries, None)
+        name, entries = annex_name(number), list(_begin(annex_entries(self.found, number)))
+        head = entries[0] if entries else None
         told = fields(head) if head and head.record.type == F.ANNEX_TYPE else None
         boot = head and head.record.boot
         if told is None or boot not in self.boots:
@@ -202,7 +203,10 @@ class Consistency:
         if not goes_on:
             self._end(run, False)
             run = None
-        return self._feed(name, number, head, entries, run)
+        if run is None and not any(entry.record.type == F.FRAMES_TYPE for entry in entries):
+            self._skip(boot, head.record.t_ms, entries[-1].record.t_ms, "no frames were kept")
+            return None
+        return self._feed(name, number, head, entries[1:], run)
 
     def _feed(self, name, number, head, entries, run):
         parts, records, end = C.SnapshotParts(), open_records(self.image, self.engine.name == "fast"), head.end
@@ -242,7 +246,7 @@ class Consistency:
                 if why:
                     break
         if run is None:
-            self._skip(boot, head.record.t_ms, last_ms, why or "no frames stand in it")
+            self._skip(boot, head.record.t_ms, last_ms, why)
             return None
         run.last_ms, run.frames = last_ms, run.frames + records.frames
         self.frames += records.frames
@@ -259,6 +263,10 @@ class Consistency:
         wanted = 4 * max(last for _, last in L.state_sections(self.image.params).values())
         if len(state) != wanted:
             self._fault(name, entry.at, f"a snapshot of {len(state)} bytes, the image has {wanted}")
+            return None
+        wrong = harm(state_of(state), self.image.params)
+        if wrong:
+            self._fault(name, entry.at, f"a snapshot of a state that cannot be: {wrong}")
             return None
         self.engine.flush()
         self.engine.events.clear()
@@ -296,6 +304,9 @@ class Consistency:
         except ValueError as error:
             self._fault(name, entry.at, f"frames that cannot be read: {error}")
             return "its frames cannot be read"
+        except (ArithmeticError, LookupError, AssertionError):  # whatever a state does to the core that it never made
+            self._fault(name, entry.at, "the core cannot go on here: the state before is none that it made")
+            return "the core cannot go on from its snapshot"
         if self.engine.events:
             run.events += self.engine.events
             self.engine.events.clear()
@@ -377,17 +388,19 @@ class Consistency:
     def _differ(self, run, near, wanted, made):
         """Say which event is the first that differs."""
         told = [near[number][1] for number in wanted]
-        for theirs, ours in zip(told, made, strict=False):
-            if theirs.what != ours:
-                text = f"the box says {self._event(theirs.what)}, its frames give {self._event(ours)}"
-                self._fault(theirs.file, theirs.at, text)
-                return
-        if len(told) > len(made):
-            extra = told[len(made)]
-            self._fault(extra.file, extra.at, f"nothing in the frames gives {self._event(extra.what)}")
-        elif len(made) > len(told):
-            file, at = (told[-1].file, told[-1].at) if told else (annex_name(run.number), 0)
-            self._fault(file, at, f"behind this the frames give {self._event(made[len(told)])}, which is not recorded")
+        at = next((at for at, (one, ours) in enumerate(zip(told, made, strict=False)) if one.what != ours), None)
+        at = min(len(told), len(made)) if at is None else at
+        theirs, ours = (told[at] if at < len(told) else None), (made[at] if at < len(made) else None)
+        if theirs and theirs.what not in made[at:]:
+            reason = f"nothing in the frames gives {self._event(theirs.what)}"
+            if ours and ours not in (one.what for one in told[at:]):
+                reason = f"the box says {self._event(theirs.what)}, its frames give {self._event(ours)}"
+            self._fault(theirs.file, theirs.at, reason)
+        elif ours:
+            file, place = (told[at - 1].file, told[at - 1].at) if at else (annex_name(run.number), 0)
+            self._fault(file, place, f"behind this the frames give {self._event(ours)}, which is not recorded")
+        else:  # the same ones, and others between them
+            self._fault(near[0][1].file, near[0][1].at, "events stand between these that nothing in the frames gives")
 
     def _event(self, event):
         rules = self.image.names["rules"]
