@@ -275,8 +275,12 @@ def a_log(path, image):
     return linux.recorder_in(str(path), b"LCWDEM0000000001", image)
 
 
-def test_the_log_of_a_live_box_is_intact_complete_and_follows_from_its_frames(image, demo, drive, tmp_path):
-    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image)).play(28)
+@pytest.mark.parametrize("silent_s", [0, 4])
+def test_the_log_of_a_live_box_is_intact_complete_and_follows_from_its_frames(image, demo, drive, tmp_path, silent_s):
+    """After a long silence at the start, too: no frame says then when the scans began."""
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image))
+    rig.bus.begin_ms += 1000 * silent_s
+    rig.play(silent_s + 28)
     rig.box.finish()
     told = [event for event in rules_told(rig.out.told)]
     assert ("hvil_open", 3) in told and rig.box.status()["box_hazards"] == []

@@ -141,8 +141,13 @@ class Recorder:
 
     def advance(self, t_ms):
         """As Engine.advance()."""
+        begins = not self.engine.state[L.STARTED]
         self._advanced_ms = t_ms & L.MASK
-        return self.engine.advance(t_ms)
+        done = self.engine.advance(t_ms)
+        if begins and self._frames != NONE:  # no frame says when the scans began
+            self._tell_advance()
+            self._advanced_ms = -1
+        return done
 
     def notice(self, t_ms, kind, value=0, channel=0):
         """As Engine.notice()."""
