@@ -59,6 +59,7 @@ class Box:
         self.heap_bytes = self.collections = 0
         self.restored = self.running = self.log_given_up = False
         self._log_lost = 0
+        self._in_log = False  # what comes now interrupts the recorder
         self._report_ms = report_ms
         self._zero = 0  # of the box's clock, on the core's
         self._restore()
@@ -197,7 +198,9 @@ class Box:
         if self.recorder:
             before = state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]
             try:
+                self._in_log = True
                 self.recorder.drain(ring, n)
+                self._in_log = False
                 return
             except Exception as error:
                 self._give_up_log(now, error)
@@ -211,7 +214,9 @@ class Box:
         while more and steps and self.recorder:
             steps -= 1
             try:
+                self._in_log = True
                 more = self.recorder.work(self.up_ms())
+                self._in_log = False
             except Exception as error:
                 self._give_up_log(now, error)
         if self.recorder and self.recorder.hazards:
@@ -250,7 +255,9 @@ class Box:
         if not state[L.STARTED] and (now - self._boot_ms) & L.MASK < START_MS:
             return
         if self.recorder:
+            self._in_log = True
             self.recorder.advance(now)
+            self._in_log = False
         else:
             self.engine.advance(now)
 
@@ -362,7 +369,7 @@ class Box:
         self._tell_events(now)
         self._urgent = True
         self._keep(now)
-        if self.recorder:
+        if self.recorder and not self._in_log:  # else it must not go on: its log ends as by a power cut
             try:
                 if not self.recorder.shutdown(self.up_ms()):
                     self.hazards.failed(H.LOG, now, "the last block could not be sealed")

@@ -90,7 +90,9 @@ def choose_image(path, data):
 
 
 def keep_image(path, data, identity):
-    """Copy an image that has run well to be the last good one."""
+    """Copy an image file that is right to be the last good one. Raises OSError."""
+    if os.stat(path)[0] & 0x4000:
+        return  # a folder, which is a board's
     good = data + "/" + GOOD
     try:
         if load_image(good).identity == identity:
@@ -246,7 +248,10 @@ def run(words, environment=os.getenv):
     if refused:
         box.hazards.failed(hazards.IMAGE, box.now_ms(), refused)
     if box.self_test(folder) and folder and not refused:
-        keep_image(found["image"], found["data"], image.identity)
+        try:
+            keep_image(found["image"], found["data"], image.identity)
+        except OSError as error:
+            box.hazards.failed(hazards.KEEP, box.now_ms(), error)
     systemd.tell(b"READY=1")
     _go(box, buses)
     systemd.tell(b"STOPPING=1")

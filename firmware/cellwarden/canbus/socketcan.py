@@ -1,8 +1,9 @@
 """Linux SocketCAN, under CPython and under MicroPython's unix port.
 
 Frames, and the error frames that tell of lost frames and of a bus that is off (linux/can/raw.h, linux/can/error.h).
-CPython gets the kernel's stamps and its count of frames that the socket's queue had no room for; MicroPython's sockets
-give neither, so there a frame has the stamp of the round that read it, and only the controller's own losses are known.
+CPython gets the kernel's stamps and its count of frames that the socket's queue had no room for, with the next frame
+that it takes. MicroPython's sockets give neither: there a frame has the stamp of the round that read it, and a queue
+that was found full is told as a loss, for it may have been one.
 This socket sends nothing unless told to; that the controller does not acknowledge either is the interface's setting:
 `ip link set can0 type can bitrate 500000 listen-only on restart-ms 100`.
 """
@@ -27,7 +28,8 @@ ERR_CRTL, ERR_BUSOFF, ERR_RESTARTED = 0x004, 0x040, 0x100
 CRTL_RX_OVERFLOW, CRTL_WARNING, CRTL_PASSIVE, CRTL_ACTIVE = 0x01, 0x0C, 0x30, 0x40
 MOST_FILTERS = 512  # CAN_RAW_FILTER_MAX
 FRAME, FD_FRAME = 16, 72  # bytes of struct can_frame, canfd_frame
-QUEUE_BYTES = 1 << 20  # asked of the kernel; net.core.rmem_max bounds what it gives
+QUEUE_BYTES = 1 << 20  # asked of the kernel; net.core.rmem_max bounds what it gives, which is twice that
+QUEUED_BYTES = 768  # what the kernel reckons for a classic frame in a queue
 _EINTR, _ENETDOWN = 4, 100
 _BIG = 1 if sys.byteorder == "big" else 0
 
@@ -46,6 +48,7 @@ class SocketCan(Bus):
         self._socket, self._failed_ms, self._overflows = None, None, 0
         self._buffer = bytearray(FD_FRAME if fd else FRAME)
         self._into = [self._buffer]
+        self._queue = queue_frames()
         self._open()
 
     def _open(self):
@@ -73,6 +76,7 @@ class SocketCan(Bus):
     def _use(self, s):
         """Read from this socket, which gives a struct can_frame at a time."""
         self._socket, self._overflows = s, 0
+        self._in_a_row = 0  # frames read since the queue was empty (MicroPython)
 
     def _read(self, batch, t_ms):
         if self._socket is None:
@@ -99,7 +103,13 @@ class SocketCan(Bus):
 
     def _read_plain(self, batch, t_ms):
         raw, s = self._buffer, self._socket
-        while not batch.full() and s.readinto(raw) == FRAME:
+        while not batch.full():
+            if s.readinto(raw) != FRAME:
+                self._in_a_row = 0
+                return
+            self._in_a_row += 1
+            if self._in_a_row == self._queue:
+                self._lost(batch, t_ms)
             self._frame(batch, t_ms)
 
     def _read_stamped(self, batch, t_ms):
@@ -173,6 +183,12 @@ class SocketCan(Bus):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def queue_frames():
+    """How many frames the socket's queue takes, nearly."""
+    with open("/proc/sys/net/core/rmem_max") as file:
+        return 2 * min(QUEUE_BYTES, int(file.read())) // QUEUED_BYTES - 8
 
 
 def packed_filters(filters):
