@@ -186,6 +186,21 @@ class Recorder:
             self._mark(C.ADVANCE, self._advanced_ms)
             self._packer[C.CLOCK] = self._packer[C.HIGHEST] = self._advanced_ms
 
+    def _note(self, number):
+        """Say among the frames that here the state is what features of this number say."""
+        if self._frames == NONE or self._blind:
+            return
+        if self._advanced_ms >= 0:
+            self._tell_advance()
+            self._advanced_ms = -1
+        if self._packer[C.AT] > self._packer[C.LIMIT]:
+            self._next_body()
+        if not self._blind:
+            self._end_unknown()
+            out, at = self._bodies[self._filling], self._packer[C.AT]
+            out[at], out[at + 1] = C.NOTED, number
+            self._packer[C.AT] = at + 2
+
     def _mark(self, code, number):
         out, at = self._bodies[self._filling], self._packer[C.AT]
         out[at] = code
@@ -260,7 +275,8 @@ class Recorder:
             self._near_ms = _after(self._near_ms, FEATURES_NEAR_MS, t_ms)
             packed = self._filled << 12 | self._packer[C.AT]
             if packed != self._near_packed:  # else nothing came
-                self._near_packed = packed
+                self._note(self._near_words.number)
+                self._near_packed = self._filled << 12 | self._packer[C.AT]
                 self._writing = self._write(self._annex, F.FEATURES_TYPE, self._features(self._near_words))
                 return True
         if t_ms >= self._far_ms:
