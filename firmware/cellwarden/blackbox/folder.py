@@ -17,7 +17,7 @@ class Folder:
 
     def __init__(self, path, atomic=False):
         self.path = path
-        self._atomic = atomic
+        self.atomic = atomic
 
     def _of(self, name):
         return self.path + "/" + name
@@ -61,7 +61,7 @@ class Folder:
 
     def barrier(self, file):
         """See to it that what is appended from now on is never there without what was appended before."""
-        if not self._atomic:
+        if not self.atomic:
             self.sync(file)
 
     def sync_names(self):
