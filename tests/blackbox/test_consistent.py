@@ -75,8 +75,8 @@ def test_machine_code_says_the_same(log, checked):
 
 
 COUNTS = (
-    "verdict", "faults", "stretches", "frames", "unknown_frames", "events", "snapshots", "features", "not_checkable", "late",
-    "replayed_ms", "other_ms",
+    "verdict", "faults", "stretches", "frames", "unknown_frames", "events", "snapshots", "features", "not_checkable",
+    "late", "replayed_ms", "other_ms",
 )  # fmt: skip
 
 
