@@ -12,6 +12,7 @@ from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import annex_number
 from cellwarden.blackbox.keys import FileKeys
 from cellwarden_tools.blackbox.anchor import Anchor
+from cellwarden_tools.blackbox.read import opened, pieces
 from cellwarden_tools.blackbox.verify import KINDS
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.simulator import DEMO_PROFILE
@@ -39,16 +40,16 @@ def annexes_of(files):
     return sorted(name for name in files if annex_number(name) is not None)
 
 
-def lived(on, image, frames, files=(), boots=2, cut=None):
-    """(the disk, its files) after a box lived on it; its power may go."""
-    there = disk.Disk(files, cut)
+def lived(on, image, frames, files=(), boots=2, cut=None, failing=()):
+    """(the disk, its files) after a box lived on it; its power may go, its storage fail."""
+    there = disk.Disk(files, cut, failing)
     try:
         if not files:
             FileKeys(on(there)).provision(FIRST_KEY)
         for _ in range(boots):
             box = Box("", image, on(there))
             box.feed(frames)
-            assert box.shutdown()
+            assert box.shutdown() or failing
     except disk.PowerCut:
         pass
     return there, {name: bytes(file.data) for name, file in there.names.items()}
@@ -184,3 +185,30 @@ def test_the_power_goes_while_a_box_records(on, verified, image, frames):
             points += 1
     print(f"\n{points} cuts at {whole.operations} operations of a recording box, {lost} blocks lost")
     assert points > 20
+
+
+@pytest.mark.parametrize("length", [1, 40])
+def test_the_storage_fails_while_a_box_records(on, verified, image, frames, length):
+    """It goes on, and so does its next start; what was lost is shown as lost, and nothing looks forged."""
+    short = frames[len(frames) // 3 :]
+    start = dict(lived(on, image, short[:200], boots=1)[1])
+    whole, _ = lived(on, image, short, start, boots=1)
+    points = hazards = lost = 0
+    for first in range(8, whole.operations, 1 if WHOLE else whole.operations // 12):
+        broken = range(first, first + length)
+        there, files = lived(on, image, short, start, boots=1, failing=broken)
+        for fate in (None, 0, 2):
+            _, after = lived(on, image, short[:300], files if fate is None else there.after_cut(fate), boots=1)
+            seen = verified(after)
+            assert seen.intact and seen.complete, (first, fate, seen.faults[:3])
+            lost += len(seen.lost)
+            hazards += any(F.HAZARD_TYPE == record.type for record in records_of(seen))
+            points += 1
+    print(f"\n{points} times the storage failed: {hazards} logs tell of it, {lost} blocks lost")
+    assert points > 20 and hazards
+
+
+def records_of(seen):
+    for path in seen.paths.values():
+        with opened(path) as data:
+            yield from [piece.record for piece in pieces(data) if piece.record is not None]

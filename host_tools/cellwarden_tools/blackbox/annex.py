@@ -56,6 +56,7 @@ class Annexes:
         found.pop(None, None)
         self.paths, self.proven, self.dropped, self._stated = found, {}, {}, {}
         self._living, self._raises, self._limits = {}, {}, {}
+        self._failing = set()  # boots whose storage failed: what they wrote they could not always tell of
         self.unsealed_bytes = 0
 
     def limit(self, boot, limits):
@@ -63,7 +64,7 @@ class Annexes:
         self._limits.setdefault(boot, limits)
 
     def tell(self, kind, block, at, fields, t_ms):
-        """An ANNEX, DROPPED or EVENT record of a proven block."""
+        """An ANNEX, DROPPED, EVENT or HAZARD record of a proven block."""
         if kind == F.ANNEX_TYPE:
             number, first, end, digest = fields
             stated = Stated(block.segment, at, block.boot, first, end, digest, t_ms)
@@ -73,6 +74,8 @@ class Annexes:
             (number,) = fields
             self.dropped.setdefault(number, Dropped(block.segment, at, sum(self._living.values())))
             self._living.pop(number, None)
+        elif kind == F.HAZARD_TYPE:
+            self._failing.add(block.boot)
         elif fields[L.EVENT_LEVEL] > fields[L.EVENT_BEFORE]:
             self._raises.setdefault(block.boot, []).append(t_ms)
 
@@ -102,7 +105,7 @@ class Annexes:
             # The one that was begun last may not have been told of yet; so may one whose statement went with its block.
             boot = number >> 16
             after = newest.get(boot, boot << 16)
-            if (number == after + 1 and boot <= last_boot + 1) or holes:
+            if (number == after + 1 and boot <= last_boot + 1) or holes or boot in self._failing:
                 self.unsealed_bytes += path.stat().st_size
             else:
                 yield path.name, 0, "unsealed", "no sealed block tells of this annex"
@@ -157,7 +160,7 @@ class Annexes:
             else:
                 if end < size:
                     newer = number + 1 in self._stated  # it was closed, and told of to its end
-                    if newer and not holes:
+                    if newer and not holes and stated[0].boot not in self._failing:
                         yield name, end, "unsealed", f"{size - end} bytes that no sealed block tells of"
                     else:
                         self.unsealed_bytes += size - end

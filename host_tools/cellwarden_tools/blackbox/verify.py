@@ -250,6 +250,7 @@ class Verification:
         forms = {
             F.IDENTITY_TYPE: F.IDENTITY, F.MISSING_TYPE: F.MISSING, F.TAIL_TYPE: F.TAIL,
             F.ANNEX_TYPE: C.ANNEX, F.DROPPED_TYPE: C.DROPPED, F.EVENT_TYPE: C.EVENT,
+            F.HAZARD_TYPE: C.HAZARD,
         }  # fmt: skip
         for n, kind in enumerate(kinds):
             if kind not in forms:
@@ -262,7 +263,7 @@ class Verification:
                 self._fault(block.segment, at, "contradiction", f"a {F.TYPES[kind]} record of another form")
             elif kind == F.TAIL_TYPE:
                 self._told_tails.append((block, fields))
-            elif kind in (F.ANNEX_TYPE, F.DROPPED_TYPE, F.EVENT_TYPE):
+            elif kind in (F.ANNEX_TYPE, F.DROPPED_TYPE, F.EVENT_TYPE, F.HAZARD_TYPE):
                 self.annexes.tell(kind, block, at, fields, struct.unpack_from("<I", data, at + 12)[0])
             else:
                 told[kind] = fields
