@@ -23,7 +23,7 @@ from cellwarden.engine import Engine, Heard, byte_view
 RECORDS = 128  # frames read in a round at most
 IDLE_MS = 2  # sleep between rounds on which nothing came
 KEEP_MS = 60_000  # the state is kept so often, and at once where an alarm of level 2 or 3 rises
-LATE_MS = 100  # a scan that is later is told
+LATE_MS = 200  # a scan that is so late is told: the one after it was due, too
 STALL_MS = 1000  # between two rounds: the box itself stood still
 WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
 REPORT_MS = 1000

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -31,6 +32,16 @@ def image_file(image, tmp_path):
     path = tmp_path / "demo.cwi"
     image.save(path)
     return path
+
+
+@pytest.fixture
+def transmitting(tmp_path):
+    """The path of the demonstration pack's image, with leave to send the alarm frames."""
+    (tmp_path / "demo_pack.dbc").write_bytes(Path(DEMO_PROFILE).with_name("demo_pack.dbc").read_bytes())
+    text = Path(DEMO_PROFILE).read_text(encoding="utf-8")
+    (tmp_path / "demo_pack.toml").write_text(text + '[transmit]\nchannel = "can0"\n')
+    compile_profile(tmp_path / "demo_pack.toml").image.save(tmp_path / "transmitting.cwi")
+    return tmp_path / "transmitting.cwi"
 
 
 def desk(image, frames):

@@ -1,7 +1,10 @@
 """Acceptance tests of a running box, the same on every device (docs/box.md)."""
 
 import time
+from itertools import pairwise
+from pathlib import Path
 
+import cantools
 import pytest
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys
@@ -9,6 +12,7 @@ from cellwarden_tools import cli
 
 from .conftest import desk, drive
 
+DBC = Path(__file__).parents[2] / "dbc" / "cellwarden.dbc"
 FIRST_VERDICT_S = 3  # after the power comes back
 
 
@@ -108,3 +112,54 @@ def test_after_a_power_cut_the_box_is_back_within_seconds_with_its_memory(device
     assert seconds < FIRST_VERDICT_S, f"{seconds:.1f} s"
     tester.play(drive(begin_s=63, end_s=66))
     assert tester.wait(lambda: tester.statuses[-1]["level"] == 3, 5), "the interlock is still open"
+
+
+STATUS, LEVEL_BYTE = 0x188, 3  # demo_pack.dbc: Status, whose two lowest bits there are the BMS's own level
+HOLDS_MS, ALLOWED_MS = 200, 150  # of bms_alarm; one scan and 50 ms
+
+
+def crc8_j1850(data):
+    remainder = 0xFF
+    for byte in data:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = (remainder << 1 ^ (0x1D if remainder & 0x80 else 0)) & 0xFF
+    return remainder ^ 0xFF
+
+
+def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, capsys):
+    """The BMS reports level 2 for 0.6 s, again and again; each time the alarm frame must say so in time."""
+    if not device.local:
+        pytest.skip("a board has its own image")
+    began = []
+
+    def frames():
+        raised = False
+        for t_us, can_id, data in drive("healthy_drive", 60, 92):
+            if can_id == STATUS and t_us > 4_000_000:
+                phase = t_us % 2_300_000
+                if phase < 600_000:
+                    data = bytearray(data)
+                    data[LEVEL_BYTE] = data[LEVEL_BYTE] & 0xFC | 2
+                    data[0] = crc8_j1850(data[1:])
+                    if not raised:
+                        began.append(time.monotonic())
+                    raised, data = True, bytes(data)
+                else:
+                    raised = False
+            yield t_us, can_id, data
+
+    tester = device.start(transmitting)
+    tester.play(frames())
+    assert tester.commands[-1] == "O", "the profile allows it to talk"
+    dbc = cantools.database.load_file(DBC)
+    told = [(t, dbc.decode_message(can_id, data)) for t, can_id, data in tester.frames]
+    rules = [(t, now["bms_alarm"]) for t, now in told if "bms_alarm" in now]
+    risen = [t for (_, before), (t, now) in pairwise(rules) if now > before]
+    assert len(risen) == len(began) >= 10
+    late_ms = sorted(1000 * (t - t0) - HOLDS_MS for t, t0 in zip(risen, began, strict=True))
+    with capsys.disabled():
+        print(f"\nalarm frame after the evidence and its {HOLDS_MS} ms: {', '.join(f'{ms:.0f}' for ms in late_ms)} ms")
+    assert late_ms[0] > 0 and late_ms[len(late_ms) // 2] < ALLOWED_MS
+    counters = [now["Counter"] for _, now in told if "Level" in now]
+    assert all((b - a) % 16 == 1 for a, b in pairwise(counters)), "a heartbeat is missing"
