@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test hil test-quick mutate cuts fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test hil hil-gateway test-quick mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,7 +39,14 @@ test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=92 --show-missing --skip-covered
 
 hil: .venv/.test ## Acceptance tests on a running box: MicroPython here; ARGS="--cw-device /dev/ttyACM0" for a board
-	$(BIN)/python -m pytest -q tests/hil $(ARGS)
+	$(BIN)/python -m pytest -v tests/hil $(ARGS)
+
+GATEWAY_BUS = socketcan:can0@can1
+hil-gateway: .venv/.test ## The same in a virtual machine with two CAN controllers and the kernel's own driver (QEMU)
+	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
+		--cw-device python --cw-bus $(GATEWAY_BUS) $(ARGS)
+	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
+		--cw-device micropython --cw-bus $(GATEWAY_BUS) $(ARGS)
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*

@@ -5,10 +5,13 @@ A board runs `main.py` with its bus on the console (boards/); a local box is `ce
 
 import os
 import pty
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import termios
+import time
 import tty
 from contextlib import suppress
 from pathlib import Path
@@ -18,18 +21,18 @@ import cellwarden
 from ..engines.device_files import write_device_files
 from ..engines.micropython import find_micropython
 from ..errors import InputError
-from .tester import Tester
+from .tester import CanTester, Tester
 
 LOCAL = ("micropython", "python")
 START_S = 20
 
 
-def make_device(word, heap="1m"):
-    """The box that --cw-device names. Raises InputError where there is none such, or what it needs is missing."""
+def make_device(word, heap="1m", bus="serial"):
+    """The box that --cw-device names, on the bus that --cw-bus names. Raises InputError where there is none such."""
     if word == "micropython":
-        return Local([find_micropython(), "-X", f"heapsize={heap}"])
+        return Local([find_micropython(), "-X", f"heapsize={heap}"], bus)
     if word == "python":
-        return Local([sys.executable])
+        return Local([sys.executable], bus)
     if Path(word).exists():
         return Board(word)
     raise InputError("--cw-device", f"no device `{word}`", f"{', '.join(LOCAL)}, or the path of a serial port")
@@ -39,6 +42,7 @@ class Device:
     """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once."""
 
     local = False  # whether options and image can be chosen here
+    serial = True  # frames come over its port, all of them; else over a bus, through filters
 
     def __init__(self):
         self.tester = None
@@ -49,9 +53,9 @@ class Device:
     def __exit__(self, *_):
         self.cut()
 
-    def _open(self, file):
+    def _open(self, file, tester=Tester):
         self._file = file
-        self.tester = Tester(file)
+        self.tester = tester(file)
         if not self.tester.open.wait(START_S):
             said = b"; ".join(self.tester.other).decode(errors="replace")
             self.cut()
@@ -69,12 +73,23 @@ class Device:
 
 
 class Local(Device):
-    """A process here. command: the interpreter's words before `-m cellwarden.linux`."""
+    """A process here. command: the interpreter's words before `-m cellwarden.linux`
+
+    bus: serial, or INTERFACE:CHANNEL@BOX: python-can's, and the SocketCAN interface that the box reads
+    """
 
     local = True
 
-    def __init__(self, command):
+    def __init__(self, command, bus="serial"):
         super().__init__()
+        self.serial = bus == "serial"
+        if not self.serial:
+            found = re.fullmatch(r"(\w+):([\w.]+)@(\w+)", bus)
+            if not found:
+                raise InputError(
+                    "--cw-bus", f"{bus!r}", "serial, or INTERFACE:CHANNEL@BOX, such as socketcan:can0@can1"
+                )
+            self._interface, self._channel, self.box_channel = found.groups()
         self._folder = tempfile.TemporaryDirectory(prefix="cellwarden-hil-")
         self._process = None
         self._command, self._environment = command, dict(os.environ)
@@ -88,16 +103,28 @@ class Local(Device):
         """image: path; words: more of cellwarden-box's. Returns the Tester."""
         far, near = pty.openpty()
         tty.setraw(near)
-        command = [*self._command, "-m", "cellwarden.linux", str(image), "-b", "slcan:-", *words]
+        bus = ["slcan:-"] if self.serial else [self.box_channel, "--report", "0.5"]
+        command = [*self._command, "-m", "cellwarden.linux", str(image), "-b", *bus, *words]
         self._process = subprocess.Popen(
             command, stdin=near, stdout=near, stderr=near, env=self._environment, start_new_session=True
         )
         os.close(near)
-        return self._open(far)
+        return self._open(far) if self.serial else self._open(far, self._on_a_bus)
+
+    def _on_a_bus(self, file):
+        import can
+
+        return CanTester(file, can.Bus(interface=self._interface, channel=self._channel))
+
+    def freeze(self, seconds):
+        """The process stands still."""
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self, seconds=10):
         """End it in order; its last status is then the last of tester.statuses. Returns its exit status."""
-        self._process.terminate() if self._command[0] == sys.executable else self._process.send_signal(2)
+        self._process.terminate() if self._command[0] == sys.executable else self._process.send_signal(signal.SIGINT)
         status = self._process.wait(seconds)
         self.tester.gone.wait(seconds)
         return status

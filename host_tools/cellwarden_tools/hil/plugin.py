@@ -17,7 +17,12 @@ def pytest_addoption(parser):
         "--cw-device", default="micropython", metavar="DEVICE",
         help="the box under test: micropython or python (here, on a pseudo terminal), or a board's serial port",
     )  # fmt: skip
-    group.addoption("--cw-bus", default="serial", metavar="BUS", help="how frames get to it: serial (SLCAN)")
+    group.addoption(
+        "--cw-bus",
+        default="serial",
+        metavar="BUS",
+        help="how frames get to it: serial (SLCAN), or INTERFACE:CHANNEL@BOX (python-can's, and the box's own)",
+    )
     group.addoption("--cw-heap", default="1m", metavar="BYTES", help="heap of a local MicroPython")
 
 
@@ -30,10 +35,9 @@ def device(request):
     """The box under test, not yet started: `device.start(image_path)` gives its cellwarden_tools.hil.tester.Tester."""
     from .devices import make_device
 
-    if request.config.getoption("--cw-bus") != "serial":
-        pytest.skip(f"--cw-bus {request.config.getoption('--cw-bus')}: only serial is there")
+    option = request.config.getoption
     try:
-        made = make_device(request.config.getoption("--cw-device"), request.config.getoption("--cw-heap"))
+        made = make_device(option("--cw-device"), option("--cw-heap"), option("--cw-bus"))
     except InputError as error:
         pytest.skip(str(error))
     expected = {name for mark in request.node.iter_markers("cw_expects") for name in mark.args}

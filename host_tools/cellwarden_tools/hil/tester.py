@@ -1,15 +1,17 @@
 """The other side of a box's serial port: an SLCAN adapter that plays frames, and a listener to what the box says."""
 
+import errno
 import json
 import os
 import select
+import struct
 import threading
 import time
 
 from cellwarden.core.layout import EXT
 
-FULL_FLAGS = 0x08  # data overrun, in answer to F
 _CHUNK = 4096
+SLEEP_S = 0.002
 
 
 class Tester:
@@ -28,6 +30,7 @@ class Tester:
         self.gone = threading.Event()
         self._changed = threading.Condition()
         self._sending = threading.Lock()
+        self._waiting = []
         self._ending, self._end = os.pipe()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -105,24 +108,84 @@ class Tester:
 
         Returns the seconds that it took.
         """
-        began, first_us, waiting, late_s = time.monotonic(), None, [], 0.002
+        began, first_us = time.monotonic(), None
         for t_us, can_id, data in frames:
             if first_us is None:
                 first_us = t_us
             if speed is not None:
                 ahead_s = (t_us - first_us) / 1e6 / speed - (time.monotonic() - began)
-                if ahead_s > late_s:
-                    self.write(b"".join(waiting))
-                    waiting.clear()
+                if ahead_s > SLEEP_S:
+                    self.flush()
                     time.sleep(ahead_s)
-            waiting.append(line(t_us, can_id, data, self.stamped))
-            if len(waiting) >= 32:
-                self.write(b"".join(waiting))
-                waiting.clear()
+            self.put(t_us, can_id, data)
             if self.gone.is_set():
                 break
-        self.write(b"".join(waiting))
+        self.flush()
         return time.monotonic() - began
+
+    def put(self, t_us, can_id, data):
+        """A frame that is to be sent now, or at the next flush()."""
+        self._waiting.append(line(t_us, can_id, data, self.stamped))
+        if len(self._waiting) >= 32:
+            self.flush()
+
+    def flush(self):
+        waiting, self._waiting = self._waiting, []
+        self.write(b"".join(waiting))
+
+
+class CanTester(Tester):
+    """The box's frames go over a bus: it reads one interface, `bus` (python-can) is another on the same wire.
+
+    file: number of the port with the box's lines
+    """
+
+    def __init__(self, file, bus):
+        self._bus = bus
+        self._raw = getattr(bus, "socket", None)  # SocketCAN: a frame at full rate has no time for more
+        super().__init__(file)
+        self._hearing = threading.Thread(target=self._hear, daemon=True)
+        self._hearing.start()
+
+    def close(self):
+        super().close()
+        self._hearing.join()
+        self._bus.shutdown()
+
+    def _hear(self):
+        while not self.gone.is_set():
+            message = self._bus.recv(0.2)
+            if message and not message.is_error_frame:
+                can_id = message.arbitration_id | EXT if message.is_extended_id else message.arbitration_id
+                self.frames.append((time.monotonic(), can_id, bytes(message.data)))
+
+    def _heard(self, line):
+        super()._heard(line)
+        if self.statuses:
+            self.open.set()
+
+    def put(self, t_us, can_id, data):
+        while True:
+            try:
+                if self._raw:
+                    number = (can_id & ~EXT) | 0x80000000 if can_id & EXT else can_id
+                    self._raw.send(struct.pack("=IB3x8s", number, len(data), data))
+                else:
+                    self._bus.send(message_of(can_id, data))
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                time.sleep(SLEEP_S)  # the interface's queue is full
+
+    def flush(self):
+        pass
+
+
+def message_of(can_id, data):
+    import can
+
+    return can.Message(arbitration_id=can_id & ~EXT, is_extended_id=bool(can_id & EXT), data=data)
 
 
 def line(t_us, can_id, data, stamped):
