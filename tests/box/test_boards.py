@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -75,3 +76,66 @@ def give_key(path):
     from cellwarden.blackbox.keys import FileKeys
 
     FileKeys(Folder(str(path))).provision(bytes(range(32)))
+
+
+BOARD = """
+import sys
+from cellwarden.canbus.replay import ReplayBus
+
+IMAGES = ({bad!r}, {good!r})
+DATA, LOG, VEHICLE, REPORT_MS = {data!r}, {log!r}, b"", 1000
+write = sys.stdout.buffer.write
+lit = []
+
+
+class Played(ReplayBus):
+    def _read(self, batch, t_ms):
+        if self.done:
+            raise SystemExit
+        ReplayBus._read(self, batch, t_ms)
+
+
+def buses(image, record_bytes):
+    assert record_bytes == 20
+    return [Played({drive!r})]
+
+
+def lamp():
+    return lit.append
+
+
+def watchdog():
+    class Dog:
+        def feed(self):
+            pass
+
+    return Dog()
+"""
+
+
+def test_main_starts_a_board_with_the_next_good_image_and_says_so(demo, tmp_path):
+    """What every board runs, with a board's file of its own here."""
+    try:
+        micropython = find_micropython()
+    except InputError as error:
+        pytest.skip(str(error))
+    boards.build("linux_gateway", tmp_path / "lib", None)
+    boards.unpack(demo, tmp_path / "bad", "x64")
+    boards.unpack(demo, tmp_path / "good", "x64")
+    (tmp_path / "bad" / "params.bin").write_bytes(b"x")
+    with open(tmp_path / "drive.log", "w") as file:
+        for t, _, i, data in simulate("hvil_opens", DEMO_PROFILE, 1, 1.1):
+            file.write(f"({t / 1e6:.6f}) can0 {written(i)}#{data.hex()}\n")
+    names = {name: str(tmp_path / name) for name in ("bad", "good", "data", "log")}
+    (tmp_path / "lib" / "board.py").write_text(BOARD.format(drive=str(tmp_path / "drive.log"), **names))
+    main = boards.FIRMWARE / "main.py"
+    environment = os.environ | {"MICROPYPATH": str(tmp_path / "lib")}
+    done = subprocess.run([micropython, "-X", "heapsize=1m", main], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-500:]
+    told = [json.loads(line[2:]) for line in done.stdout.splitlines()]
+    assert {"box_image", "hvil_open"} <= {line.get("rule") for line in told}
+    assert {"selftest", "state0"} <= {path.name for path in (tmp_path / "data").iterdir()}
+    shutil.rmtree(tmp_path / "good")
+    shutil.rmtree(tmp_path / "data")
+    done = subprocess.run([micropython, "-X", "heapsize=1m", main], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1 and done.stdout.startswith("# no image can be run: ")
