@@ -1,10 +1,11 @@
 """Runs on MicroPython: what the recorder costs. Prints one JSON object.
 
-    micropython guest_figures.py loop FOLDER SECONDS none|pack|record     time of the loop on a full bus
+    micropython guest_figures.py loop FOLDER SECONDS none|pack|unsealed|record     time of the loop on a full bus
     micropython guest_figures.py flash FOLDER SECONDS ERASE_MS           wear and lateness on a flash of 16 MiB
 
 FOLDER holds image/ with frames.bin (records of the core's ring, in order) and is where the log of `loop` goes.
-The simulated flash takes 10 us and 0.1 us a byte to read, 30 us and 2.5 us a byte to write, ERASE_MS to erase 4096 bytes.
+The simulated flash takes 10 us and 0.1 us a byte to read, 30 us and 2.5 us a byte to write, ERASE_MS for an erase of
+4096 bytes.
 """
 
 import gc
@@ -55,7 +56,7 @@ def made(folder, image, engine, atomic, keys=None, **options):
 
 def loop(folder, seconds, mode):
     from cellwarden.core import layout as L
-    from cellwarden.engine import Engine, byte_view
+    from cellwarden.engine import Engine
 
     image = Image(folder + "/image")
     engine = Engine(image)
@@ -68,6 +69,8 @@ def loop(folder, seconds, mode):
     lots = len(source) // (LOT * size)
     event = array("i", bytes(4 * L.EVENT_SIZE))
     now = spent = most = 0
+    if mode == "unsealed":
+        unseal(recorder)
     target = recorder if mode != "none" else engine
     if mode == "pack":  # what is packed goes nowhere
         recorder._written = recorder._boundary = -1
@@ -81,7 +84,7 @@ def loop(folder, seconds, mode):
         now += 10
         start = time.ticks_us()
         target.drain(ring, LOT)
-        if mode == "record":
+        if mode in ("record", "unsealed"):
             while recorder.work(now):
                 pass
         else:
@@ -96,9 +99,48 @@ def loop(folder, seconds, mode):
         most = max(most, took)
     size = sum(os.stat(folder + "/box/" + name)[6] for name in os.listdir(folder + "/box"))
     return {
-        "mode": mode, "bus_s": seconds, "frames": lot * LOT, "cpu_ms_per_bus_s": spent / 1000 / seconds,
-        "ns_per_frame": 1000 * spent / (lot * LOT), "lost": recorder.lost_frames, "writer_bytes": memory,
+        "mode": mode,
+        "bus_s": seconds,
+        "frames": lot * LOT,
+        "cpu_ms_per_bus_s": spent / 1000 / seconds,
+        "ns_per_frame": 1000 * spent / (lot * LOT),
+        "lost": recorder.lost_frames,
+        "writer_bytes": memory,
     }
+
+
+class NoHash:
+    """Stands for SHA-256 where nothing is sealed."""
+
+    def __init__(self, data=b""):
+        pass
+
+    def update(self, data):
+        pass
+
+    def digest(self):
+        return bytes(32)
+
+
+def unseal(recorder):
+    """The same recorder without seals: no hash, no seal record, no key."""
+    from cellwarden.blackbox import annex
+
+    class Hashes:
+        sha256 = NoHash
+
+    class Mac:
+        update = NoHash.update
+
+    def sealing(t_ms):
+        recorder.chain._folder.sync(recorder.chain._file)
+        recorder.chain._first = recorder.chain.sequence
+        yield True
+
+    annex.hashlib = Hashes
+    recorder._annex._digest = NoHash()
+    recorder.chain._mac = Mac()
+    recorder.chain.sealing = sealing
 
 
 class Flash:
@@ -135,7 +177,7 @@ class Flash:
 
 
 def flash(folder, seconds, erase_ms):
-    """Scans are due each 100 ms. Work begins where the longest step so far fits before the next, and right after a scan."""
+    """Scans are due each 100 ms. A step begins right after a scan, and where LONGEST_US fits before the next."""
     import vfs
     from cellwarden.blackbox.keys import FlashKeys
     from cellwarden.engine import Engine, byte_view
@@ -194,13 +236,29 @@ def flash(folder, seconds, erase_ms):
             steps += 1
             if not more:
                 break
+    sizes = {name: os.stat("/flash/" + name)[6] for name in os.listdir("/flash")}
     erases = chip.erases + keys.erases - begun[0]
     return {
-        "seconds": seconds, "erase_ms": erase_ms, "level": levels, "steps": steps, "worst_step_ms": worst / 1000,
-        "steps_over_longest": over, "scans": scans, "late_over_2ms": late, "most_late_ms": most_late / 1000,
-        "erases": erases, "erases_a_day": erases * 86400 // seconds, "of_the_keys": keys.erases,
-        "most_of_a_block": max(chip.worn), "written_bytes": chip.written - begun[1], "busy_share": clock[0] / seconds / 1e6,
-        "lost": recorder.lost_frames, "writer_bytes": memory, "hazards": list(recorder.hazards),
+        "seconds": seconds,
+        "erase_ms": erase_ms,
+        "level": levels,
+        "steps": steps,
+        "worst_step_ms": worst / 1000,
+        "steps_over_longest": over,
+        "scans": scans,
+        "late_over_2ms": late,
+        "most_late_ms": most_late / 1000,
+        "erases": erases,
+        "erases_a_day": erases * 86400 // seconds,
+        "of_the_keys": keys.erases,
+        "most_of_a_block": max(chip.worn),
+        "written_bytes": chip.written - begun[1],
+        "busy_share": clock[0] / seconds / 1e6,
+        "lost": recorder.lost_frames,
+        "writer_bytes": memory,
+        "hazards": list(recorder.hazards),
+        "segments_bytes": sum(sizes[name] for name in sizes if name.endswith(".cwb")),
+        "annexes_bytes": sum(sizes[name] for name in sizes if name.endswith(".cwf")),
     }
 
 
