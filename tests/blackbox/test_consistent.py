@@ -1,6 +1,7 @@
 """The recorded verdicts must follow from the recorded frames, and where no frames were kept that is said."""
 
 import hashlib
+import random
 import struct
 from functools import partial
 
@@ -44,7 +45,8 @@ def checked(tmp_path, image):
         for name, data in files.items():
             (path / name).write_bytes(data)
         found = Verification(path, FIRST_KEY)
-        assert found.intact is seals_hold and found.complete is seals_hold, found.faults[:3]
+        if seals_hold is not None:
+            assert found.intact is seals_hold and found.complete is seals_hold, found.faults[:3]
         return Consistency(found, image, partial(open_engine, engine))
 
     return check
@@ -249,3 +251,98 @@ def test_boots_of_another_image_are_not_checkable(tmp_path, image, checked):
     seen = checked({each.name: each.read_bytes() for each in path.iterdir()})
     assert seen.verdict is True and seen.events == 2 and seen.not_checkable == 2
     assert [stretch.why for stretch in seen.stretches if stretch.boot == 1] == ["judged with another image"]
+
+
+def test_no_word_of_a_forged_state_reaches_beyond_the_core(log, checked, image):
+    """Machine code asks no index whether it is one: what a core never makes is refused before it."""
+    from cellwarden.engine import Engine
+    from cellwarden_tools.blackbox.harmless import harm, indices
+
+    fresh = Engine(image).state
+    assert harm(fresh, image.params) is None
+    told = 0
+    for word, low, high in indices(image.params):
+        for value in (low - 1, high + 1, 1 << 29, -(1 << 30)):
+            state = fresh[:]
+            state[word] = value
+            assert f"word {word} is {value}" in harm(state, image.params), word
+            told += 1
+    print(f"{told} states that could reach beyond are refused")
+
+
+def test_what_no_core_makes_is_as_the_bounds_of_the_state_say(tmp_path):
+    """tests/core/bounds.py says how far an honest state goes: all of that is taken, and for indices no more."""
+    from bounds import fields
+    from cellwarden_tools.blackbox.harmless import indices
+    from cellwarden_tools.compiler.image import compile_profile
+    from cellwarden_tools.simulator import DEMO_PROFILE
+
+    compiled = compile_profile(DEMO_PROFILE)
+    declared = {at: field for field in fields(compiled) for at in field.at if field.width is None and not field.shift}
+    words = list(indices(compiled.image.params))
+    for word, low, high in words:
+        field = declared[word]
+        assert low <= field.low and field.high <= high, f"an honest {field.name} is refused"
+        if "WHERE" not in field.name and "LEVEL_NOW" not in field.name and "FIRST_SLOT" not in field.name:
+            assert (low, high) == (field.low, field.high) or field.name == "NEXT_CELL", field.name
+    assert len(words) > 200
+
+
+@pytest.mark.numba
+def test_nothing_that_is_sealed_makes_verify_fall_over(log, checked):
+    """Bodies of every kind changed by whoever has the key: a verdict and no exception, with machine code as without."""
+    pytest.importorskip("numba")
+    verdicts = []
+    for seed in range(24):
+        rng = random.Random(seed)
+
+        def change(forgery, rng=rng):
+            some = [
+                record
+                for records in (*forgery.chain.values(), *forgery.annexes.values())
+                for record in records
+                if record.kind not in (forge.SEAL, forge.IDENTITY, 15) and (record.kind, len(record.body)) != (18, 28)
+            ]
+            kinds = sorted({record.kind for record in some})
+            for _ in range(rng.randrange(1, 4)):
+                kind = rng.choice(kinds)
+                record = rng.choice([one for one in some if one.kind == kind])
+                body = bytearray(record.body)
+                for _ in range(rng.randrange(1, 6)):
+                    if body:
+                        body[rng.randrange(len(body))] = rng.randrange(256)
+                record.body = bytes(body[: rng.choice((len(body), len(body), rng.randrange(len(body) + 1)))])
+
+        files = forged(log, change)
+        told = [checked(files, engine=engine, seals_hold=None) for engine in ("python", "fast")]
+        assert told[0].verdict == told[1].verdict and len(told[0].faults) == len(told[1].faults), seed
+        verdicts.append(told[0].verdict)
+    assert verdicts.count(False) > 8
+    print(f"of {len(verdicts)} logs with random contents under good seals {verdicts.count(False)} are inconsistent")
+
+
+# --- power cuts -------------------------------------------------------------------------------------------------------
+
+
+def test_replay_equals_record_over_power_cuts_and_restarts(tmp_path, image, checked):
+    """Cut at any moment, half a block or half a seal written, begun anew from what it kept, and cut again."""
+    path = tmp_path / "box"
+    path.mkdir()
+    rng = random.Random(7)
+    start_ms, events, snapshots, late = 1000, 0, 0, 0
+    for boot in range(8):
+        box = Box(path, image, start_ms=start_ms, restore=boot > 0)
+        seconds = rng.uniform(20, 130)
+        box.feed(small.frames(seconds, start_ms, interlock=[(10 + boot, 12 + boot)]))
+        if boot == 7:
+            assert box.shutdown()
+        else:
+            box.work(rng.randrange(4))  # and in the middle of what it was about to write the power goes
+        start_ms += round(1000 * seconds) + rng.randrange(100_000)
+        seen = checked({each.name: each.read_bytes() for each in path.iterdir()}, seals_hold=None)
+        assert not seen.faults, (boot, seen.faults)
+        events, snapshots, late = seen.events, seen.snapshots, seen.late
+        assert seen.found.intact, seen.found.faults
+        assert any(stretch.why is None and stretch.boot == boot + 1 for stretch in seen.stretches)
+    assert seen.verdict is True and seen.found.complete and events >= 14 and snapshots >= 4
+    print(f"{events} events and {snapshots} states over 7 cuts, {late} events that were cut off")

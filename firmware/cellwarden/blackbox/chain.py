@@ -46,6 +46,7 @@ class Chain:
     image_sha256: identity of the vehicle image, 32 bytes; cause: what made the box start, 0..255; capacity:
     bytes of all segments; segment_bytes: a segment ends with the seal that reaches them
 
+    annex_limits: what the identity says of annexes (form.IDENTITY), where the recorder keeps some;
     boot, sequence: of the next record; index: of the open block;
     lost_records, lost_blocks: given up since the start because the storage failed; error: how it failed last, an errno
 
@@ -57,6 +58,7 @@ class Chain:
         self._folder, self._keys = folder, keys
         self._vehicle, self._image, self._commitment = vehicle, image_sha256, slot.commitment
         self._capacity, self._segment_bytes = capacity, segment_bytes
+        self.annex_limits = (0, 0, 0, 0)
         self.boot = slot.boot + 1
         self.index = slot.index
         self.sequence = self._first = slot.sequence
@@ -313,7 +315,7 @@ class Chain:
             t_ms,
             struct.pack(
                 F.IDENTITY, F.FORM, self._segment, self._oldest, self._first_index, self.index, self._vehicle,
-                self._image, self._commitment, self._capacity, self._segment_bytes,
+                self._image, self._commitment, self._capacity, self._segment_bytes, *self.annex_limits,
             ),
         )  # fmt: skip
         if self._boot_body:

@@ -7,7 +7,6 @@ what was not, and keeps a new name only when its folder was synced too.
 import os
 
 FULL = 28  # ENOSPC
-MISSING = 2, 44  # ENOENT, on a board and on Linux, and in WebAssembly
 
 
 class Folder:
@@ -37,10 +36,13 @@ class Folder:
 
     def read(self, name):
         """The bytes of a small file; none where there is no such file."""
-        if name not in self.names():  # not by ENOENT, which has another number where libc is another
+        try:
+            with self.open(name) as file:
+                return file.read()
+        except OSError:
+            if name in self.names():
+                raise
             return b""
-        with self.open(name) as file:
-            return file.read()
 
     def create(self, name):
         """A new, empty file to append to, unbuffered. Its name is durable with `sync_names()`."""
@@ -80,8 +82,8 @@ class Folder:
         new = False
         try:
             file = _open(self._of(name), "r+b")
-        except OSError as error:
-            if error.args[0] not in MISSING:
+        except OSError:
+            if name in self.names():  # ENOENT has another number where the C library is another
                 raise
             file, new = _open(self._of(name), "wb"), True
         with file:

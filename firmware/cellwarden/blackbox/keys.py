@@ -183,13 +183,13 @@ class FlashKeys:
                 self._write(page, ZEROS)
         return newest
 
-    def storing(self, slot):
-        """As FileKeys.storing()."""
-        self.store(slot)
-        yield
-
     def store(self, slot):
         """As FileKeys.store()."""
+        for _ in self.storing(slot):
+            pass
+
+    def storing(self, slot):
+        """As FileKeys.storing()."""
         page = self._page
         while True:
             page = (page + 1) % self._pages
@@ -197,8 +197,11 @@ class FlashKeys:
                 raise OSError(EIO)  # nowhere is it erased
             if page % self._in_block == 0:
                 self._flash.ioctl(6, page // self._in_block)
+                yield
             if self._read(page) == ERASED:
                 break
         self._write(page, pack_slot(slot))
         before, self._page = self._page, page
+        yield
         self._write(before, ZEROS)
+        yield

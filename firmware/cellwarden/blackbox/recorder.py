@@ -65,6 +65,7 @@ class Recorder:
         self._folder, self._frames = folder, frames
         self._before_ms, self._after_ms, self._annex_bytes = before_ms, after_ms, annex_bytes
         self._on_event, self._on_hazard = on_event, on_hazard
+        chain.annex_limits = (annexes_bytes, annex_bytes, before_ms, after_ms)
         self.hazards = {}
         self.lost_frames = self.lost_events = 0
         self._told_lost = (0, 0, 0)

@@ -17,6 +17,7 @@ from cellwarden.core import layout as L
 from ..errors import InputError
 from .contents import annex_entries, chain_entries, fields, state_of
 from .frames import open_records
+from .harmless import harm
 from .verify import Fault
 
 LATE_MS = 10_000  # an event is told of in the chain at most so long after it was made, and the more so a loss
@@ -263,6 +264,10 @@ class Consistency:
         if len(state) != wanted:
             self._fault(name, entry.at, f"a snapshot of {len(state)} bytes, the image has {wanted}")
             return None
+        wrong = harm(state_of(state), self.image.params)
+        if wrong:
+            self._fault(name, entry.at, f"a snapshot of a state that cannot be: {wrong}")
+            return None
         self.engine.flush()
         self.engine.events.clear()
         self.engine.resume(state, 0)
@@ -299,6 +304,9 @@ class Consistency:
         except ValueError as error:
             self._fault(name, entry.at, f"frames that cannot be read: {error}")
             return "its frames cannot be read"
+        except (ArithmeticError, LookupError, AssertionError):  # whatever a state does to the core that it never made
+            self._fault(name, entry.at, "the core cannot go on here: the state before is none that it made")
+            return "the core cannot go on from its snapshot"
         if self.engine.events:
             run.events += self.engine.events
             self.engine.events.clear()

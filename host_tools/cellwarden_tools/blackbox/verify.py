@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import struct
 from array import array
 from collections import Counter
 from functools import partial
@@ -136,8 +137,9 @@ class Verification:
         self._check_start()
         self._check_end()
         for told in self.annexes.faults(
-            segment_name, bool(self._gaps or self.lost), self.last.boot if self.last else 0
-        ):
+            segment_name, bool(self._gaps or self.lost), self.last.boot if self.last else 0,
+            self.identity[2] if self.identity else 0,
+        ):  # fmt: skip
             self._list(Fault(*told))
         self.faults.sort(key=lambda fault: fault[:2])
         self.intact = bool(self.tags) and "intact" not in self._hurt
@@ -247,21 +249,22 @@ class Verification:
         told = {}
         forms = {
             F.IDENTITY_TYPE: F.IDENTITY, F.MISSING_TYPE: F.MISSING, F.TAIL_TYPE: F.TAIL,
-            F.ANNEX_TYPE: C.ANNEX, F.DROPPED_TYPE: C.DROPPED,
+            F.ANNEX_TYPE: C.ANNEX, F.DROPPED_TYPE: C.DROPPED, F.EVENT_TYPE: C.EVENT,
+            F.HAZARD_TYPE: C.HAZARD,
         }  # fmt: skip
         for n, kind in enumerate(kinds):
             if kind not in forms:
                 continue
             at, end = open_block.at[start + n], open_block.end[start + n]
             fields = F.unpack(forms[kind], data[at + F.HEAD_BYTES : end - F.CRC_BYTES])
+            if fields is None and kind == F.EVENT_TYPE:
+                continue
             if fields is None:
                 self._fault(block.segment, at, "contradiction", f"a {F.TYPES[kind]} record of another form")
             elif kind == F.TAIL_TYPE:
                 self._told_tails.append((block, fields))
-            elif kind == F.ANNEX_TYPE:
-                self.annexes.state(block, at, fields)
-            elif kind == F.DROPPED_TYPE:
-                self.annexes.drop(*fields)
+            elif kind in (F.ANNEX_TYPE, F.DROPPED_TYPE, F.EVENT_TYPE, F.HAZARD_TYPE):
+                self.annexes.tell(kind, block, at, fields, struct.unpack_from("<I", data, at + 12)[0])
             else:
                 told[kind] = fields
         return told
@@ -272,7 +275,8 @@ class Verification:
         fault = partial(self._fault, block.segment, block.at)
         if identity:
             self.identity = identity
-            self._ring = max(self._ring, identity[8:])
+            self._ring = max(self._ring, identity[8:10])
+            self.annexes.limit(block.boot, identity[10:])
             if identity[1] != block.segment:
                 fault("order", f"block {block.index} begins segment {identity[1]}, not this file's")
             if identity[4] != block.index:
