@@ -132,6 +132,8 @@ class Replayed:
                     for kind, clock, name, channel, data in items.unpack(record.body):
                         if kind == C.ADVANCE:
                             engine.advance(clock)
+                        elif kind == C.NOTED:
+                            pass
                         elif kind == C.UNKNOWN:
                             for _ in range(name):
                                 engine.frame(clock, STRANGE, b"")

@@ -75,8 +75,8 @@ def test_machine_code_says_the_same(log, checked):
 
 
 COUNTS = (
-    "verdict", "faults", "stretches", "frames", "unknown_frames", "events", "snapshots", "not_checkable", "late",
-    "replayed_ms", "other_ms",
+    "verdict", "faults", "stretches", "frames", "unknown_frames", "events", "snapshots", "features", "not_checkable",
+    "late", "replayed_ms", "other_ms",
 )  # fmt: skip
 
 
@@ -207,6 +207,40 @@ def test_a_state_that_was_changed_is_told(log, checked, where):
     seen = checked(forged(log, change))
     assert seen.verdict is False
     assert all("state" in fault.reason or "snapshot" in fault.reason for fault in seen.faults)
+
+
+def test_features_that_the_frames_do_not_give_are_told(log, checked):
+    """A cell that looks 1 mV better than it was, in one row of a curve."""
+    tried = 0
+    for number in (0, 1, 20, -1):
+        forgery = forge.Forgery(log[0], FIRST_KEY)
+        name = sorted(forgery.annexes)[1]
+        rows = [record for record in forgery.annexes[name] if record.kind == forge.FEATURES]
+        reader = C.FeatureWords()
+        plain = [reader.unpack(record.body) for record in rows]
+        body = rows[number].body
+        for at in range(len(body) - 1, 0, -1):
+            changed = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+            reader = C.FeatureWords()
+            try:
+                now = [reader.unpack(changed if record is rows[number] else record.body) for record in rows]
+            except ValueError:
+                continue
+            if now[number] != plain[number]:
+                break
+        rows[number].body = changed
+        seen = checked(forgery.sealed())
+        assert seen.verdict is False and any("features are others" in fault.reason for fault in seen.faults)
+        assert {fault.file for fault in seen.faults} == {name}
+        tried += 1
+    assert tried == 4
+
+
+def test_each_row_of_features_is_held_to_the_frames(log, checked):
+    rows = forge.Forgery(log[0], FIRST_KEY).annexed(forge.FEATURES)
+    seen = checked(log[0])
+    # the last one of an annex may be noted among frames that the next has, or none
+    assert len(rows) - len(log[0]) <= seen.features <= len(rows) and seen.features > 350
 
 
 def test_another_image_is_one_line(log, checked, tmp_path):

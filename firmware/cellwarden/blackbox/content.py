@@ -21,6 +21,7 @@ Frames. A body goes on with the table of entries of the body before it, unless i
        UNKNOWN   step, count: frames whose identifier the image does not know, which were counted and not kept
        ADVANCE   clock (4 bytes): due scans were run up to here
        GAP       count (4 bytes): frames that could not be kept. What follows is not what the core saw next
+       NOTED     number: here the state was what the FEATURES record of this number in the annex says
     step: 1 byte, ms to add to the clock; LONG: the clock follows, 4 bytes
 
 Words. A span (first, end, mode) of words is coded in groups of up to 4 where its mode is PLAIN, else 16: a head of 4
@@ -70,7 +71,7 @@ HAZARDS = (None, "storage full", "storage slow", "storage failing")  # what befa
 FRAMES_HEAD = "<IH"
 FRAMES_HEAD_BYTES = 6
 ENTRIES = 128  # most there are at once
-NEW, UNKNOWN, ADVANCE, GAP = 254, 253, 252, 251
+NEW, UNKNOWN, ADVANCE, GAP, NOTED = 254, 253, 252, 251, 250
 LONG = 255
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -458,7 +459,7 @@ class FrameItems:
 
     def unpack(self, body):
         """Yields (kind, clock, identifier, channel, data): kind 0: a frame record, as the core's ring had it; UNKNOWN,
-        GAP: `identifier` is the count; ADVANCE: due scans were run up to `clock`.
+        GAP: `identifier` is the count; ADVANCE: due scans were run up to `clock`; NOTED: `identifier` is the number.
 
         Raises ValueError for bytes that are none, and where the body before it is missing.
         """
@@ -487,6 +488,9 @@ class FrameItems:
                     if code == ADVANCE:
                         clock = told
                     yield code, clock, 0 if code == ADVANCE else told, 0, b""
+                elif code == NOTED:
+                    yield code, clock, body[at], 0, b""
+                    at += 1
                 elif code == UNKNOWN or code in entries:
                     step = body[at]
                     at += 1

@@ -114,7 +114,7 @@ class Recorder:
         self._t_ms = 0  # now
         self._until_ms = -1  # the end of the last alarm's time
         self._near_ms = self._far_ms = self._snapshot_ms = 0
-        self._near_packed = 0  # how far the frames were at the last features each second
+        self._came = self._near_came = 0  # frames since the start, and those at the last features each second
         self._sealed_ms = -SEAL_ALARM_MS  # when sealing began last
         self._told_ms = 0  # when the chain told of the annex last
         self._sealed = None  # whether it came to a good end; None: there was nothing
@@ -157,6 +157,7 @@ class Recorder:
     def _pack(self, ring, n):
         if self._frames == NONE:
             return
+        self._came = self._came + n & L.MASK
         if self._advanced_ms >= 0:
             # Scans that ran later than the frame that comes now change what it means; else its own stamp says as much.
             if (ring[1][0] - self._advanced_ms) & L.MASK >= L.HALF:
@@ -185,6 +186,21 @@ class Recorder:
             self._end_unknown()
             self._mark(C.ADVANCE, self._advanced_ms)
             self._packer[C.CLOCK] = self._packer[C.HIGHEST] = self._advanced_ms
+
+    def _note(self, number):
+        """Say among the frames that here the state is what features of this number say."""
+        if self._frames == NONE or self._blind:
+            return
+        if self._advanced_ms >= 0:
+            self._tell_advance()
+            self._advanced_ms = -1
+        if self._packer[C.AT] > self._packer[C.LIMIT]:
+            self._next_body()
+        if not self._blind:
+            self._end_unknown()
+            out, at = self._bodies[self._filling], self._packer[C.AT]
+            out[at], out[at + 1] = C.NOTED, number
+            self._packer[C.AT] = at + 2
 
     def _mark(self, code, number):
         out, at = self._bodies[self._filling], self._packer[C.AT]
@@ -258,9 +274,9 @@ class Recorder:
             return True
         if t_ms >= self._near_ms and self._annex is not None:
             self._near_ms = _after(self._near_ms, FEATURES_NEAR_MS, t_ms)
-            packed = self._filled << 12 | self._packer[C.AT]
-            if packed != self._near_packed:  # else nothing came
-                self._near_packed = packed
+            if self._came != self._near_came:  # else nothing came
+                self._near_came = self._came
+                self._note(self._near_words.number)
                 self._writing = self._write(self._annex, F.FEATURES_TYPE, self._features(self._near_words))
                 return True
         if t_ms >= self._far_ms:

@@ -6,5 +6,6 @@ verify.py      what of it all is proven, what is missing, and who says so
 contents.py    every record in order, what it says, and whether it is proven
 frames.py      frames back as the core's ring had them, frames_kernel.py the same quickly
 consistent.py  the frames through the very core: do events and states follow from them? harmless.py guards the core
-incident.py    what an investigator needs of an alarm; salvage.py all that can be read; exhibit.py, export.py their files
+incident.py    what an investigator needs of an alarm; salvage.py all that can be read, unsealed.py without a key;
+               exhibit.py and export.py: their files
 """

@@ -15,7 +15,7 @@ from cellwarden.blackbox.annex import annex_name
 from cellwarden.core import layout as L
 
 from ..errors import InputError
-from .contents import annex_entries, chain_entries, fields, state_of
+from .contents import annex_entries, chain_entries, fields, state_of, word_names
 from .frames import open_records
 from .harmless import harm
 from .verify import Fault
@@ -77,9 +77,9 @@ class Consistency:
 
     verdict: True where everything that could be replayed gave what is recorded, False where something did not, None
     where nothing could be replayed; faults: [verify.Fault]; stretches: [Stretch]
-    frames, events, snapshots: that were replayed, that came out as recorded, whose state was met; not_checkable:
-    recorded events of which no frames were kept; late: events of the last frames before a power cut, which the box had
-    no time to write down; replayed_ms, other_ms: of the box's time; seconds: that all this took
+    frames, events, snapshots, features: that were replayed, that came out as recorded; not_checkable: recorded events
+    of which no frames were kept; late: events of the last frames before a power cut, which the box had no time to write
+    down; replayed_ms, other_ms: of the box's time; seconds: that all this took
     Raises InputError where the box never judged with this image.
     """
 
@@ -87,6 +87,7 @@ class Consistency:
         self.found, self.image = found, image
         self.faults, self.stretches = [], []
         self.frames = self.unknown_frames = self.events = self.snapshots = self.not_checkable = self.late = 0
+        self.features = 0
         self._tick = tick or (lambda done: None)
         self._taken = {}  # boot: numbers of its events that were met
         self._met = {}  # boot: numbers of its states
@@ -211,6 +212,7 @@ class Consistency:
     def _feed(self, name, number, head, entries, run):
         parts, records, end = C.SnapshotParts(), open_records(self.image, self.engine.name == "fast"), head.end
         boot, last_ms, why = head.record.boot, head.record.t_ms, None
+        words, noted = C.FeatureWords(), []
         for entry in entries:
             record, last_ms, end = entry.record, entry.record.t_ms, entry.end
             if record.type == F.SNAPSHOT_TYPE:
@@ -242,9 +244,14 @@ class Consistency:
                 if run is None:
                     why = "no snapshot stands before its frames"
                     break
-                why = self._frames_of(run, records, name, entry)
+                why = self._frames_of(run, records, name, entry, noted)
                 if why:
                     break
+            elif record.type == F.FEATURES_TYPE:
+                try:
+                    noted.append((record.body[0], entry.at, words.unpack(record.body)))
+                except (ValueError, IndexError) as error:
+                    self._fault(name, entry.at, f"features that cannot be read: {error}")
         if run is None:
             self._skip(boot, head.record.t_ms, last_ms, why)
             return None
@@ -294,13 +301,16 @@ class Consistency:
         self.engine.events.clear()
         return state
 
-    def _frames_of(self, run, records, name, entry):
+    def _frames_of(self, run, records, name, entry, noted):
         """Feed a body; why it cannot be gone on from here, or None."""
         try:
             for part in records.unpack(entry.record.body):
                 if part is None:
                     return f"{records.gaps} frames could not be kept"
-                self.engine.feed_records(part)
+                if isinstance(part, int):
+                    self._noted(run, name, entry, part, noted)
+                else:
+                    self.engine.feed_records(part)
         except ValueError as error:
             self._fault(name, entry.at, f"frames that cannot be read: {error}")
             return "its frames cannot be read"
@@ -311,6 +321,24 @@ class Consistency:
             run.events += self.engine.events
             self.engine.events.clear()
         return None
+
+    def _noted(self, run, name, entry, number, noted):
+        """The features of this number must be those of the state now. noted: [(number, at, words)] that wait."""
+        found = next((n for n, (other, _, _) in enumerate(noted) if other == number), None)
+        if found is None:
+            self._fault(name, entry.at, f"features of number {number} are noted here and are not there")
+            return
+        _, at, words = noted[found]
+        del noted[: found + 1]
+        state = state_of(self._state(run))
+        differ = [word for word, value in words.items() if word >= len(state) or state[word] != value]
+        if differ:
+            told = word_names(self.image.params).get(differ[0], f"word {differ[0]}")
+            here = state[differ[0]] if differ[0] < len(state) else "nothing"
+            reason = f"{len(differ)} features are others than the frames give: {told} is {words[differ[0]]}, not {here}"
+            self._fault(name, at, reason)
+        else:
+            self.features += 1
 
     def _lost(self, boot, first_ms, last_ms):
         """Whether the box says that it lost something then."""

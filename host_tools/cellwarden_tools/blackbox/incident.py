@@ -263,7 +263,8 @@ class Incident:
                         return
                     over = record.t_ms > last_ms  # what was written after the window holds frames from within it
                     for item in items.unpack(record.body):
-                        yield ("gap",) if item[0] == C.GAP else ("item", *item)
+                        if item[0] != C.NOTED:
+                            yield ("gap",) if item[0] == C.GAP else ("item", *item)
             except ValueError:
                 yield ("gap",)
             yield "end", entry.end

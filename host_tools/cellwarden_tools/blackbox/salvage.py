@@ -109,7 +109,7 @@ def _items(found, number, proven):
             continue
         try:
             for item in items.unpack(entry.record.body):
-                if entry.proven == proven and item[0] != C.GAP:
+                if entry.proven == proven and item[0] not in (C.GAP, C.NOTED):
                     yield item
         except ValueError:
             continue
