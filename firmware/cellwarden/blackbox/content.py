@@ -606,10 +606,13 @@ MOST_WORDS = 1 << 14  # of any state
 
 
 class FeatureWords:
-    """The words of FEATURES bodies, given in order: each is the change since the one before."""
+    """The words of FEATURES bodies, given in order: each is the change since the one before.
 
-    def __init__(self):
-        self._next, self._spans, self._words = -1, (), None
+    unpack: unpack_words, or what does the same
+    """
+
+    def __init__(self, unpack=unpack_words):
+        self._next, self._spans, self._words, self._unpack = -1, (), None, unpack
 
     def unpack(self, body):
         """{index in the state: word}. Raises ValueError as FrameItems does."""
@@ -623,7 +626,7 @@ class FeatureWords:
             self._next = -1
             spans, at = _with_means(body, at, self._spans)
             words = {}
-            unpack_words(body, at, spans, self._words, words)
+            self._unpack(body, at, spans, self._words, words)
             self._words = words
         except (IndexError, ValueError) as error:
             self._next = -1
@@ -633,10 +636,10 @@ class FeatureWords:
 
 
 class SnapshotParts:
-    """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several."""
+    """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several. unpack: as above"""
 
-    def __init__(self):
-        self._size, self._known, self._words = 0, 0, None
+    def __init__(self, unpack=unpack_words):
+        self._size, self._known, self._words, self._unpack = 0, 0, None, unpack
 
     def unpack(self, body):
         """The state's bytes when they are all there, else None. Raises ValueError for bytes that are none."""
@@ -653,7 +656,7 @@ class SnapshotParts:
         if [span[0] for span in spans] + [end] != [first] + [span[1] for span in spans]:
             self._size = 0
             raise ValueError("a part that is not all there")
-        unpack_words(body, at, spans, None, self._words)
+        self._unpack(body, at, spans, None, self._words)
         self._known = end
         return bytes(self._words) if end == size else None
 

@@ -14,9 +14,10 @@ from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import annex_name
 from cellwarden.core import layout as L
 
+from ..engines import MANY
 from ..errors import InputError
 from .contents import annex_entries, chain_entries, fields, state_of, word_names
-from .frames import open_records
+from .frames import open_records, open_words
 from .harmless import harm
 from .verify import Fault
 
@@ -91,6 +92,7 @@ class Consistency:
         self._tick = tick or (lambda done: None)
         self._taken = {}  # boot: numbers of its events that were met
         self._met = {}  # boot: numbers of its states
+        self._words = open_words(self._frames_about() > MANY)
         began = time.perf_counter()
         self.boots = self._read_chain()
         ours = bytes.fromhex(image.sha256)
@@ -170,7 +172,7 @@ class Consistency:
         if digest:
             return digest
         try:
-            state = C.SnapshotParts().unpack(body)
+            state = C.SnapshotParts(self._words).unpack(body)
         except ValueError as error:
             self._fault(entry.file, entry.at, f"a snapshot that cannot be read: {error}")
             return None
@@ -210,9 +212,10 @@ class Consistency:
         return self._feed(name, number, head, entries[1:], run)
 
     def _feed(self, name, number, head, entries, run):
-        parts, records, end = C.SnapshotParts(), open_records(self.image, self.engine.name == "fast"), head.end
+        fast, end = self.engine.name == "fast", head.end
+        parts, records = C.SnapshotParts(open_words(fast)), open_records(self.image, fast)
         boot, last_ms, why = head.record.boot, head.record.t_ms, None
-        words, noted = C.FeatureWords(), []
+        words, noted = C.FeatureWords(open_words(fast)), []
         for entry in entries:
             record, last_ms, end = entry.record, entry.record.t_ms, entry.end
             if record.type == F.SNAPSHOT_TYPE:
