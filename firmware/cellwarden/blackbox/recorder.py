@@ -17,7 +17,7 @@ from array import array
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import Annex, Shelf, annex_number
-from cellwarden.blackbox.chain import segment_number
+from cellwarden.blackbox.chain import CAPACITY, segment_number
 from cellwarden.core import layout as L
 from cellwarden.engine import byte_view
 
@@ -26,12 +26,11 @@ SEAL_MS, SEAL_ALARM_MS = 10_000, 1000
 ANNEX_TOLD_MS = 30_000  # frames away from any alarm are stated, and so sealed, each so often
 FEATURES_MS, FEATURES_NEAR_MS = 10_000, 1000
 SNAPSHOT_MS = 60_000
-WHOLE_EACH = (
-    10  # one snapshot of so many stands in the chain whole, the others as their digest; annexes have them whole
-)
+WHOLE_EACH = 60  # one snapshot of so many stands whole in the chain, of the others the digest; annexes have each whole
 ALONE_EACH = 60  # one body of features of so many stands alone
 ANNEX_BYTES = 256 << 10
 ANNEXES_BYTES = 2 << 20  # of all
+SEGMENTS_BYTES = CAPACITY - ANNEXES_BYTES  # a Chain's capacity beside them
 BODY_BYTES = 1536  # of frames
 BODIES = 2
 SCRATCH_BYTES = 2560
@@ -39,8 +38,19 @@ SPARE_BYTES = 32  # behind the packer's limit, for what ends a body
 MOST_PENDING = 32  # records that others gave and that wait to be written
 SLOW_MS = 1000  # storage that lets a seal wait for so long is slow
 RETRY_MS = 1000
-ALL, USED, NONE = "all", "used", "none"  # frames that are kept
+FRAMES = ALL, USED, NONE = "all", "used", "none"  # that are kept
 FULL = 28  # ENOSPC
+
+
+def options(filters, blackbox=None):
+    """Options of a Recorder by what the vehicle image says; filters: its filters.json, blackbox: its blackbox.json."""
+    found = dict(blackbox or {})
+    found["known"] = [
+        (channel, name | L.EXT if extended else name)
+        for channel in range(len(filters))
+        for name, _, extended in filters[channel]
+    ]
+    return found
 
 
 class Recorder:
