@@ -346,6 +346,8 @@ class Consistency:
 
     def _lost(self, boot, first_ms, last_ms):
         """Whether the box says that it lost something then."""
+        if (last_ms - first_ms) % MS >= MS // 2:  # that was before
+            return False
         return any(_within(t_ms, first_ms, last_ms + LATE_MS) for t_ms in self.boots[boot].losses)
 
     # --- both side by side --------------------------------------------------------------------------------------------
