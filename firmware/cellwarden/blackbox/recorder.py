@@ -37,7 +37,7 @@ TABLE_BYTES = 2048  # of the entries: 128 of them, or 28 on CAN FD
 SCRATCH_BYTES = 2560
 SPARE_BYTES = 32  # behind the packer's limit, for what ends a body
 MOST_PENDING = 32  # records that others gave and that wait to be written
-SLOW_MS = 1000  # storage that lets a seal wait for so long is slow
+SLOW_MS = 5000  # storage on which a seal takes so long is slow
 RETRY_MS = 1000
 FRAMES = ALL, USED, NONE = "all", "used", "none"  # that are kept
 FULL = 28  # ENOSPC
