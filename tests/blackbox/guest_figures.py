@@ -18,6 +18,7 @@ from array import array
 LOT = 45  # records: 10 ms of a full bus
 BLOCK, BLOCKS = 4096, 4096
 KEY_BLOCKS = 4
+EARLY_S = 300
 SCAN_MS = 100
 
 
@@ -41,14 +42,14 @@ def made(folder, image, engine, atomic, keys=None, **options):
     from cellwarden.blackbox.chain import Chain
     from cellwarden.blackbox.folder import Folder
     from cellwarden.blackbox.keys import FileKeys
-    from cellwarden.blackbox.recorder import Recorder
+    from cellwarden.blackbox.recorder import SEGMENTS_BYTES, Recorder
 
     there = Folder(folder, atomic)
     keys = keys or FileKeys(there)
     keys.provision(story.FIRST_KEY)
     gc.collect()
     before = gc.mem_alloc()
-    chain = Chain(there, keys, story.VEHICLE, story.IMAGE, 0, 13 << 20)
+    chain = Chain(there, keys, story.VEHICLE, story.IMAGE, 0, SEGMENTS_BYTES)
     recorder = Recorder(engine, chain, there, **options)
     gc.collect()
     return recorder, gc.mem_alloc() - before
@@ -176,6 +177,10 @@ class Flash:
         return 0
 
 
+def segments_bytes():
+    return sum(os.stat("/flash/" + name)[6] for name in os.listdir("/flash") if name.endswith(".cwb"))
+
+
 def flash(folder, seconds, erase_ms):
     """Scans are due each 100 ms. A step begins right after a scan, and where LONGEST_US fits before the next."""
     import vfs
@@ -202,7 +207,10 @@ def flash(folder, seconds, erase_ms):
     clock[0] = 0
     scans = 0
     levels = 0
+    early = 0
     while scans * SCAN_MS < seconds * 1000:
+        if scans == EARLY_S * 1000 // SCAN_MS:
+            early = segments_bytes()
         due_us = (scans + 1) * SCAN_MS * 1000
         if now_us < due_us:
             now_us = due_us
@@ -236,7 +244,6 @@ def flash(folder, seconds, erase_ms):
             steps += 1
             if not more:
                 break
-    sizes = {name: os.stat("/flash/" + name)[6] for name in os.listdir("/flash")}
     erases = chip.erases + keys.erases - begun[0]
     return {
         "seconds": seconds,
@@ -257,8 +264,8 @@ def flash(folder, seconds, erase_ms):
         "lost": recorder.lost_frames,
         "writer_bytes": memory,
         "hazards": list(recorder.hazards),
-        "segments_bytes": sum(sizes[name] for name in sizes if name.endswith(".cwb")),
-        "annexes_bytes": sum(sizes[name] for name in sizes if name.endswith(".cwf")),
+        "segments_bytes": segments_bytes(),
+        "segments_bytes_early": early,
     }
 
 

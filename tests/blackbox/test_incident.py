@@ -14,6 +14,7 @@ import small
 from cellwarden.core import layout as L
 from cellwarden_tools.blackbox.verify import Verification
 from cellwarden_tools.cli import run
+from cellwarden_tools.compiler.image import load_image
 from cellwarden_tools.readers import open_log
 from recorded import Box
 from story import FIRST_KEY
@@ -166,6 +167,40 @@ def test_the_proof_is_in_it(say, place, tmp_path):
     )
 
 
+def test_frames_that_are_missing_part_the_incident_and_nothing_is_left_out_unsaid(say, place, tmp_path):
+    """The storage does not answer for a while; a notice comes that candump has no word for."""
+    (tmp_path / "gap").mkdir()
+    box = Box(tmp_path / "gap", load_image(place / "small.cwi"))
+    frames = list(small.frames(150, 0, interlock=[(30, 32)]))
+    behind = next(n for n, frame in enumerate(frames) if frame[0] >= 90_000_000)
+    box.feed(frames[:behind])
+    box.recorder.notice(90_000, L.NOTICE_SLEEP)
+    work, box.work = box.work, lambda: None
+    box.feed(frames[behind : behind + 900])
+    box.work = work
+    box.feed(frames[behind + 900 :])
+    lost = box.recorder.lost_frames
+    assert lost > 100 and box.shutdown()
+    status, _, err = say("incident", "gap", "-o", "out", "--key", "first.key", "-p", "small.cwi")
+    assert (status, err) == (0, "")
+    incident = json.loads((tmp_path / "out" / "manifest.json").read_text())["incidents"][0]
+    assert len(incident["frames"]) >= 2 and "state" in incident["frames"][0]
+    assert incident["frames"][0]["candump_lacks"] == {"notices that candump has no record for": 1}
+    found = []
+    for number in range(1, len(incident["frames"]) + 1):
+        with open_log(tmp_path / "out" / "incident_1" / f"frames_{number}.log") as log:
+            found += [(t_us // 1000, can_id, data) for t_us, _, can_id, data in log]
+    assert len(found) == sum(one["frames"] for one in incident["frames"])
+    # while the storage was slow, frames that the image does not know were counted and not kept
+    assert len(found) + sum(one["counted_only"] for one in incident["frames"]) == len(frames) - lost
+    sent = [(t_us // 1000, can_id, data) for t_us, _, can_id, data in frames]
+    assert set(found) <= set(sent) and found == sorted(found, key=lambda frame: frame[0])
+    parquet = "out/incident_1/frames_1"
+    words = ("replay", f"{parquet}.parquet", "-p", "small.cwi", "--state-in", f"{parquet}.state", "--json")
+    status, out, _ = say(*words)
+    assert status == 0 and json.loads(out.splitlines()[-1])["notices"] >= 1
+
+
 def test_the_manifest_holds_the_hash_of_every_file(say, tmp_path):
     say(*MAKE)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -253,8 +288,6 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(say, tmp_path, words
 
 def test_a_log_without_an_alarm_is_one_line(say, place, tmp_path):
     (tmp_path / "calm").mkdir()
-    from cellwarden_tools.compiler.image import load_image
-
     box = Box(tmp_path / "calm", load_image(place / "small.cwi"))
     box.feed(small.frames(5))
     assert box.shutdown()
