@@ -96,8 +96,8 @@ _MOST = const(0xFFFFF)
 
 
 # The packer of frames, an array of int32
-AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS = range(10)
-PACKER = 10  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
+AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS, ROWS = range(11)
+PACKER = 11  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
 
 _AT = const(0)
 _LIMIT = const(1)
@@ -109,8 +109,8 @@ _UNKNOWN_CLOCK = const(6)
 _SKIP = const(7)
 _RECORD_WORDS = const(8)
 _KNOWN_IDS = const(9)
-_PACKER = const(10)
-_ENTRIES = const(128)
+_ROWS = const(10)
+_PACKER = const(11)
 _NEW = const(254)
 _UNKNOWN = const(253)
 _LONG = const(255)
@@ -283,7 +283,7 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
     """Pack the records i..end of a ring; returns the first that has no room in `out` any more, or `end`.
 
     at: 0; ring32, ring: of Engine.ring(), its int32 and its bytes; packer: array of int32, PACKER; table, table8: array
-    of int32, ENTRIES rows of 2 + a record's words of data, and its bytes; hashed: 256 bytes; out: bytes
+    of int32, ROWS (ENTRIES at most) rows of 2 + a record's words of data, and its bytes; hashed: 256 bytes; out: bytes
     """
     r = ptr32(ring32)
     p = ptr32(packer)
@@ -319,7 +319,7 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
                     break
             x = x + 1 & 255
         if h[x] == 0:
-            if p[_ENTRIES_USED] == _ENTRIES:  # begin anew: what the entries stand for is told again
+            if p[_ENTRIES_USED] == p[_ROWS]:  # begin anew: what the entries stand for is told again
                 p[_ENTRIES_USED] = 0
                 x = 0
                 while x < 256:

@@ -33,6 +33,7 @@ ANNEXES_BYTES = 2 << 20  # of all
 SEGMENTS_BYTES = CAPACITY - ANNEXES_BYTES  # a Chain's capacity beside them
 BODY_BYTES = 1536  # of frames
 BODIES = 2
+TABLE_BYTES = 2048  # of the entries: 128 of them, or 28 on CAN FD
 SCRATCH_BYTES = 2560
 SPARE_BYTES = 32  # behind the packer's limit, for what ends a body
 MOST_PENDING = 32  # records that others gave and that wait to be written
@@ -87,7 +88,8 @@ class Recorder:
         self._packer[C.SKIP] = self._pick
         for i, (channel, name) in enumerate(known):
             self._packer[C.PACKER + 2 * i], self._packer[C.PACKER + 2 * i + 1] = name, channel
-        self._table = array("i", bytes(4 * C.ENTRIES * (words - 1)))
+        rows = self._packer[C.ROWS] = min(C.ENTRIES, TABLE_BYTES // (4 * (words - 1)))
+        self._table = array("i", bytes(4 * rows * (words - 1)))
         self._table8 = byte_view(self._table)
         self._hashed = bytearray(256)
         self._bodies = [bytearray(BODY_BYTES) for _ in range(BODIES)]
@@ -102,8 +104,9 @@ class Recorder:
         self._record = engine.ring(1)
         # words
         header = engine.params
-        self._scratch = bytearray(SCRATCH_BYTES)
         at = L.state_sections(header)
+        words = L.FEATURES + at["signals"][1] - L.SIGNALS_AT
+        self._scratch = bytearray(max(SCRATCH_BYTES, 6 * words + 2 * C.GROUP_BYTES))  # features like noise have room
         cells, signals_end = L.SIGNALS_AT + L.SCALARS, at["signals"][1]
         probes = cells + header[L.P_CELLS]
         self._first = L.FEATURES_AT
@@ -492,20 +495,19 @@ class Recorder:
                 spans[row + 3] = mean
                 at = C.put_mean(out, at, mean)
         at = C.pack_words(0, at, out, len(out), state, stream.words, shift, spans, len(spans) // C.SPAN)
-        if at < 0:  # it never is where the scratch has room for a snapshot
-            raise ValueError("features need more than %d bytes" % len(out))  # noqa: UP031
         stream.keep()
         return memoryview(out)[:at]
 
     def _pack_snapshot(self):
+        """The body of a SNAPSHOT record, or None for a state like noise that no record holds."""
         out, state = self._scratch, self.engine.state
         while True:
             struct.pack_into(C.SNAPSHOT_HEAD, out, 0, C.WHOLE, len(state), 0, len(state), 0)
             at = _put_spans(out, struct.calcsize(C.SNAPSHOT_HEAD) - 1, self._whole)
             at = C.pack_words(0, at, out, len(out), state, state, -1, self._whole, len(self._whole) // C.SPAN)
             if at >= 0:
-                return memoryview(out)[:at]
-            out = bytearray(6 * len(state))  # of a state like noise
+                return memoryview(out)[:at] if at <= F.MOST_BODY else None
+            out = bytearray(6 * len(state) + 2 * C.GROUP_BYTES)  # for this once
 
     # --- what takes several operations --------------------------------------------------------------------------------
 
@@ -519,15 +521,14 @@ class Recorder:
             self._begin_body()
         self._boundary = self._filled
         body = self._pack_snapshot()
-        digest = None
+        digest = bytes((C.DIGEST,)) + hashlib.sha256(byte_view(self.engine.state)).digest()
         if snapshot:
             self._snapshot_ms = self._t_ms + SNAPSHOT_MS
-            digest = bytes((C.DIGEST,)) + hashlib.sha256(byte_view(self.engine.state)).digest()
         while self._written != self._boundary:
             yield
         if silent:
             self._boundary = -1
-            self._into_annex(F.SNAPSHOT_TYPE, digest or body)
+            self._into_annex(F.SNAPSHOT_TYPE, digest)
         else:
             for _ in self._tell_annex():
                 yield
@@ -543,12 +544,12 @@ class Recorder:
                 self._begin_annex()
                 yield
                 if self._annex is not None:
-                    for _ in self._write(self._annex, F.SNAPSHOT_TYPE, body):
+                    for _ in self._write(self._annex, F.SNAPSHOT_TYPE, body or digest):
                         yield
             self._boundary = -1
         yield
         if snapshot:
-            whole = self._snapshots % WHOLE_EACH == 0
+            whole = body is not None and self._snapshots % WHOLE_EACH == 0
             if self._put(F.SNAPSHOT_TYPE, body if whole else digest):
                 self._snapshots += 1
         self._spare()
