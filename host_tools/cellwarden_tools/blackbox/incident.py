@@ -76,6 +76,7 @@ class Incident:
             what = "holds no alarm" if not self.sealed or found.tags else "holds no alarm that is proven"
             raise InputError(found.log, what, "the log of a box that raised one", "see `cellwarden verify --salvage`")
         self.windows = _joined(wanted, before_ms, after_ms)
+        self._state_bytes = 4 * max(end for _, end in L.state_sections(image.params).values()) if image else None
 
     def _good(self, entry):
         return entry.record is not None and (entry.proven or not self.sealed)
@@ -256,7 +257,7 @@ class Incident:
             try:
                 if record.type == F.SNAPSHOT_TYPE and C.digest_of(record.body) is None:
                     state = parts.unpack(record.body)
-                    if state:
+                    if state and len(state) == (self._state_bytes or len(state)) > 4 * L.OFFSET_MS:
                         yield "state", state
                 elif record.type == F.FRAMES_TYPE:
                     if over:
