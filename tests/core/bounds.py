@@ -222,6 +222,7 @@ def clock(p):
         L.BUCKET: (0, HOURS // 12),
         L.ROTATE: (0, 9),
         L.CALM_BEFORE: (0, 2),
+        L.LEAST_STEP_MV: (0, 30),
         **dict.fromkeys((L.LAST_PACK_MV, L.PAIR_PACK_MV), (0, PACK_MV, NA)),
         **dict.fromkeys((L.LAST_HOT_DDEGC, L.LAST_COLD_DDEGC), (*PROBE, NA)),
         L.DRIFT_WAIT_MS: (0, _up_to(p, 10_000)),

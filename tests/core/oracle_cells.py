@@ -40,7 +40,9 @@ class Excursions:
         by = [None if d is None or r is None else d - r for d, r in zip(dev, self.reference, strict=True)]
         paired = self.find_line(by)
         for n in range(self.cells):
-            if dev[n] is not None:
+            if dev[n] is None:  # when it is back it begins anew
+                self.reference[n] = self.out_since[n] = None
+            else:
                 self.follow(n, dev[n], by[n], n in paired, view.t)
         self.tell(view.t)
 
@@ -52,7 +54,7 @@ class Excursions:
             if a is None or b is None or a * b >= 0 or min(abs(a), abs(b)) <= self.OUT_MV:
                 continue
             small, large = sorted((abs(a), abs(b)))
-            if (large - small) * 4 <= large:
+            if (large - small) * 4 <= small:
                 paired |= {n, n + 1}
                 if small > self.line_mv:
                     self.line_mv, self.line_at = small, n
@@ -171,7 +173,7 @@ class Contact:
         self.currents = [(t, i) for t, i in self.currents if round(view.t - t, 6) <= self.SETTLED_S]
         self.currents.append((view.t, view["current"]))
         sample = watch.cells
-        if not sample or round(view.t - self.currents[0][0], 6) < self.SETTLED_S:
+        if not sample or sample.median is None or round(view.t - self.currents[0][0], 6) < self.SETTLED_S:
             return
         values = [i for _, i in self.currents]
         if max(values) - min(values) >= self.SETTLED_MA:
@@ -223,9 +225,21 @@ class SelfDischarge:
         self.asleep_s = 0.0
         self.slept = False
         self.last_t = None
+        self.sample, self.step_mv = None, 0  # the last one; the least by which a cell has moved, that is its resolution
         self.value, self.at = None, None
 
+    def resolve(self, t, values):
+        if self.sample and round(t - self.sample[0], 6) <= STEP_S:
+            moves = [abs(a - b) for a, b in zip(self.sample[1], values, strict=True) if None not in (a, b)]
+            if (len(moves) - moves.count(0)) * 2 < len(moves):
+                self.step_mv = min({mv for mv in [*moves, self.step_mv] if 0 < mv <= 30}, default=0)
+        self.sample = t, values
+
     def scan(self, view, watch):
+        if watch.asleep or watch.waking:
+            self.sample = None
+        elif watch.cells:
+            self.resolve(view.t, list(watch.cells.values))
         if watch.asleep:
             self.asleep_s += view.t - self.last_t
             self.slept = True
@@ -244,8 +258,10 @@ class SelfDischarge:
 
     def evaluate(self, devs, hours):
         pairs = enumerate(zip(self.before, devs, strict=True))
-        falls = {n: a - b for n, (a, b) in pairs if a is not None and b is not None and a - b >= self.LEAST_MV}
+        falls = {n: a - b for n, (a, b) in pairs if a is not None and b is not None}
         self.at = max(falls, key=falls.get, default=None)
         second = max((mv for n, mv in falls.items() if n != self.at), default=0)
-        alone = falls and second * 2 <= falls[self.at]  # several that fall together relax from a load
+        least = max(self.LEAST_MV, 2 * self.step_mv)  # two roundings may move a difference by one step
+        # Several that fall together relax from a load.
+        alone = falls and falls[self.at] >= least and second * 2 <= falls[self.at]
         self.value = falls[self.at] * 1000 / hours if alone else 0

@@ -113,6 +113,14 @@ class Rig:
     def level(self, rule):
         return self.rules[catalogue.RULES.index(rule) * L.RULE_SIZE + L.LEVEL_NOW]
 
+    def busy(self, rule):
+        return self.rules[catalogue.RULES.index(rule) * L.RULE_SIZE + L.BUSY]
+
+    def timers(self, rule):
+        """Its six, ms: three that assert, three that clear."""
+        first = catalogue.RULES.index(rule) * L.RULE_SIZE
+        return [*self.rules[first + L.ASSERT_MS :][:3], *self.rules[first + L.CLEAR_MS :][:3]]
+
     def feature(self, number, column=L.VALUE):
         return self.features[column + number]
 
@@ -124,11 +132,12 @@ class JudgeRig(Rig):
     """A Rig of one feature, which the judge finds as `value` says, in calm; the others stay as a healthy pack left
     them.
 
-    feature: its number; cell: the cell whose signal it is said to come from, 0 = the pack voltage's
+    feature: its number; cell: the cell whose signal it is said to come from, 0 = the pack voltage's; moved: what the
+    judge returned
     """
 
     def __init__(self, image, feature, cell=0, start_ms=0):
-        self.value = None
+        self.value = self.moved = None
         super().__init__(image, start_ms)
         self.value = 0
         self.number = feature
@@ -147,8 +156,21 @@ class JudgeRig(Rig):
             self.clock[L.NOW_MS] = self.clock[L.DUE_MS]
             self.clock[L.DUE_MS] = self.clock[L.DUE_MS] + SCAN_MS & L.MASK
             self.features[L.VALUE + self.number] = self.value
-            judge(0, 0, state, params, events)
+            self.moved = judge(0, 0, state, params, events)
             self.take()
+
+
+class Loaded:
+    """An array as 64-bit viper loads it: words of 32 bits without a sign."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def __getitem__(self, at):
+        return self.words[at] & 0xFFFFFFFF
+
+    def __setitem__(self, at, value):
+        self.words[at] = (value + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ class RuleTest:
         if k + 1 < self.top and self.limits[k] == self.limits[k + 1]:
             return rig  # told apart by time only
         assert rig.level(self.name) == k + 1, f"{self.name} level {k + 1} was not raised: the driver was not warned"
+        assert not any(rig.timers(self.name)), "a timer at rest reads 0"
         return rig
 
     def longest(self):
@@ -137,6 +138,7 @@ class RuleTest:
             rig.scan(needed // SCAN_MS)
             self.put(rig, self.good)
             rig.scan()
+            assert rig.busy(self.name) == 0 and not any(rig.timers(self.name)), "a timer at rest reads 0"
         assert not rig.of(self.name), f"{self.name}: two short spells were taken for one long one, a false alarm"
         self.put(rig, self.worst)
         rig.scan(needed // SCAN_MS + 1)
@@ -154,6 +156,7 @@ class RuleTest:
                 rig.scan()
                 due = after if ms >= self.clear_ms else before
                 assert rig.level(self.name) == due, f"{self.name}: {ms} ms at {self.clear_at[k]}, level {due} is due"
+                assert due or (rig.busy(self.name) == 0 and not any(rig.timers(self.name))), "a timer at rest reads 0"
 
     def beyond(self, k, value):
         return value <= self.clear_at[k] if self.above else value >= self.clear_at[k]
@@ -177,6 +180,8 @@ class RuleTest:
             rig.scan(self.clear_ms // SCAN_MS)
             self.put(rig, self.worst)
             rig.scan()
+            assert rig.busy(self.name) >> 6 == 0, f"{self.name}: clears while its condition holds"
+            assert not any(rig.timers(self.name)), "a timer at rest reads 0"
         assert rig.level(self.name) == self.top, f"{self.name}: two good spells were added up, an alarm ended too soon"
 
     # --- events and flags ---
@@ -214,6 +219,7 @@ class RuleTest:
         rig.scan(self.clear_ms // SCAN_MS + 1)
         assert rig.level(self.name) == 0
         assert rig.clock[L.FLAGS] == flags_of(rig), f"{self.name}: the platform is told of an alarm that ended"
+        assert rig.clock[L.LEVEL] == max(rig.level(row[0]) for row in catalogue.ROWS if row[0] != catalogue.BMS)
         highest = self.top if self.own else 0
         assert rig.clock[L.MAX_LEVEL] >= highest and (self.own or rig.clock[L.MAX_LEVEL] == 0), (
             f"{self.name}: {'an alarm did not count' if self.own else 'the BMS was counted as our own finding'}"
@@ -350,6 +356,53 @@ class RuleTest:
         self.put(rig, self.good)
         rig.scan(3 * self.clear_ms // SCAN_MS)
         assert rig.level(self.name) == self.top, f"{self.name}: a latched alarm went away without an acknowledgement"
+
+    def acknowledge(self, rig):
+        now = rig.clock[L.NOW_MS] - rig.clock[L.OFFSET_MS] & L.MASK
+        rig.engine.notice(now, L.NOTICE_ACK, catalogue.RULES.index(self.name))
+
+    def test_what_is_acknowledged_is_over_and_all_its_times_begin_anew(self, image):
+        rig = self.raised(image)
+        self.put(rig, self.good)
+        rig.scan(self.clear_ms // SCAN_MS // 2)
+        self.acknowledge(rig)
+        rig.scan()
+        assert rig.level(self.name) == 0, f"{self.name}: stands although it was acknowledged"
+        rig.scan(self.clear_ms // SCAN_MS + 2)
+        assert rig.level(self.name) == 0 and rig.of(self.name)[-1].level == 0, f"{self.name}: came back by itself"
+        self.put(rig, self.worst)
+        for ms in range(0, self.longest() + SCAN_MS, SCAN_MS):
+            rig.scan()
+            assert rig.level(self.name) == self.due(self.worst, ms), f"{self.name}: {ms} ms after it came again"
+        self.put(rig, self.good)
+        for ms in range(0, self.clear_ms + SCAN_MS, SCAN_MS):
+            rig.scan()
+            due = 0 if ms >= self.clear_ms else self.top
+            assert rig.level(self.name) == due, f"{self.name}: {ms} ms good, after an earlier clearing was cut short"
+
+    def test_what_is_acknowledged_and_still_so_is_raised_again_in_its_time(self, image):
+        rig = self.raised(image)
+        self.put(rig, self.worst)
+        rig.scan()
+        self.acknowledge(rig)
+        for ms in range(0, self.longest() + 2 * SCAN_MS, SCAN_MS):
+            rig.scan()
+            assert rig.level(self.name) == self.due(self.worst, ms), f"{self.name}: {ms} ms after it was acknowledged"
+
+    def test_what_is_acknowledged_while_it_is_not_known_leaves_no_timer_behind(self, image):
+        rig = self.raised(image)
+        self.dark(rig)
+        rig.scan(2)
+        if rig.feature(self.feature()) != NA:
+            return
+        assert rig.busy(self.name) >> 6 == 0, f"{self.name}: clears on what is not known"
+        self.put(rig, self.good)
+        rig.scan(self.clear_ms // SCAN_MS // 2)
+        self.dark(rig)
+        rig.scan()
+        self.acknowledge(rig)
+        rig.scan()
+        assert rig.level(self.name) == 0 and rig.busy(self.name) == 0
 
     def test_an_inactive_row_says_nothing(self, image):
         never = -(L.NA + 1) * catalogue.ROWS[catalogue.RULES.index(self.name)][2]

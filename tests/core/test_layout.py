@@ -53,6 +53,11 @@ def test_the_fixed_part_of_the_state_and_of_params_is_where_the_hot_files_look(d
     assert L.BUSY == L.P_FEATURE == L.STATUS == L.P_DEADLINE_MS == L.VALUE == 0
 
 
+def test_an_image_says_which_page_it_was_made_for(demo):
+    assert L.FORMAT == 5, "a change of the page needs another number, or an old image is read by it"
+    assert demo.image.params[L.P_FORMAT] == 5
+
+
 def test_differences_of_values_have_their_sign_in_bit_30():
     assert L.NA == -(1 << 29) and L.WRAP == -(1 << 30) and L.MASK == (1 << 30) - 1
     for quantity in QUANTITIES.values():
@@ -212,6 +217,32 @@ def test_names_features_and_flags_are_told_apart():
         assert all(ms >= 0 for ms in (*row["assert_ms"], row["clear_ms"]))
         longest = max(catalogue.START_MS, row["clear_ms"], *row["assert_ms"])
         assert longest < L.HALF
+
+
+# The presets once more: over, under, spread, nominal (V), and the medians between which a drift can be told.
+CHEMISTRIES = {
+    "nmc": ((4.25, 4.28, 4.35), (2.90, 2.75, 2.50), (0.150, 0.300, 0.500), 3.7, (3.450, 4.250)),
+    "lfp": ((3.65, 3.75, 3.85), (2.60, 2.40, 2.00), (0.200, 0.400, 0.600), 3.2, (3.200, 3.345)),
+    "lto": ((2.72, 2.75, 2.80), (1.58, 1.55, 1.50), (0.150, 0.300, 0.500), 2.3, (2.100, 2.600)),
+    "lmo": ((4.25, 4.28, 4.35), (2.90, 2.75, 2.50), (0.150, 0.300, 0.500), 3.8, (3.600, 4.200)),
+}
+
+
+def test_every_preset_and_every_figure_beside_the_rows_is_the_pages():
+    presets = {
+        name: (*catalogue.CHEMISTRIES[name], catalogue.NOMINAL_MV[name], catalogue.DRIFT_RANGE_MV[name])
+        for name in catalogue.CHEMISTRIES
+    }
+
+    def mv(told):
+        return tuple(map(mv, told)) if isinstance(told, tuple) else round(1000 * told)
+
+    assert presets == {name: mv(told) for name, told in CHEMISTRIES.items()}
+    assert (catalogue.ABOVE, catalogue.BELOW) == (1, -1), "a side is multiplied with"
+    assert catalogue.SLEEP_MS == 10 * 1000, "ten seconds of silence are sleep"
+    assert catalogue.CAPACITY_AH == 20, "where the profile does not say"
+    assert catalogue.SLICE_MS == 900, "with the two scans of the median, a sample of 100 ms scans is judged in a second"
+    assert catalogue.LIMIT_FLOOR_MA == 5 * 1000 and catalogue.INFLOW_MA == 1000
 
 
 @pytest.mark.parametrize("chemistry", catalogue.CHEMISTRIES)

@@ -67,6 +67,7 @@ _MOST_SENSE_AT = const(83)
 _PAIR_PACK_MV = const(140)
 _NEXT_CONTACT_UOHM = const(141)
 _SUM_AWAY_PERMILLE = const(143)
+_LEAST_STEP_MV = const(144)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
@@ -78,7 +79,7 @@ _KIND_PAIR = const(16)
 _KIND_SETTLED = const(32)
 _KIND_KEEP = const(64)
 _KIND_COMPARE = const(128)
-_FEATURES_AT = const(144)
+_FEATURES_AT = const(145)
 _WHERE = const(48)
 _SLOT = const(96)
 _F_CELL_MAX_MV = const(0)
@@ -93,7 +94,7 @@ _F_SELF_DISCHARGE_UV_PER_H = const(28)
 _F_CONTACT_UOHM = const(29)
 _F_SENSE_LINE_MV = const(40)
 _F_FROZEN_S = const(41)
-_SIGNALS_AT = const(336)
+_SIGNALS_AT = const(337)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _CONTACTORS = const(7)
@@ -233,6 +234,15 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     # Do the steps agree: is the median of their distances from their median under the limit?
     agree = 0
     if compare and steps:
+        if changed and changed * 2 < steps:
+            v = q[_LEAST_STEP_MV]
+            if not v:
+                v = _MIDDLE - 1
+            i = 1
+            while i < v and not bins[_MIDDLE - i] + bins[_MIDDLE + i]:
+                i += 1
+            if i < _MIDDLE - 1:
+                q[_LEAST_STEP_MV] = i
         near = bins[_MIDDLE - 2] + bins[_MIDDLE - 1] + bins[_MIDDLE] + bins[_MIDDLE + 1] + bins[_MIDDLE + 2]
         # More than half in five neighbouring bins: these, the median one among them, differ by 4 mV at most.
         if near * 2 > steps and p[_P_CALM_MAD_MV] >= 5:
@@ -275,7 +285,9 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         high = q[_FROZEN_HIGH_MA]
         high = (high & _MASK) + (high >> 30 & 1) * _WRAP
         ranged = 1 if high - low >= _FROZEN_MA else 0
-        if low == _NA or current < low:
+        if low == _NA:
+            low = current
+        if current < low:
             low = current
         if current > high:
             high = current
@@ -327,11 +339,14 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     q[_SUM_AWAY_PERMILLE] = _SUM_BIAS
     if away ^ _NA:
         q[_SUM_AWAY_PERMILLE] = away + _SUM_BIAS
+        if (away ^ v) >> 30 & 1:
+            away = 0
         if away < 0:
             away = -away
+        if v < 0:
             v = -v
         if v < away:
-            away = v if v > 0 else 0
+            away = v
     i = _FEATURES_AT + _F_SUM_MISMATCH_PERMILLE
     q[i] = away
     q[i + _SLOT] = _PACK_VOLTAGE_MV
@@ -531,15 +546,18 @@ def analyse(i: int, v: int, state, params) -> int:
         else:
             gap = dev - reference
             if not away_s:
-                if -_AWAY_MV <= gap <= _AWAY_MV:
+                if gap > _AWAY_MV:
+                    away_s = 1
+                    rose = 1
+                elif gap < -_AWAY_MV:
+                    away_s = 1
+                    rose = 0
+                else:
                     if gap > _FOLLOW_MV:
                         gap = _FOLLOW_MV
                     if gap < -_FOLLOW_MV:
                         gap = -_FOLLOW_MV
                     reference += gap
-                else:
-                    away_s = 1
-                    rose = 1 if gap > 0 else 0
             else:
                 away_s += seconds
             if away_s:
@@ -750,8 +768,11 @@ def analyse(i: int, v: int, state, params) -> int:
         minutes = q[_ASLEEP_SCANS] // (60000 // p[_P_SCAN_MS])
         if minutes >= 60:
             v = 0
-            # One cell alone: what falls by modules is relaxing.
-            if q[_MOST_FALL_MV] >= _FALL_MV and q[_NEXT_FALL_MV] * 2 <= q[_MOST_FALL_MV]:
+            # One cell alone: what falls by modules is relaxing. Of two roundings a difference may move by one step.
+            least = q[_LEAST_STEP_MV] * 2
+            if least < _FALL_MV:
+                least = _FALL_MV
+            if q[_MOST_FALL_MV] >= least and q[_NEXT_FALL_MV] * 2 <= q[_MOST_FALL_MV]:
                 v = q[_MOST_FALL_MV] * 60000 // minutes
             i = _FEATURES_AT + _F_SELF_DISCHARGE_UV_PER_H
             q[i] = v

@@ -8,6 +8,7 @@ import micropython
 from micropython import const
 
 _NA = const(-0x20000000)
+_MASK = const(0x3FFFFFFF)
 _MALFORMED = const(7)
 _CHECKSUM_ERRORS = const(8)
 _COUNTER_ERRORS = const(9)
@@ -45,7 +46,7 @@ _SIGN_CELLS = const(4)
 _SIGN_INSULATION = const(5)
 _SIGN_PROBES = const(6)
 _SIGN_FOUR = const(7)
-_FEATURES_AT = const(144)
+_FEATURES_AT = const(145)
 _WHERE = const(48)
 _SLOT = const(96)
 _COMPLETE = const(144)
@@ -79,7 +80,7 @@ _F_RUNAWAY = const(44)
 _F_SUSPECTED = const(45)
 _F_CELLS_DEAD = const(46)
 _F_PROBES_DEAD = const(47)
-_SIGNALS_AT = const(336)
+_SIGNALS_AT = const(337)
 _PACK_VOLTAGE_MV = const(0)
 _VEHICLE_ON = const(5)
 _CHARGING = const(6)
@@ -116,7 +117,7 @@ _CERTAIN_DDEGC = const(800)
 
 @micropython.viper
 def hazards(i: int, v: int, state, params, fresh: int) -> int:
-    """Features of sections C and D. fresh: what expire returned. Returns how many of its timers run.
+    """Features of sections C and D. fresh: what expire returned. Returns 0 where none of its timers runs.
 
     i, v: 0; viper keeps the first two parameters in registers.
     """
@@ -131,13 +132,13 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     i = q[_SIGNALS_AT + _CHARGING]
     told = sent >> _VEHICLE_ON & 1 | sent >> _CHARGING & 1
     active = q[_ACTIVE]
-    if not v >> 1:
+    if not v >> 30 & 1:
         active = active & 2 | v
-    if not i >> 1:
+    if not i >> 30 & 1:
         active = active & 1 | i << 1
     q[_ACTIVE] = active
     if not told:
-        active = 1 if fresh else 0
+        active = fresh
     v = 0
     if active:
         if fresh:
@@ -164,33 +165,36 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     # Single wrong things are shown for a while.
     v = q[_MALFORMED_MS]
     if v:
-        v = v - scan_ms if v > scan_ms else 0
+        v += scan_ms
+        if v > _HOLD_MS:
+            v = 0
     if q[_MALFORMED] ^ q[_MALFORMED_BEFORE]:
         q[_MALFORMED_BEFORE] = q[_MALFORMED]
-        v = _HOLD_MS
+        v = scan_ms
     q[_MALFORMED_MS] = v
-    if v:
-        busy += 1
+    busy |= v
     q[_FEATURES_AT + _F_MALFORMED] = 1 if v else 0
     v = q[_BACKWARD_MS]
     if v:
-        v = v - scan_ms if v > scan_ms else 0
+        v += scan_ms
+        if v > _HOLD_MS:
+            v = 0
     if q[_TIME_BACKWARD] ^ q[_BACKWARD_BEFORE]:
         q[_BACKWARD_BEFORE] = q[_TIME_BACKWARD]
-        v = _HOLD_MS
+        v = scan_ms
     q[_BACKWARD_MS] = v
-    if v:
-        busy += 1
+    busy |= v
     q[_FEATURES_AT + _F_BACKWARD] = 1 if v else 0
     v = q[_DROPPED_MS]
     if v:
-        v = v - scan_ms if v > scan_ms else 0
+        v += scan_ms
+        if v > _HOLD_MS:
+            v = 0
     if q[_DROPPED] ^ q[_DROPPED_BEFORE]:
         q[_DROPPED_BEFORE] = q[_DROPPED]
-        v = _HOLD_MS
+        v = scan_ms
     q[_DROPPED_MS] = v
-    if v:
-        busy += 1
+    busy |= v
     q[_FEATURES_AT + _F_DROPPED] = 1 if v else 0
     q[_FEATURES_AT + _F_BUS_OFF] = 1 if q[_BUS_OFF] else 0
 
@@ -201,21 +205,20 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if not cells >> 30 & 1:
         v = 1 if cells ^ p[_P_VEHICLE_CELLS] else 0
     if not count >> 30 & 1:
-        if count ^ p[_P_VEHICLE_PROBES]:
-            v = 1
-        elif v >> 30 & 1:
-            v = 0
+        if v ^ 1:
+            v = 1 if count ^ p[_P_VEHICLE_PROBES] else 0
     q[_FEATURES_AT + _F_COUNT_DIFFERS] = v
     q[_FEATURES_AT + _F_COUNT_DIFFERS + _SLOT] = _PROBE_COUNT if cells >> 30 & 1 else _CELL_COUNT
 
     # Cells never valid since the start or the wake-up: a terminal fills its table over several seconds.
     absent = q[_FEATURES_AT + _F_CELLS_ABSENT]
     v = q[_ABSENT_MS]
-    if not absent or absent < q[_ABSENT_LEAST] or not q[_ABSENT_LEAST]:
+    if absent < q[_ABSENT_LEAST] or not q[_ABSENT_LEAST]:
         v = 0
-    elif v < _ABSENT_MS_ENOUGH:
+    else:
         v += scan_ms
-        busy += 1
+        if v > _ABSENT_MS_ENOUGH:
+            v = _ABSENT_MS_ENOUGH
     q[_ABSENT_LEAST] = absent
     q[_ABSENT_MS] = v
     if v < _ABSENT_MS_ENOUGH or q[_AGE_MS] < p[_P_START_MS]:
@@ -234,7 +237,6 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if gone:
         # Two starts, ten seconds apart: what goes within ten seconds is never cut in two.
         v = q[_GONE_MS] + scan_ms
-        busy += 1
         if v > _GONE_MS_ENOUGH:
             base = since
             since = dead
@@ -248,8 +250,11 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     while i < _SIGN_MS + _SIGNS:
         v = q[i]
         if v:
-            q[i] = v - scan_ms if v > scan_ms else 0
-            busy += 1
+            v += scan_ms
+            if v > _SIGN_KEPT_MS:
+                v = 0
+            q[i] = v
+            busy |= v
         i += 1
     lowest = q[_FEATURES_AT + _F_CELL_MIN_MV]
     hottest = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
@@ -258,36 +263,36 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         reference = q[_REFERENCE_BEFORE_MV]
     if not p[_P_CELLS]:
         reference = q[_FEATURES_AT + _F_CELL_MAX_MV]
-    if not lowest >> 30 & 1 and not reference >> 30 & 1 and lowest * 4 < reference * 3:
-        q[_SIGN_MS + _SIGN_FELL] = _SIGN_KEPT_MS
-    if not hottest >> 30 & 1 and hottest >= p[_P_HOT_DDEGC]:
-        q[_SIGN_MS + _SIGN_HOT] = _SIGN_KEPT_MS
+    if not lowest >> 30 & 1 and (reference - _NA) & _MASK and lowest * 4 < reference * 3:
+        q[_SIGN_MS + _SIGN_FELL] = scan_ms
+    if not (hottest - p[_P_HOT_DDEGC]) >> 30 & 1:
+        q[_SIGN_MS + _SIGN_HOT] = scan_ms
     if q[_STEEP]:
-        q[_SIGN_MS + _SIGN_STEEP] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_STEEP] = scan_ms
     step = q[_FEATURES_AT + _F_PACK_STEP_MV]
-    if not step >> 30 & 1 and step >= p[_P_STEP_MV]:
-        q[_SIGN_MS + _SIGN_STEP] = _SIGN_KEPT_MS
+    if not (step - p[_P_STEP_MV]) >> 30 & 1:
+        q[_SIGN_MS + _SIGN_STEP] = scan_ms
     v = q[_FEATURES_AT + _F_INSULATION_OHM_PER_V]
     if not v >> 30 & 1 and v <= p[_P_INSULATION_FLOOR]:
-        q[_SIGN_MS + _SIGN_INSULATION] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_INSULATION] = scan_ms
     if q[_FEATURES_AT + _F_PROBES_DEAD]:
-        q[_SIGN_MS + _SIGN_PROBES] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_PROBES] = scan_ms
     if gone >= _FOUR:
-        q[_SIGN_MS + _SIGN_FOUR] = _SIGN_KEPT_MS
+        q[_SIGN_MS + _SIGN_FOUR] = scan_ms
 
     # Lost cells, alone or with a second sign that is independent of them.
     v = 0
     if dead:
         v = 1
         i = q[_FEATURES_AT + _F_SUM_MISMATCH_PERMILLE]
-        if not i >> 30 & 1 and i >= p[_P_MISMATCH_PERMILLE]:
+        if not (i - p[_P_MISMATCH_PERMILLE]) >> 30 & 1:
             v = 2
         if not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]:
             v = 2
         if q[_SIGN_MS + _SIGN_HOT] or q[_SIGN_MS + _SIGN_STEP]:
             v = 2
         if v == 2:
-            q[_SIGN_MS + _SIGN_CELLS] = _SIGN_KEPT_MS
+            q[_SIGN_MS + _SIGN_CELLS] = scan_ms
     i = _FEATURES_AT + _F_CELLS_GONE
     q[i] = v
     q[i + _WHERE] = q[_FEATURES_AT + _F_CELLS_DEAD + _WHERE] if v else 0
@@ -310,7 +315,7 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         v = 1
     if hot and stepped:
         v = 1
-    if not hottest >> 30 & 1 and hottest > _CERTAIN_DDEGC:
+    if (_CERTAIN_DDEGC - hottest) >> 30 & 1:
         v = 1
     if q[_SIGN_MS + _SIGN_PROBES] and (fell or gone >= _TWO):
         v = 1
@@ -343,9 +348,9 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         if q[_FEATURES_AT + _F_CELLS_LOST] == dead:
             v = 3
         if q[_FEATURES_AT + _F_PROBES_LOST] == q[_FEATURES_AT + _F_PROBES_DEAD]:
-            v |= 4
+            v += 4
         if not q[_SIGNALS_AT + _PACK_VOLTAGE_MV] >> 30 & 1:
-            v |= 8
+            v += 8
     if v ^ q[_WHOLE]:
         q[_WHOLE] = v
         i = _FEATURES_AT + _F_TRANSIENTS + _COMPLETE

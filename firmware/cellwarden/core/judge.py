@@ -17,12 +17,12 @@ _EVENTS = const(11)
 _LEVEL = const(12)
 _MAX_LEVEL = const(13)
 _FLAGS = const(15)
-_FEATURES_AT = const(144)
+_FEATURES_AT = const(145)
 _WHERE = const(48)
 _SLOT = const(96)
 _COMPLETE = const(144)
 _F_CALM = const(17)
-_SIGNALS_AT = const(336)
+_SIGNALS_AT = const(337)
 _BMS_FLAG_9 = const(16)
 _BMS_FLAG_12 = const(17)
 _SCALARS = const(25)
@@ -65,7 +65,7 @@ _EVENT_SIZE = const(6)
 
 @micropython.viper
 def judge(row: int, at: int, state, params, events) -> int:
-    """Judge every rule once. Returns the number of timers that moved.
+    """Judge every rule once. Returns 1 where a timer moved, else 0.
 
     row, at: 0; viper keeps the first two parameters in registers.
     """
@@ -88,15 +88,14 @@ def judge(row: int, at: int, state, params, events) -> int:
                 continue
         value = q[p[at]]
         side = p[at + _P_SIDE]
-        good = (value - p[at + _P_FIRST_LIMIT]) * side >> 30 & 1
         known = (value - _NA) & _MASK
+        closed = 0
         gate = p[at + _P_GATE]
         if gate:
             gate = q[gate]
-            if gate >> 1:
+            if gate >> 30 & 1:
                 known = 0  # a gate that is not known
-        else:
-            gate = 1
+            closed = 0 if gate else 1
         if known or q[row]:
             busy = q[row]
             asserted = busy & 7
@@ -104,74 +103,69 @@ def judge(row: int, at: int, state, params, events) -> int:
             clearing = busy >> 6 & 7
             # 1: the levels whose condition holds, as bits.
             reached = 0
-            if known and gate and not good:
-                if not (value - p[at + _P_LIMIT]) * side >> 30 & 1:
-                    reached = 1
-                if not (value - p[at + _P_LIMIT + 1]) * side >> 30 & 1:
-                    reached |= 2
-                if not (value - p[at + _P_LIMIT + 2]) * side >> 30 & 1:
-                    reached |= 4
-                if not q[_FEATURES_AT + _F_CALM]:
-                    reached &= 7 - p[at + _P_CALM_LEVELS]
-            # 2: the asserted levels whose value is beyond the clear margin; nothing is while it is not known.
+            if known and not closed:
+                if not (value - p[at + _P_FIRST_LIMIT]) * side >> 30 & 1:
+                    if not (value - p[at + _P_LIMIT]) * side >> 30 & 1:
+                        reached = 1
+                    if not (value - p[at + _P_LIMIT + 1]) * side >> 30 & 1:
+                        reached |= 2
+                    if not (value - p[at + _P_LIMIT + 2]) * side >> 30 & 1:
+                        reached |= 4
+                    if not q[_FEATURES_AT + _F_CALM]:
+                        reached &= 7 - p[at + _P_CALM_LEVELS]
+            # 2: the asserted levels whose value, where it is known, is beyond the clear margin.
             beyond = 0
-            if asserted & (7 - reached) and known and not p[at + _P_LATCHED]:
-                beyond = 7
-                if gate:
-                    if (p[at + _P_CLEAR_AT] - value) * side >> 30 & 1:
-                        beyond = 6
-                    if (p[at + _P_CLEAR_AT + 1] - value) * side >> 30 & 1:
-                        beyond &= 5
-                    if (p[at + _P_CLEAR_AT + 2] - value) * side >> 30 & 1:
-                        beyond &= 3
-                beyond &= asserted
+            if asserted:
+                if not p[at + _P_LATCHED]:
+                    beyond = asserted
+                    if not closed:
+                        if (p[at + _P_CLEAR_AT] - value) * side >> 30 & 1:
+                            beyond &= 6
+                        if (p[at + _P_CLEAR_AT + 1] - value) * side >> 30 & 1:
+                            beyond &= 5
+                        if (p[at + _P_CLEAR_AT + 2] - value) * side >> 30 & 1:
+                            beyond &= 3
 
             released = busy >> 9
             if released:
                 # 3: given up on an acknowledgement; where the condition still holds it begins anew.
                 asserted = 0
-                clearing = 0
                 beyond = 0
-                timer = row + _CLEAR_MS
-                q[timer] = 0
-                q[timer + 1] = 0
-                q[timer + 2] = 0
             pending = (reached | asserting) & (7 - asserted)
-            if pending or beyond or released or (known and clearing):
+            if pending or beyond or clearing or released:
                 feature = p[at]
-                lost_slot = 0
+                lost = 0
                 # 2: a level clears after its time beyond the margin, on valid and complete data only.
-                if known:
+                if known or released:
                     stopped = clearing & (7 - beyond)
                     if stopped:
                         clearing ^= stopped
                         timer = row + _CLEAR_MS
                         while stopped:
-                            if stopped & 1:
-                                q[timer] = 0
+                            q[timer] = 0  # where a level stops, no milder one goes on
                             stopped >>= 1
                             timer += 1
-                    if beyond and (q[feature + _COMPLETE] or not gate):
-                        clearing |= beyond
-                        clear_ms = p[at + _P_CLEAR_MS] + scan_ms - 1
-                        timer = row + _CLEAR_MS
-                        bit = 1
-                        moved += 1
-                        while beyond:
-                            if beyond & bit:
-                                beyond ^= bit
-                                held_ms = q[timer] + scan_ms
-                                if held_ms > clear_ms:
-                                    asserted ^= bit
-                                    clearing ^= bit
-                                    held_ms = 0
-                                q[timer] = held_ms
-                            bit <<= 1
-                            timer += 1
+                    if beyond:
+                        if q[feature + _COMPLETE] or closed:
+                            clearing |= beyond
+                            clear_ms = p[at + _P_CLEAR_MS]
+                            timer = row + _CLEAR_MS
+                            bit = 1
+                            while beyond:
+                                if beyond & bit:
+                                    beyond ^= bit
+                                    held_ms = q[timer]
+                                    if held_ms < clear_ms:
+                                        q[timer] = held_ms + scan_ms
+                                        moved = 1
+                                    else:
+                                        asserted ^= bit
+                                        clearing ^= bit
+                                        q[timer] = 0
+                                bit <<= 1
+                                timer += 1
                 if pending:
                     starting = pending & (7 - asserting)
-                    slot = 0
-                    arrivals = 0
                     if starting:
                         asserting |= starting
                         slot = q[feature + _SLOT]
@@ -183,42 +177,41 @@ def judge(row: int, at: int, state, params, events) -> int:
                         if pending & bit:
                             pending ^= bit
                             # 1: each level has its own timer; it runs without a break.
-                            held_ms = q[timer]
                             if starting & bit:
                                 q[timer + _FIRST_SLOT - _ASSERT_MS] = slot
                                 q[timer + _FIRST_ARRIVAL - _ASSERT_MS] = arrivals
-                            elif not reached & bit:
+                            first_slot = q[timer + _FIRST_SLOT - _ASSERT_MS]
+                            if not reached & bit:
                                 # 2: invalid data keeps a running assert timer running, and so does the loss of the very
                                 # cell or probe that started it. A gate known to be closed ends it.
-                                gone = q[_SIGNALS_AT + q[timer + _FIRST_SLOT - _ASSERT_MS]]
-                                if not gate or (known and (gone - _NA) & _MASK):
+                                if closed or (known and (q[_SIGNALS_AT + first_slot] - _NA) & _MASK):
                                     asserting ^= bit
                                     q[timer] = 0
-                                    held_ms = -1
-                            if held_ms < p[level_at + _P_ASSERT_MS]:
-                                if held_ms >= 0:
+                            if asserting & bit:
+                                held_ms = q[timer]
+                                if held_ms < p[level_at + _P_ASSERT_MS]:
                                     q[timer] = held_ms + scan_ms
-                                    moved += 1
-                            else:
-                                # 6: a second sample, where the rule asks for it; an invalid one does not deny it.
-                                arrived = 1
-                                first_slot = q[timer + _FIRST_SLOT - _ASSERT_MS]
-                                if p[at + _P_SAMPLES] > 1:
-                                    arrived = p[_P_GROUPS_AT] + p[p[_P_OWNERS_AT] + first_slot] * _GROUP_SIZE
-                                    arrived = q[arrived + _ARRIVALS] - q[timer + _FIRST_ARRIVAL - _ASSERT_MS]
-                                if arrived:
-                                    asserted |= bit
-                                    asserting ^= bit
-                                    q[timer] = 0
-                                    lost_slot = 0 if reached & bit else first_slot + 1
+                                    moved = 1
+                                else:
+                                    # 6: a second sample, where the rule asks for it; an invalid one does not deny it.
+                                    enough = 1
+                                    if p[at + _P_SAMPLES] > 1:
+                                        sample = p[_P_GROUPS_AT] + p[p[_P_OWNERS_AT] + first_slot] * _GROUP_SIZE
+                                        enough = q[sample + _ARRIVALS] - q[timer + _FIRST_ARRIVAL - _ASSERT_MS]
+                                    if enough:
+                                        asserted |= bit
+                                        asserting ^= bit
+                                        q[timer] = 0
+                                        lost = 0 if reached & bit else 1
+                                        lost_slot = first_slot
                         bit <<= 1
                         timer += 1
                         level_at += 1
 
                 q[row] = clearing << 6 | asserting << 3 | asserted
                 level = asserted
-                if level > 2:
-                    level = 3 if level & 4 else 2
+                if level:
+                    level = 3 if level & 4 else 2 if level & 2 else 1
                 before = q[row + _LEVEL_NOW]
                 if level ^ before:
                     # 4: every raise, change and clear makes one event; with the ring full it is dropped and counted.
@@ -230,14 +223,13 @@ def judge(row: int, at: int, state, params, events) -> int:
                     else:
                         into = _E_FIRST + (head & e[_E_CAPACITY] - 1) * _EVENT_SIZE
                         where = q[feature + _WHERE]
-                        if lost_slot:
+                        if lost:
                             # What started it is gone: name it, not the best of the others.
                             value = _NA
-                            where = lost_slot - _SCALARS
-                            if where < 1:
-                                where = 0
-                            elif where > p[_P_CELLS]:
-                                where -= p[_P_CELLS]
+                            if lost_slot >= _SCALARS:
+                                where = lost_slot - _SCALARS + 1
+                                if where > p[_P_CELLS]:
+                                    where -= p[_P_CELLS]
                         e[into] = (q[_NOW_MS] - q[_OFFSET_MS]) & _MASK
                         e[into + 1] = p[at + _P_NUMBER]
                         e[into + 2] = before
@@ -249,8 +241,9 @@ def judge(row: int, at: int, state, params, events) -> int:
                 level = q[row + _LEVEL_NOW]
             if level:
                 flags |= p[at + _P_FLAG]
-                if level > top and p[at + _P_OWN]:
-                    top = level
+                if p[at + _P_OWN]:
+                    if level > top:
+                        top = level
         at += _RULE_TABLE_SIZE
         row += _RULE_SIZE
     # The BMS's own flags are passed on as they are sent: 9, 12..15, 17.

@@ -13,7 +13,7 @@ Units stand in the names. All times are milliseconds on a 30-bit clock (`& MASK`
 lie in (-2^29, 2^29): the difference of any two of them, NA included, has its sign in bit 30.
 """
 
-FORMAT = 4  # of this page; an image made for another one is refused
+FORMAT = 5  # of this page; an image made for another one is refused
 
 NA = -0x20000000  # -2^29: no value
 WRAP = -0x3FFFFFFF - 1  # -2^30: (a + WRAP + b) & MASK adds two numbers of 30 bits and never leaves them
@@ -155,7 +155,7 @@ TREND_HOUR_2 = 113
 TREND_HOUR_3 = 114
 TREND_HOUR_4 = 115
 TREND_POINTS = 116  # 0..4
-MALFORMED_BEFORE = 117  # the counters at the last scan, and how long what they show is held
+MALFORMED_BEFORE = 117  # the counters at the last scan, and how long what they show has been shown
 BACKWARD_BEFORE = 118
 DROPPED_BEFORE = 119
 MALFORMED_MS = 120
@@ -165,7 +165,7 @@ DROPPED = 123  # notices of frames lost before they reached us
 BUS_OFF = 124  # bit n: bus n is off
 ABSENT_LEAST = 125  # cells never valid, and how long they have not grown fewer
 ABSENT_MS = 126
-SIGN_MS = 127  # 8 columns: how long each sign is still remembered, SIGN_...
+SIGN_MS = 127  # 8 columns: how long each sign has been remembered, SIGN_...; 0 = not
 SIGN_MS_2 = 128
 SIGN_MS_3 = 129
 SIGN_MS_4 = 130
@@ -182,7 +182,8 @@ PAIR_PACK_MV = 140  # pack voltage of the last settled sample
 NEXT_CONTACT_UOHM = 141  # the most of any other cell than that of MOST_CONTACT_UOHM
 PARKED_MS = 142  # how long the vehicle has been parked or asleep, saturated
 SUM_AWAY_PERMILLE = 143  # by which the pack was over the cells' sum at the last sample, plus SUM_BIAS
-CLOCK_SIZE = 144
+LEAST_STEP_MV = 144  # the least by which few cells have moved: what they are read to; 0 = not yet known
+CLOCK_SIZE = 145
 
 UNKNOWN, DRIVING, CHARGING_MODE, PARKED, ASLEEP = 0, 1, 2, 3, 4
 PHASE_DONE, PHASE_MEDIAN, PHASE_CELLS = 0, 1, 2
@@ -204,7 +205,7 @@ SIGN_PROBES = 6
 SIGN_FOUR = 7  # four cells lost at once
 
 # features: columns of FEATURES numbers each
-FEATURES_AT = 144
+FEATURES_AT = 145
 VALUE = 0  # in the feature's unit, or NA
 WHERE = 48  # number of the cell or probe from 1; 0 = the pack
 SLOT = 96  # the signal it came from
@@ -262,7 +263,7 @@ F_PROBES_DEAD = 47
 FEATURES = 48
 
 # signals: scalars in this order, then the cells (mV), then the probes (0.1 degC)
-SIGNALS_AT = 336
+SIGNALS_AT = 337
 PACK_VOLTAGE_MV = 0
 PACK_CURRENT_MA = 1  # positive = discharge, as in GB/T 32960
 SOC_PERMILLE = 2

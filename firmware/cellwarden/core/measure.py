@@ -18,7 +18,7 @@ _CELLS_SEEN = const(22)
 _REST_MS = const(31)
 _REST_SET = const(70)
 _CELLS_MISSING = const(139)
-_FEATURES_AT = const(144)
+_FEATURES_AT = const(145)
 _WHERE = const(48)
 _SLOT = const(96)
 _COMPLETE = const(144)
@@ -36,7 +36,7 @@ _F_VEHICLE_ON = const(16)
 _F_CELLS_VALID = const(18)
 _F_CELLS_ABSENT = const(38)
 _F_CELLS_DEAD = const(46)
-_SIGNALS_AT = const(336)
+_SIGNALS_AT = const(337)
 _PACK_VOLTAGE_MV = const(0)
 _PACK_CURRENT_MA = const(1)
 _SOC_PERMILLE = const(2)
@@ -103,7 +103,9 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
             own = q[_SIGNALS_AT + _MAX_DISCHARGE_MA + side]
             if own >> 30 & 1:
                 missing = 1
-            elif limit == 0 or own < limit:
+            elif limit == 0:
+                limit = own
+            elif own < limit:
                 limit = own
         if limit < p[_P_LIMIT_FLOOR_MA]:
             limit = p[_P_LIMIT_FLOOR_MA]
@@ -122,7 +124,7 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     quotient = _NA
     if not ohm >> 30 & 1 and (sent >> _INSULATION_VALID & 1 == 0 or q[_SIGNALS_AT + _INSULATION_VALID] == 1):
         by = voltage
-        if by >> 30 & 1 or by < _CLASS_B_MV:
+        if (by - _CLASS_B_MV) >> 30 & 1:  # or not known
             by = p[_P_NOMINAL_MV]
         quotient = ohm * 10 // (by // 100)
     q[_FEATURES_AT + _F_INSULATION_OHM_PER_V] = quotient
@@ -134,7 +136,7 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     q[_FEATURES_AT + _F_SOC_PERMILLE + _COMPLETE] = 1
 
     closed = q[_SIGNALS_AT + _HVIL_OK]
-    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 1 else 1 - closed
+    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 30 & 1 else 1 - closed
     q[_FEATURES_AT + _F_HVIL_OPEN + _SLOT] = _HVIL_OK
     q[_FEATURES_AT + _F_HVIL_OPEN + _COMPLETE] = 1
 
@@ -181,12 +183,11 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     low = (low & _MASK) + (low >> 30 & 1) * _WRAP
     high = q[_QUIET_HIGH_MA]
     high = (high & _MASK) + (high >> 30 & 1) * _WRAP
-    known = low != _NA
     if current < low:
         low = current
     if current > high:
         high = current
-    if not known or high - low >= p[_P_CALM_STEP_MA]:
+    if high - low >= p[_P_CALM_STEP_MA]:  # as where low was not known
         q[_QUIET_MS] = 0
         q[_QUIET_LOW_MA] = current
         q[_QUIET_HIGH_MA] = current

@@ -70,11 +70,11 @@ _ASLEEP = const(4)
 _PHASE_DONE = const(0)
 _PHASE_MEDIAN = const(1)
 _PHASE_CELLS = const(2)
-_FEATURES_AT = const(144)
+_FEATURES_AT = const(145)
 _WHERE = const(48)
 _F_PROBE_MAX_DDEGC = const(3)
 _F_CALM = const(17)
-_SIGNALS_AT = const(336)
+_SIGNALS_AT = const(337)
 _VEHICLE_ON = const(5)
 _CHARGING = const(6)
 _STAMP_MS = const(1)
@@ -322,7 +322,7 @@ def scan(box) -> int:
         judged = 1
     absent = int(measure_arrays(0, 0, state, params))
     v = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
-    if not v >> 30 & 1 and v >= p[_P_HOT_DDEGC] and not judged and p[_P_PROBES] and q[_RING]:
+    if not (v - p[_P_HOT_DDEGC]) >> 30 & 1 and not judged and p[_P_PROBES] and q[_RING]:
         # Hot, and not so at the last sample: it is judged at once.
         was = q[p[_P_MEMORY_AT] + p[_P_CELLS] + q[_FEATURES_AT + _F_PROBE_MAX_DDEGC + _WHERE] - 1] & _SAMPLED
         if was and v - was + _PROBE_BIAS > _JUMP_DDEGC:
