@@ -38,7 +38,7 @@ def recorder_in(folder, image):
 
     def make(engine):
         chain = Chain(folder, FileKeys(folder), board.VEHICLE or image.vehicle.encode()[:17], image.identity)
-        return Recorder(engine, chain, folder)
+        return Recorder(engine, chain, folder, **image.blackbox)
 
     return make
 

@@ -13,6 +13,8 @@ from binascii import hexlify
 
 from cellwarden.core import layout as L
 
+NEEDED = ("decoder.py", "params.bin", "names.json", "filters.json")
+BLACKBOX = "blackbox.json"
 MANIFEST, BOARD, COMPILED = "manifest.json", "board.json", "decoder.mpy"
 MOST = 1 << 20  # bytes of a part
 _DECORATOR = "@micropython.viper\n"
@@ -25,6 +27,7 @@ class ImageError(Exception):
 class Image:
     """params, drain: for Engine; filters: of each bus, (id, mask, extended) each; buses: names of their channels
     identity: SHA-256 of the manifest; vehicle: its name; transmit: None, or {"bus": number, "id": of the alarm frame}
+    blackbox: options of the recorder
     """
 
 
@@ -43,7 +46,10 @@ def _checked(parts):
     text = parts.read(MANIFEST)
     manifest = json.loads(text)
     hashes = manifest["sha256"]
-    for name in ("decoder.py", "params.bin", "names.json", "filters.json"):
+    for name in NEEDED:
+        if name not in hashes:
+            raise ValueError("no part " + name)
+    for name in hashes:
         if parts.sha256(name) != hashes[name]:
             raise ValueError("part " + name + " does not have its hash")
     if manifest["layout"] != L.FORMAT:
@@ -56,6 +62,7 @@ def _checked(parts):
         raise ValueError("params are little-endian")
     image.filters = json.loads(parts.read("filters.json"))
     image.buses = json.loads(parts.read("names.json"))["buses"]
+    image.blackbox = json.loads(parts.read(BLACKBOX)) if BLACKBOX in hashes else {}
     image.drain = _compiled(parts, image) or _from_source(parts, hashes)
     return image
 
@@ -80,8 +87,6 @@ def _from_source(parts, hashes):
         return _executed(parts.read("decoder.py").decode())
     except SyntaxError:  # a port without native code
         name = "decoder_parts.py" if "decoder_parts.py" in hashes else "decoder.py"
-        if parts.sha256(name) != hashes[name]:
-            raise ValueError("part " + name + " does not have its hash") from None
         return _executed(parts.read(name).decode().replace(_DECORATOR, ""))
 
 

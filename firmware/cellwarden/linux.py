@@ -156,7 +156,7 @@ def recorder_in(path, vehicle, image):
     def make(engine):
         folder = Folder(path)
         chain = Chain(folder, FileKeys(folder), vehicle, image.identity)
-        return Recorder(engine, chain, folder, known)
+        return Recorder(engine, chain, folder, known, **image.blackbox)
 
     return make
 

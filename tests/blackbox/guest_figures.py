@@ -1,10 +1,11 @@
 """Runs on MicroPython: what the recorder costs. Prints one JSON object.
 
-    micropython guest_figures.py loop FOLDER SECONDS none|pack|record     time of the loop on a full bus
+    micropython guest_figures.py loop FOLDER SECONDS none|pack|unsealed|record     time of the loop on a full bus
     micropython guest_figures.py flash FOLDER SECONDS ERASE_MS           wear and lateness on a flash of 16 MiB
 
 FOLDER holds image/ with frames.bin (records of the core's ring, in order) and is where the log of `loop` goes.
-The simulated flash takes 10 us and 0.1 us a byte to read, 30 us and 2.5 us a byte to write, ERASE_MS to erase 4096 bytes.
+The simulated flash takes 10 us and 0.1 us a byte to read, 30 us and 2.5 us a byte to write, ERASE_MS for an erase of
+4096 bytes.
 """
 
 import gc
@@ -17,6 +18,8 @@ from array import array
 LOT = 45  # records: 10 ms of a full bus
 BLOCK, BLOCKS = 4096, 4096
 KEY_BLOCKS = 4
+EARLY_S = 300
+LOG = "/flash/log"  # not the root: where much is written to that littlefs looks through all files
 SCAN_MS = 100
 
 
@@ -40,14 +43,14 @@ def made(folder, image, engine, atomic, keys=None, **options):
     from cellwarden.blackbox.chain import Chain
     from cellwarden.blackbox.folder import Folder
     from cellwarden.blackbox.keys import FileKeys
-    from cellwarden.blackbox.recorder import Recorder
+    from cellwarden.blackbox.recorder import SEGMENTS_BYTES, Recorder
 
     there = Folder(folder, atomic)
     keys = keys or FileKeys(there)
     keys.provision(story.FIRST_KEY)
     gc.collect()
     before = gc.mem_alloc()
-    chain = Chain(there, keys, story.VEHICLE, story.IMAGE, 0, 13 << 20)
+    chain = Chain(there, keys, story.VEHICLE, story.IMAGE, 0, SEGMENTS_BYTES)
     recorder = Recorder(engine, chain, there, **options)
     gc.collect()
     return recorder, gc.mem_alloc() - before
@@ -55,7 +58,7 @@ def made(folder, image, engine, atomic, keys=None, **options):
 
 def loop(folder, seconds, mode):
     from cellwarden.core import layout as L
-    from cellwarden.engine import Engine, byte_view
+    from cellwarden.engine import Engine
 
     image = Image(folder + "/image")
     engine = Engine(image)
@@ -68,6 +71,8 @@ def loop(folder, seconds, mode):
     lots = len(source) // (LOT * size)
     event = array("i", bytes(4 * L.EVENT_SIZE))
     now = spent = most = 0
+    if mode == "unsealed":
+        unseal(recorder)
     target = recorder if mode != "none" else engine
     if mode == "pack":  # what is packed goes nowhere
         recorder._written = recorder._boundary = -1
@@ -81,7 +86,7 @@ def loop(folder, seconds, mode):
         now += 10
         start = time.ticks_us()
         target.drain(ring, LOT)
-        if mode == "record":
+        if mode in ("record", "unsealed"):
             while recorder.work(now):
                 pass
         else:
@@ -104,6 +109,40 @@ def loop(folder, seconds, mode):
         "lost": recorder.lost_frames,
         "writer_bytes": memory,
     }
+
+
+class NoHash:
+    """Stands for SHA-256 where nothing is sealed."""
+
+    def __init__(self, data=b""):
+        pass
+
+    def update(self, data):
+        pass
+
+    def digest(self):
+        return bytes(32)
+
+
+def unseal(recorder):
+    """The same recorder without seals: no hash, no seal record, no key."""
+    from cellwarden.blackbox import annex
+
+    class Hashes:
+        sha256 = NoHash
+
+    class Mac:
+        update = NoHash.update
+
+    def sealing(t_ms):
+        recorder.chain._folder.sync(recorder.chain._file)
+        recorder.chain._first = recorder.chain.sequence
+        yield True
+
+    annex.hashlib = Hashes
+    recorder._annex._digest = NoHash()
+    recorder.chain._mac = Mac()
+    recorder.chain.sealing = sealing
 
 
 class Flash:
@@ -139,8 +178,12 @@ class Flash:
         return 0
 
 
+def segments_bytes():
+    return sum(os.stat(LOG + "/" + name)[6] for name in os.listdir(LOG) if name.endswith(".cwb"))
+
+
 def flash(folder, seconds, erase_ms):
-    """Scans are due each 100 ms. Work begins where the longest step so far fits before the next, and right after a scan."""
+    """Scans are due each 100 ms. A step begins right after a scan, and where LONGEST_US fits before the next."""
     import vfs
     from cellwarden.blackbox.keys import FlashKeys
     from cellwarden.engine import Engine, byte_view
@@ -149,10 +192,11 @@ def flash(folder, seconds, erase_ms):
     engine = Engine(image)
     clock = [0]
     chip, keys = Flash(BLOCKS - KEY_BLOCKS, erase_ms * 1000, clock), Flash(KEY_BLOCKS, erase_ms * 1000, clock)
-    options = {"readsize": 32, "progsize": 32, "lookahead": 512}
+    options = {"readsize": 128, "progsize": 128, "lookahead": 512}
     vfs.VfsLfs2.mkfs(chip, **options)
     vfs.mount(vfs.VfsLfs2(chip, **options), "/flash")
-    recorder, memory = made("/flash", image, engine, True, FlashKeys(keys))
+    os.mkdir(LOG)
+    recorder, memory = made(LOG, image, engine, True, FlashKeys(keys))
     while recorder.work(0):
         pass
     begun = chip.erases + keys.erases, chip.written
@@ -165,7 +209,11 @@ def flash(folder, seconds, erase_ms):
     clock[0] = 0
     scans = 0
     levels = 0
+    early = sealed_us = 0
+    since = []  # between two seals
     while scans * SCAN_MS < seconds * 1000:
+        if scans == EARLY_S * 1000 // SCAN_MS:
+            early = segments_bytes()
         due_us = (scans + 1) * SCAN_MS * 1000
         if now_us < due_us:
             now_us = due_us
@@ -191,10 +239,14 @@ def flash(folder, seconds, erase_ms):
         while first or now_us + LONGEST_US <= next_us:
             first = False
             before = clock[0]
+            index = recorder.chain.index
             more = recorder.work(now_us // 1000)
             took = clock[0] - before
             now_us += took
             worst = max(worst, took)
+            if recorder.chain.index != index:
+                since.append(now_us - sealed_us)
+                sealed_us = now_us
             over += took > LONGEST_US
             steps += 1
             if not more:
@@ -219,10 +271,14 @@ def flash(folder, seconds, erase_ms):
         "lost": recorder.lost_frames,
         "writer_bytes": memory,
         "hazards": list(recorder.hazards),
+        "seals": len(since),
+        "seals_2_to_9_s_apart": sum(2e6 < us < 9e6 for us in since),
+        "segments_bytes": segments_bytes(),
+        "segments_bytes_early": early,
     }
 
 
-LONGEST_US = 99000
+LONGEST_US = 85000
 
 if __name__ == "__main__":
     if sys.argv[1] == "loop":

@@ -44,6 +44,11 @@ class Box:
         self.back_ms = 0
         self.work()
 
+    def keep(self):
+        """As after an alarm without an end: no annex is let go that is there or comes."""
+        self.recorder._raised()
+        self.recorder._until_ms = 1 << 40
+
     def work(self, most=1000):
         while most and self.recorder.work(self.now_ms - self.start_ms):
             most -= 1

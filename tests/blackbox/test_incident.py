@@ -4,16 +4,19 @@ import csv
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 
+import forge
 import pyarrow.parquet
 import pytest
 import small
 from cellwarden.core import layout as L
 from cellwarden_tools.blackbox.verify import Verification
 from cellwarden_tools.cli import run
+from cellwarden_tools.compiler.image import load_image
 from cellwarden_tools.readers import open_log
 from recorded import Box
 from story import FIRST_KEY
@@ -166,6 +169,40 @@ def test_the_proof_is_in_it(say, place, tmp_path):
     )
 
 
+def test_frames_that_are_missing_part_the_incident_and_nothing_is_left_out_unsaid(say, place, tmp_path):
+    """The storage does not answer for a while; a notice comes that candump has no word for."""
+    (tmp_path / "gap").mkdir()
+    box = Box(tmp_path / "gap", load_image(place / "small.cwi"))
+    frames = list(small.frames(150, 0, interlock=[(30, 32)]))
+    behind = next(n for n, frame in enumerate(frames) if frame[0] >= 90_000_000)
+    box.feed(frames[:behind])
+    box.recorder.notice(90_000, L.NOTICE_SLEEP)
+    work, box.work = box.work, lambda: None
+    box.feed(frames[behind : behind + 900])
+    box.work = work
+    box.feed(frames[behind + 900 :])
+    lost = box.recorder.lost_frames
+    assert lost > 100 and box.shutdown()
+    status, _, err = say("incident", "gap", "-o", "out", "--key", "first.key", "-p", "small.cwi")
+    assert (status, err) == (0, "")
+    incident = json.loads((tmp_path / "out" / "manifest.json").read_text())["incidents"][0]
+    assert len(incident["frames"]) >= 2 and "state" in incident["frames"][0]
+    assert incident["frames"][0]["candump_lacks"] == {"notices that candump has no record for": 1}
+    found = []
+    for number in range(1, len(incident["frames"]) + 1):
+        with open_log(tmp_path / "out" / "incident_1" / f"frames_{number}.log") as log:
+            found += [(t_us // 1000, can_id, data) for t_us, _, can_id, data in log]
+    assert len(found) == sum(one["frames"] for one in incident["frames"])
+    # while the storage was slow, frames that the image does not know were counted and not kept
+    assert len(found) + sum(one["counted_only"] for one in incident["frames"]) == len(frames) - lost
+    sent = [(t_us // 1000, can_id, data) for t_us, _, can_id, data in frames]
+    assert set(found) <= set(sent) and found == sorted(found, key=lambda frame: frame[0])
+    parquet = "out/incident_1/frames_1"
+    words = ("replay", f"{parquet}.parquet", "-p", "small.cwi", "--state-in", f"{parquet}.state", "--json")
+    status, out, _ = say(*words)
+    assert status == 0 and json.loads(out.splitlines()[-1])["notices"] >= 1
+
+
 def test_the_manifest_holds_the_hash_of_every_file(say, tmp_path):
     say(*MAKE)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -253,8 +290,6 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(say, tmp_path, words
 
 def test_a_log_without_an_alarm_is_one_line(say, place, tmp_path):
     (tmp_path / "calm").mkdir()
-    from cellwarden_tools.compiler.image import load_image
-
     box = Box(tmp_path / "calm", load_image(place / "small.cwi"))
     box.feed(small.frames(5))
     assert box.shutdown()
@@ -340,3 +375,60 @@ def test_verify_with_another_image_is_one_line(say, tmp_path):
 
 def test_a_profile_serves_where_it_makes_the_very_image(say):
     assert say("verify", "log", "--key", "first.key", "-p", "small.toml")[0] == 0
+
+
+# --- any bytes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["damaged", "sealed by who has the key"])
+def test_no_log_makes_the_verbs_fall_over(say, place, tmp_path, sealed):
+    """Bytes changed, cut and put in; or bodies changed and sealed: a verdict or one line, and a folder or none."""
+    plain = {path.name: path.read_bytes() for path in (place / "log").iterdir()}
+    statuses = []
+    for seed in range(6):
+        rng = random.Random(seed)
+        files = dict(plain)
+        if sealed:
+            forgery = forge.Forgery(plain, FIRST_KEY)
+            everything = [one for some in (*forgery.chain.values(), *forgery.annexes.values()) for one in some]
+            for record in rng.sample([one for one in everything if one.kind not in (forge.SEAL, forge.ANNEX)], 5):
+                record.body = spoiled(rng, record.body)
+            files = forgery.sealed()
+        else:
+            for name in rng.sample(sorted(files), 2):
+                files[name] = spoiled(rng, files[name])
+        shutil.rmtree(tmp_path / "log")
+        (tmp_path / "log").mkdir()
+        for name, data in files.items():
+            (tmp_path / "log" / name).write_bytes(data)
+        for words in (
+            ("verify", "log", "--key", "first.key", "-p", "small.cwi", "--salvage", "out", "--engine", "python"),
+            ("incident", "log", "-o", "out", "--key", "first.key", "-p", "small.cwi", "--engine", "python"),
+            ("incident", "log", "-o", "out"),
+        ):
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            status, _, err = say(*words)
+            assert status in (0, 1, 2), (seed, words)
+            assert (tmp_path / "out" / "manifest.json").exists() is (status != 2), (seed, words, err)
+            assert status != 2 or err.count("\n") == 1
+            statuses.append(status)
+    assert statuses.count(1) >= 6 and not list(tmp_path.glob(".out*"))
+    print(f"{len(statuses)} runs: {[statuses.count(status) for status in (0, 1, 2)]} ended with 0, 1, 2")
+
+
+def spoiled(rng, data):
+    data = bytearray(data)
+    for _ in range(rng.randrange(1, 8)):
+        if not data:
+            break
+        at = rng.randrange(len(data))
+        what = rng.randrange(4)
+        if what == 0:
+            data[at] ^= 1 << rng.randrange(8)
+        elif what == 1:
+            del data[at : at + rng.randrange(200)]
+        elif what == 2:
+            data[at:at] = rng.randbytes(rng.randrange(200))
+        else:
+            data[at : at + 4] = rng.choice((bytes(4), b"\xff" * 4, rng.randbytes(4)))
+    return bytes(data)

@@ -6,6 +6,7 @@ import pty
 import socket
 import struct
 import sys
+from pathlib import Path
 
 import can_controller
 import mcp2515_chip
@@ -17,6 +18,8 @@ from cellwarden.canbus.replay import ReplayBus
 from cellwarden.canbus.slcan import Slcan
 from cellwarden.canbus.socketcan import SocketCan
 from cellwarden.canbus.tty import Tty
+from cellwarden.engine import Engine
+from cellwarden_tools.compiler.image import compile_profile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,14 +34,14 @@ FRAMES = [(0x123, bytes(range(1, n + 1))) for n in range(9)] + [
 class SocketCanRig:
     """The kernel's struct can_frame through a socket pair; tests/hil has the kernel itself."""
 
-    def __init__(self, engine, filters=ALL, transmit=False):
+    def __init__(self, engine, filters=ALL, transmit=False, fd=False):
         self.far, near = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
         self.bus = SocketCan.__new__(SocketCan)
         opened = SocketCan._open
         SocketCan._open = lambda bus: bus._use(near)
         try:
-            self.bus.__init__("can0", 0, filters, transmit)
+            self.bus.__init__("can0", 0, filters, transmit, fd)
         finally:
             SocketCan._open = opened
 
@@ -230,6 +233,22 @@ def test_lost_frames_are_counted_and_told(make, engine):
     told = [record for record in read(rig.bus, engine, 7000) if record[1] == DROPPED]
     assert len(told) == 1 and rig.bus.dropped >= 1
     assert not [record for record in read(rig.bus, engine, 9000) if record[1] < 0], "told twice"
+
+
+def test_can_fd_frames_of_64_bytes_and_classic_ones_between_them():
+    engine = Engine(compile_profile(Path(__file__).parents[1] / "device" / "awkward.toml").image)
+    assert engine.data_bytes == 64
+    rig = SocketCanRig(engine, fd=True)
+    sent = [(0x123, bytes(range(64))), (EXT | 0x18FF0001, bytes(range(12))), (0x124, b"classic")]
+    for can_id, data in sent[:2]:
+        number = can_id & 0x1FFFFFFF | (0x80000000 if can_id & EXT else 0)
+        rig.far.send(struct.pack("=IBBBx64s", number, len(data), 1, 0, data))
+    rig.arrive(*sent[2])
+    batch = Frames(engine, 8)
+    rig.bus.recv(batch, 5000)
+    got = [struct.unpack_from("=iiBB2x64s", batch.bytes, n * 76) for n in range(batch.n)]
+    assert [(can_id, data[:length]) for _, can_id, _, length, data in got] == sent
+    assert not any(data[length:].strip(b"\0") for _, _, _, length, data in got)
 
 
 @pytest.mark.parametrize("name", ["socketcan", "machine_can", "mcp2515"])

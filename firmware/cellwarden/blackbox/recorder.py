@@ -17,7 +17,7 @@ from array import array
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import Annex, Shelf, annex_number
-from cellwarden.blackbox.chain import segment_number
+from cellwarden.blackbox.chain import CAPACITY, segment_number
 from cellwarden.core import layout as L
 from cellwarden.engine import byte_view
 
@@ -26,21 +26,32 @@ SEAL_MS, SEAL_ALARM_MS = 10_000, 1000
 ANNEX_TOLD_MS = 30_000  # frames away from any alarm are stated, and so sealed, each so often
 FEATURES_MS, FEATURES_NEAR_MS = 10_000, 1000
 SNAPSHOT_MS = 60_000
-WHOLE_EACH = (
-    10  # one snapshot of so many stands in the chain whole, the others as their digest; annexes have them whole
-)
+WHOLE_EACH = 60  # one snapshot of so many stands whole in the chain, of the others the digest; annexes have each whole
 ALONE_EACH = 60  # one body of features of so many stands alone
 ANNEX_BYTES = 256 << 10
 ANNEXES_BYTES = 2 << 20  # of all
-BODY_BYTES = 2048  # of frames
+SEGMENTS_BYTES = CAPACITY - ANNEXES_BYTES  # a Chain's capacity beside them
+BODY_BYTES = 1536  # of frames
 BODIES = 2
-SCRATCH_BYTES = 3072
+TABLE_BYTES = 2048  # of the entries: 128 of them, or 28 on CAN FD
+SCRATCH_BYTES = 2560
 SPARE_BYTES = 32  # behind the packer's limit, for what ends a body
 MOST_PENDING = 32  # records that others gave and that wait to be written
-SLOW_MS = 1000  # storage that lets a seal wait for so long is slow
+SLOW_MS = 5000  # storage on which a seal takes so long is slow
 RETRY_MS = 1000
-ALL, USED, NONE = "all", "used", "none"  # frames that are kept
+FRAMES = ALL, USED, NONE = "all", "used", "none"  # that are kept
 FULL = 28  # ENOSPC
+
+
+def options(filters, blackbox=None):
+    """Options of a Recorder by what the vehicle image says; filters: its filters.json, blackbox: its blackbox.json."""
+    found = dict(blackbox or {})
+    found["known"] = [
+        (channel, name | L.EXT if extended else name)
+        for channel in range(len(filters))
+        for name, _, extended in filters[channel]
+    ]
+    return found
 
 
 class Recorder:
@@ -52,6 +63,8 @@ class Recorder:
     on_event, on_hazard: called with each event of the core (array of int32, layout EVENT_...), and with (row of
     content.HAZARDS, 1 begins or 0 is over, value)
 
+    It alone reads the engine's events, and passes them on.
+
     hazards: {row of content.HAZARDS: since when} that stand; lost_frames: that could not be kept since the start
 
     Raises OSError where the folder cannot be read.
@@ -62,6 +75,7 @@ class Recorder:
         annexes_bytes=ANNEXES_BYTES, annex_bytes=ANNEX_BYTES, on_event=None, on_hazard=None,
     ):  # fmt: skip
         self.engine, self.chain = engine, chain
+        self.state, self.params = engine.state, engine.params  # acknowledge() takes a Recorder for an Engine
         self._folder, self._frames = folder, frames
         self._before_ms, self._after_ms, self._annex_bytes = before_ms, after_ms, annex_bytes
         self._on_event, self._on_hazard = on_event, on_hazard
@@ -77,7 +91,8 @@ class Recorder:
         self._packer[C.SKIP] = self._pick
         for i, (channel, name) in enumerate(known):
             self._packer[C.PACKER + 2 * i], self._packer[C.PACKER + 2 * i + 1] = name, channel
-        self._table = array("i", bytes(4 * C.ENTRIES * (words - 1)))
+        rows = self._packer[C.ROWS] = min(C.ENTRIES, TABLE_BYTES // (4 * (words - 1)))
+        self._table = array("i", bytes(4 * rows * (words - 1)))
         self._table8 = byte_view(self._table)
         self._hashed = bytearray(256)
         self._bodies = [bytearray(BODY_BYTES) for _ in range(BODIES)]
@@ -92,8 +107,9 @@ class Recorder:
         self._record = engine.ring(1)
         # words
         header = engine.params
-        self._scratch = bytearray(SCRATCH_BYTES)
         at = L.state_sections(header)
+        words = L.FEATURES + at["signals"][1] - L.SIGNALS_AT
+        self._scratch = bytearray(max(SCRATCH_BYTES, 6 * words + 2 * C.GROUP_BYTES))  # features like noise have room
         cells, signals_end = L.SIGNALS_AT + L.SCALARS, at["signals"][1]
         probes = cells + header[L.P_CELLS]
         self._first = L.FEATURES_AT
@@ -491,20 +507,19 @@ class Recorder:
                 spans[row + 3] = mean
                 at = C.put_mean(out, at, mean)
         at = C.pack_words(0, at, out, len(out), state, stream.words, shift, spans, len(spans) // C.SPAN)
-        if at < 0:  # it never is where the scratch has room for a snapshot
-            raise ValueError("features need more than %d bytes" % len(out))  # noqa: UP031
         stream.keep()
         return memoryview(out)[:at]
 
     def _pack_snapshot(self):
+        """The body of a SNAPSHOT record, or None for a state like noise that no record holds."""
         out, state = self._scratch, self.engine.state
         while True:
             struct.pack_into(C.SNAPSHOT_HEAD, out, 0, C.WHOLE, len(state), 0, len(state), 0)
             at = _put_spans(out, struct.calcsize(C.SNAPSHOT_HEAD) - 1, self._whole)
             at = C.pack_words(0, at, out, len(out), state, state, -1, self._whole, len(self._whole) // C.SPAN)
             if at >= 0:
-                return memoryview(out)[:at]
-            out = bytearray(6 * len(state))  # of a state like noise
+                return memoryview(out)[:at] if at <= F.MOST_BODY else None
+            out = bytearray(6 * len(state) + 2 * C.GROUP_BYTES)  # for this once
 
     # --- what takes several operations --------------------------------------------------------------------------------
 
@@ -518,15 +533,14 @@ class Recorder:
             self._begin_body()
         self._boundary = self._filled
         body = self._pack_snapshot()
-        digest = None
+        digest = bytes((C.DIGEST,)) + hashlib.sha256(byte_view(self.engine.state)).digest()
         if snapshot:
             self._snapshot_ms = self._t_ms + SNAPSHOT_MS
-            digest = bytes((C.DIGEST,)) + hashlib.sha256(byte_view(self.engine.state)).digest()
         while self._written != self._boundary:
             yield
         if silent:
             self._boundary = -1
-            self._into_annex(F.SNAPSHOT_TYPE, digest or body)
+            self._into_annex(F.SNAPSHOT_TYPE, digest)
         else:
             for _ in self._tell_annex():
                 yield
@@ -542,12 +556,12 @@ class Recorder:
                 self._begin_annex()
                 yield
                 if self._annex is not None:
-                    for _ in self._write(self._annex, F.SNAPSHOT_TYPE, body):
+                    for _ in self._write(self._annex, F.SNAPSHOT_TYPE, body or digest):
                         yield
             self._boundary = -1
         yield
         if snapshot:
-            whole = self._snapshots % WHOLE_EACH == 0
+            whole = body is not None and self._snapshots % WHOLE_EACH == 0
             if self._put(F.SNAPSHOT_TYPE, body if whole else digest):
                 self._snapshots += 1
         self._spare()

@@ -79,11 +79,11 @@ class Annexes:
         elif fields[L.EVENT_LEVEL] > fields[L.EVENT_BEFORE]:
             self._raises.setdefault(block.boot, []).append(t_ms)
 
-    def faults(self, segment_name, holes, last_boot, oldest_segment):
+    def faults(self, segment_name, holes, last_boot, oldest_segment, ended):
         """Yields (file, offset, kind, reason).
 
         holes: whether proven blocks are missing: statements may be, too; last_boot: of the last proven block;
-        oldest_segment: that the ring keeps
+        oldest_segment: that the ring keeps; ended: boots that shut down cleanly
         """
         if self.alone:
             return
@@ -102,10 +102,11 @@ class Annexes:
         for number, path in self.paths.items():
             if number in self._stated or number in self.dropped:
                 continue
-            # The one that was begun last may not have been told of yet; so may one whose statement went with its block.
+            # What was begun last may not have been told of yet where the boot came to no good end; so may one whose
+            # statement went with its block.
             boot = number >> 16
-            after = newest.get(boot, boot << 16)
-            if (number == after + 1 and boot <= last_boot + 1) or holes or boot in self._failing:
+            open_end = boot not in ended and boot <= last_boot + 1 and number > newest.get(boot, boot << 16)
+            if open_end or holes or boot in self._failing:
                 self.unsealed_bytes += path.stat().st_size
             else:
                 yield path.name, 0, "unsealed", "no sealed block tells of this annex"
@@ -140,7 +141,7 @@ class Annexes:
         with opened(path) as data:
             size = len(data)
             for part in stated:
-                if part.first != end:
+                if part.first > end:  # told of twice: a block that the box gave up, and that reached its storage
                     if not holes:
                         yield name, end, "contradiction", f"the box goes on telling of it at byte {part.first}"
                     break
@@ -156,7 +157,7 @@ class Annexes:
                     reason = f"the bytes up to {part.end} are not those that segment {part.segment} tells of"
                     yield name, part.first, "altered", reason
                     break
-                end = part.end
+                end = max(end, part.end)
             else:
                 if end < size:
                     newer = number + 1 in self._stated  # it was closed, and told of to its end

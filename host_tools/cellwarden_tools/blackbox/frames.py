@@ -68,6 +68,17 @@ class Records:
             yield out
 
 
+def open_words(fast):
+    """What unpacks the words of one stream (content.unpack_words); fast: compiled, where Numba is there."""
+    if fast:
+        try:
+            from .words_kernel import Unpacker
+        except ImportError:
+            return C.unpack_words
+        return Unpacker()
+    return C.unpack_words
+
+
 def open_records(image, fast):
     """Records of an image; fast: compiled, where Numba is there."""
     if fast:

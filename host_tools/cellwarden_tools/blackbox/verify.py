@@ -115,6 +115,7 @@ class Verification:
         self.records = self.unsealed_records = 0
         self.first = self.last = self.tail = self.identity = None
         self.boots = set()
+        self._ended = set()  # boots that shut down cleanly
         self._tick = tick or (lambda done: None)
         self._keys = Keys(first_key)
         self._commitment = K.commitment(first_key)
@@ -138,7 +139,7 @@ class Verification:
         self._check_end()
         for told in self.annexes.faults(
             segment_name, bool(self._gaps or self.lost), self.last.boot if self.last else 0,
-            self.identity[2] if self.identity else 0,
+            self.identity[2] if self.identity else 0, self._ended,
         ):  # fmt: skip
             self._list(Fault(*told))
         self.faults.sort(key=lambda fault: fault[:2])
@@ -233,6 +234,8 @@ class Verification:
             _join(self.proven.setdefault(number, []), at, found.end)
         self.records += len(kinds) + 1
         self.boots.add(block.boot)
+        if block.shutdown:
+            self._ended.add(block.boot)
         if self.first is None:
             self.first, self._start = block, (block, told, self._unproven)
         self.last, self._unproven = block, 0

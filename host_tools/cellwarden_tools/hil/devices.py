@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cellwarden
 
+from .. import boards
 from ..engines.device_files import write_device_files
 from ..engines.micropython import find_micropython
 from ..errors import InputError
@@ -94,7 +95,10 @@ class Local(Device):
         self._process = None
         self._command, self._environment = command, dict(os.environ)
         if "micropython" in Path(command[0]).name:
-            write_device_files(self._folder.name)
+            try:
+                boards.build("linux_gateway", self._folder.name)
+            except InputError:  # no mpy-cross, or no checkout: it compiles its sources at each start
+                write_device_files(self._folder.name)
             self._environment["MICROPYPATH"] = self._folder.name
         else:
             self._environment["PYTHONPATH"] = str(Path(cellwarden.__file__).parents[1])
