@@ -151,11 +151,11 @@ def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, 
     """The BMS reports level 2 for 0.6 s, again and again; each time the alarm frame must say so in time."""
     if not device.local:
         pytest.skip("a board has its own image")
-    began = []
+    began, healthy = [], list(drive("healthy_drive", 60, 92))
 
     def frames():
         raised = False
-        for t_us, can_id, data in drive("healthy_drive", 60, 92):
+        for t_us, can_id, data in healthy:
             if can_id == STATUS and t_us > 4_000_000:
                 phase = t_us % 2_300_000
                 if phase < 600_000:
