@@ -366,6 +366,21 @@ def test_a_damaged_file_gives_way_to_the_one_before(tmp_path, damage):
     assert Kept(folder, identity).load() == (300, 3, b"newest..")
 
 
+def test_a_power_cut_at_any_byte_of_keeping_leaves_a_whole_state(tmp_path):
+    """Files are written over in place: what was not yet written still has the bytes of two times before."""
+    folder, identity = Folder(str(tmp_path)), bytes(range(32))
+    kept = Kept(folder, identity)
+    for n in (1, 2):
+        kept.save(100 * n, n, bytes([n]) * 40)
+    before = (tmp_path / "state0").read_bytes()
+    kept.save(300, 3, bytes([3]) * 40)
+    after = (tmp_path / "state0").read_bytes()
+    for cut in range(len(after) + 1):
+        (tmp_path / "state0").write_bytes(after[:cut] + before[cut:])
+        found = Kept(folder, identity).load()
+        assert found == (300, 3, bytes([3]) * 40) if cut == len(after) else found[1:] == (2, bytes([2]) * 40), cut
+
+
 def test_a_state_that_cannot_be_kept_is_a_hazard_and_no_more(image, drive, tmp_path):
     kept = Kept(Folder(str(tmp_path)), image.identity)
     rig = Rig(image, drive, kept=kept).play(2)

@@ -17,25 +17,25 @@ WELL = {
 }  # fmt: skip
 
 
-def tester(*statuses, other=()):
+def box_told(*statuses, other=()):
     return SimpleNamespace(statuses=[WELL | status for status in statuses], other=list(other))
 
 
 def test_a_box_that_is_well_passes():
-    judge(tester({}, {"collections": 1, "heap_live_bytes": 1000}, {"collections": 2, "heap_live_bytes": 1040}))
+    judge(box_told({}, {"collections": 1, "heap_live_bytes": 1000}, {"collections": 2, "heap_live_bytes": 1040}))
 
 
 @pytest.mark.parametrize(
     "heard, complaint",
     [
-        (tester(), "no status"),
-        (tester({}, {"dropped": 1}), "dropped: 1"),
-        (tester({"bus_errors": 2}), "bus_errors: 2"),
-        (tester({"events_lost": 3}), "events_lost: 3"),
-        (tester({"box_faults": {"box_late": [1, "why"]}}), "box_late"),
-        (tester({}, other=[b"Traceback"]), "Traceback"),
+        (box_told(), "no status"),
+        (box_told({}, {"dropped": 1}), "dropped: 1"),
+        (box_told({"bus_errors": 2}), "bus_errors: 2"),
+        (box_told({"events_lost": 3}), "events_lost: 3"),
+        (box_told({"box_faults": {"box_late": [1, "why"]}}), "box_late"),
+        (box_told({}, other=[b"Traceback"]), "Traceback"),
         (
-            tester({"collections": 1, "heap_live_bytes": 1000}, {"collections": 5, "heap_live_bytes": 1100}),
+            box_told({"collections": 1, "heap_live_bytes": 1000}, {"collections": 5, "heap_live_bytes": 1100}),
             "heap grows",
         ),
     ],
@@ -46,7 +46,7 @@ def test_what_must_not_be_fails(heard, complaint):
 
 
 def test_what_a_test_makes_itself_does_not_fail_it():
-    judge(tester({"dropped": 1, "box_faults": {"box_late": [1, ""]}}), {"dropped", "box_late"})
+    judge(box_told({"dropped": 1, "box_faults": {"box_late": [1, ""]}}), {"dropped", "box_late"})
 
 
 def test_frames_are_written_as_the_protocol_has_them():
