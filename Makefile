@@ -45,9 +45,9 @@ hil: .venv/.test ## Acceptance tests on a running box: MicroPython here; ARGS="-
 GATEWAY_BUS = socketcan:can0@can1
 hil-gateway: .venv/.test ## The same in a virtual machine with two CAN controllers and the kernel's own driver (QEMU)
 	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
-		--cw-device python --cw-bus $(GATEWAY_BUS) $(ARGS)
+		--cw-device python --cw-bus $(GATEWAY_BUS) --cw-expects box_late $(ARGS)
 	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
-		--cw-device micropython --cw-bus $(GATEWAY_BUS) $(ARGS)
+		--cw-device micropython --cw-bus $(GATEWAY_BUS) --cw-expects box_late $(ARGS)
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*

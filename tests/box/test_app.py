@@ -290,6 +290,22 @@ def test_the_log_of_a_live_box_is_intact_complete_and_follows_from_its_frames(im
     assert cli.run(words) == 0
 
 
+def test_a_start_without_a_frame_leaves_a_log_that_is_intact(image, demo, drive, tmp_path, capsys):
+    """Restored, so its scans go on at once, and off again before anything comes."""
+    log, folder = a_log(tmp_path / "log", image), tmp_path / "kept"
+    folder.mkdir()
+    rig = Rig(image, drive, recorder=log, kept=Kept(Folder(str(folder)), image.identity)).play(5)
+    rig.box.finish()
+    clock = Clock(wall_s=rig.clock.wall_s() + 60)
+    Rig(image, [], clock, recorder=log, kept=Kept(Folder(str(folder)), image.identity)).play(0.3).box.finish()
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi"), "--json"]
+    cli.run(["verify", str(tmp_path / "log"), *words])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["boots"], told["intact"], told["complete"], told["faults"]) == (2, True, True, 0)
+
+
 def test_storage_that_fails_is_told_and_detection_and_watchdog_go_on(image, drive, tmp_path, monkeypatch):
     rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image)).play(3)
 

@@ -1,5 +1,6 @@
 """Acceptance tests of a running box, the same on every device (docs/box.md)."""
 
+import random
 import subprocess
 import threading
 import time
@@ -132,6 +133,50 @@ def test_after_a_power_cut_the_box_is_back_within_seconds_with_its_memory(device
     assert seconds < FIRST_VERDICT_S, f"{seconds:.1f} s"
     tester.play(drive(begin_s=63, end_s=66))
     assert tester.wait(lambda: tester.statuses[-1]["level"] == 3, 5), "the interlock is still open"
+
+
+@pytest.mark.cw_expects("box_late", "box_clock")
+def test_power_cuts_at_random_moments_leave_a_log_that_is_whole_and_a_state_that_goes_on(device, image_file, tmp_path):
+    if not device.local:
+        pytest.skip("a board's power is not in this test's hands")
+    data, moments = tmp_path / "data", random.Random("power cuts")
+    (data / "log").mkdir(parents=True)
+    FileKeys(Folder(str(data / "log"))).provision(bytes(range(32)))
+    (tmp_path / "key").write_text(bytes(range(32)).hex())
+    frames = list(drive(begin_s=58, end_s=64))
+    for boot in range(1, 7):
+        tester = device.start(image_file, "--data", str(data), "--report", "0.2")
+        assert tester.wait(lambda tester=tester: tester.statuses, 10)
+        assert tester.statuses[-1]["log"]["boot"] == boot and tester.statuses[-1]["restored"] == (boot > 1)
+        if boot == 1:
+            tester.play(frames)  # until the interlock has opened, which is kept at once
+            assert tester.wait(lambda tester=tester: tester.statuses[-1]["max_level"] == 3, 5)
+            time.sleep(0.5)
+        assert tester.statuses[-1]["max_level"] == 3
+        tester.play(frames[: moments.randrange(50, 700)])
+        device.cut()
+    device.start(image_file, "--data", str(data), "--report", "0.2")
+    assert device.tester.wait(lambda: device.tester.statuses, 10)
+    device.stop()
+    words = ["verify", str(data / "log"), "--key", str(tmp_path / "key"), "-p", str(image_file)]
+    assert cli.run(words) == 0, "the log is not whole"
+
+
+@pytest.mark.cw_expects("box_image")
+def test_a_corrupted_image_is_refused_and_the_last_good_one_goes_on(device, image_file, tmp_path):
+    if not device.local:
+        pytest.skip("a board has its own image")
+    data = tmp_path / "data"
+    data.mkdir()
+    device.start(image_file, "--data", str(data), "--report", "0.2")
+    assert device.tester.wait(lambda: device.tester.statuses, 10)
+    device.cut()
+    whole = image_file.read_bytes()
+    image_file.write_bytes(whole[:7000] + bytes([whole[7000] ^ 1]) + whole[7001:])
+    tester = device.start(image_file, "--data", str(data), "--report", "0.2")
+    tester.play(drive(end_s=61.5))
+    assert tester.wait(lambda: any(e["rule"] == "hvil_open" for e in tester.events), 5), "it judges all the same"
+    assert tester.statuses[-1]["box_hazards"] == ["box_image"]
 
 
 STATUS, LEVEL_BYTE = 0x188, 3  # demo_pack.dbc: Status, whose two lowest bits there are the BMS's own level

@@ -525,8 +525,9 @@ class Recorder:
 
     def _turn(self, snapshot):
         """A snapshot, and an annex that begins with it; snapshot: it is due in the chain, too."""
-        silent = self._annex is not None and not self._annex.frames and self._packer[C.AT] <= C.FRAMES_HEAD_BYTES
         ending = self._ending
+        silent = self._annex is not None and not self._annex.frames and self._packer[C.AT] <= C.FRAMES_HEAD_BYTES
+        silent = silent and not ending  # or nothing sealed would tell of this annex
         self._anew = not silent
         self._flush(True)
         if self._anew and not self._blind:

@@ -23,6 +23,10 @@ def pytest_addoption(parser):
         metavar="BUS",
         help="how frames get to it: serial (SLCAN), or INTERFACE:CHANNEL@BOX (python-can's, and the box's own)",
     )
+    group.addoption(
+        "--cw-expects", action="append", default=[], metavar="COUNTER",
+        help="what this device makes of itself in any test, such as box_late on an emulated machine",
+    )  # fmt: skip
     group.addoption("--cw-heap", default="1m", metavar="BYTES", help="heap of a local MicroPython")
 
 
@@ -41,6 +45,7 @@ def device(request):
     except InputError as error:
         pytest.skip(str(error))
     expected = {name for mark in request.node.iter_markers("cw_expects") for name in mark.args}
+    expected |= set(option("--cw-expects"))
     with made:
         yield made
         if made.tester:
