@@ -26,6 +26,8 @@ KEEP_MS = 60_000  # the state is kept so often, and at once where an alarm of le
 LATE_MS = 200  # a scan that is so late is told: the one after it was due, too
 STALL_MS = 1000  # between two rounds: the box itself stood still
 WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
+WALL_EACH_S = 3600  # the log is told the time of day so often, and where it was set
+SYSTEM_CLOCK = 1  # where that time is from
 REPORT_MS = 1000
 START_STEPS = 100
 SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
@@ -70,6 +72,7 @@ class Box:
         self._urgent = False  # the state is to be kept at once
         self._wall_s = clock.wall_s()
         self._wall_ms = now
+        self._wall_told_s = 0
         self._heap_after = 0
         self._up_ms, self._up_at = 0, clock.now_ms()
         self._heard = Heard(self.engine)
@@ -345,11 +348,19 @@ class Box:
         passed_ms = (now - self._wall_ms) & L.MASK
         if passed_ms < WALL_MS or self.timed:
             return
+        told_s = self._wall_told_s
         if self._wall_s and wall_s:
             away_ms = 1000 * (wall_s - self._wall_s) - passed_ms
             if not -WALL_MS < away_ms < WALL_MS:
                 self.hazards.failed(H.CLOCK, now, "the time of day was set by %d s" % (away_ms // 1000))  # noqa: UP031
+                told_s = 0
         self._wall_s, self._wall_ms = wall_s, now
+        if self.recorder and wall_s and not 0 <= wall_s - told_s < WALL_EACH_S:
+            self._wall_told_s = wall_s
+            try:
+                self.recorder.clock(wall_s, 0, SYSTEM_CLOCK)
+            except Exception as error:
+                self._give_up_log(now, error)
 
     def _tidy(self):
         """Collect garbage here, after a scan, and only when there is some: elsewhere it would hold up frames."""

@@ -67,6 +67,7 @@ class Log:
 
     def __init__(self):
         self.records, self.told, self.fails, self.lost_frames, self.hazards = b"", [], None, 0, {}
+        self.clocks = []
         self.chain = type("Chain", (), {"lost_records": 0, "boot": 1, "index": 0})
 
     def __call__(self, engine):
@@ -89,6 +90,9 @@ class Log:
 
     def hazard(self, kind, begins, value):
         self.told.append((0, H.FIRST + kind - BOX_HAZARDS, 0, begins and H.ROWS[kind - BOX_HAZARDS][1], 0, value))
+
+    def clock(self, seconds, ms, source):
+        self.clocks.append(seconds)
 
     def _may_fail(self):
         if self.fails:
@@ -255,6 +259,7 @@ def test_a_clock_that_is_set_is_told_and_moves_no_scan(image, drive):
     assert rig.box.status()["scans"] == scans + 60
     assert ("box_clock", 1) in rules_told(rig.out.told)
     assert "3600 s" in rig.box.status()["box_faults"]["box_clock"][1]
+    assert len(rig.log.clocks) == 2 and rig.log.clocks[1] - rig.log.clocks[0] > 3600, "the log knows both"
 
 
 def test_ticks_that_wrap_change_nothing(image, drive):
@@ -262,6 +267,26 @@ def test_ticks_that_wrap_change_nothing(image, drive):
     wrapped = Rig(image, drive, Clock(ms=(1 << 30) - 10_000 - 24)).play(20).box.status()  # on the same grid of scans
     for name in ("scans", "frames", "level", "max_level", "events", "box_hazards", "most_late_ms"):
         assert plain[name] == wrapped[name], name
+
+
+def test_two_buses_read_one_after_the_other_are_no_steps_back_in_time(image, demo, drive):
+    class Stamped(Player):
+        """Its frames were stamped before the round, as by an interrupt or the kernel."""
+
+        def _read(self, batch, t_ms):
+            for n in (7, 3):
+                batch.put(batch.ordered(t_ms - n & L.MASK), 0x600, 1, b"12345678", 0, 8)
+
+    rig = Rig(image, drive)
+    rig.box.buses.append(Stamped([], rig.clock))
+    rig.play(12)
+    state = rig.box.engine.state
+    assert state[L.TIME_BACKWARD] == 0 and state[L.IGNORED] > 2000 and state[L.FRAMES] > 1000
+    assert ("hvil_open", 3) in rules_told(rig.out.told)
+    with PythonEngine(demo) as engine:
+        engine.feed_records(rig.log.records)
+        engine._advance(rig.box.batch.last_ms)
+        assert hashlib.sha256(engine.finish()).hexdigest() == rig.box.status()["state_sha256"]
 
 
 # --- the black box ----------------------------------------------------------------------------------------------------
