@@ -161,7 +161,7 @@ class Watch:
         self.cells = self.probes = None
         if self.waking:
             for sampler in (self.cell_sampler, self.probe_sampler):
-                sampler.gathered = view.t + Sampler.GATHER_S
+                sampler.patient, sampler.gathered = view.t + 1, view.t + Sampler.GATHER_S
             sample = self.cell_sampler.scan(view)
             if view.t - self.woken >= self.WAKING_S or (sample and (self.slept is None or self.differs(view))):
                 self.waking, self.woke, self.cells = False, True, sample
