@@ -258,3 +258,11 @@ def test_the_steepest_of_several_is_told_and_of_equals_the_first(small):
     rig.call(100_000, [250] * 6, 1, {}, ())
     rig.call(104_000, [250, 255, 259, 259, 258, 240], 1, {}, ())
     assert rig.told()["rise"] == [225, 3, rig.first + 2]
+
+
+def test_what_stands_behind_the_groups_is_none_of_them(small):
+    rig = ProbeRig(small.image)
+    rig.engine.section("members")[L.P_CARRIES] = 3
+    rig.messages[L.LAST_COUNTER] = 5
+    rig.call(100_000, [250] * 6, 1, {}, ())
+    assert rig.messages[L.LAST_COUNTER] == 5

@@ -72,7 +72,7 @@ def test_what_is_overdue_or_not_trusted_is_missing_and_counted(demo, seed, loade
         rig.messages[row * L.MESSAGE_SIZE + L.WRONG] = rng.choice((0, 4, 4, 5, 6))
     for slot in range(len(rig.signals)):
         rig.signals[slot] = 1000 + slot
-    signals = list(rig.signals)
+    signals, messages = list(rig.signals), list(rig.messages)
     wanted, pending, come, waiting, lost = [], 0, 0, 0, 0
     for row in rig.rows:
         deadline = rng.choice((100, 500, 3000))
@@ -103,6 +103,7 @@ def test_what_is_overdue_or_not_trusted_is_missing_and_counted(demo, seed, loade
     assert expire(7, 9, *arrays) == len(rig.rows) - waiting - lost
     assert (rig.read("WAITING"), rig.read("LOST"), rig.read("PENDING")) == (waiting, lost, pending)
     assert rig.read("DOUBT") == 0 and list(rig.groups) == wanted and list(rig.signals) == signals
+    assert list(rig.messages) == messages
 
 
 @pytest.mark.parametrize("now", [0, 1, L.HALF - 1, L.HALF, L.MASK])
@@ -140,7 +141,11 @@ def test_a_sleep_forgets_what_it_makes_worthless_and_nothing_else(small, state):
         rig.groups[at] = 1
     for slot in range(len(rig.signals)):
         rig.signals[slot] = slot
-    memory, signals, features, rules = list(rig.memory), list(rig.signals), list(rig.features), list(rig.rules)
+    for at in range(len(rig.messages)):
+        rig.messages[at] = 3
+    rig.engine.section("owners")[0] = L.ALWAYS  # what stands behind the members is none of them
+    memory, signals = list(rig.memory), list(rig.signals)
+    others = [list(section) for section in (rig.features, rig.rules, rig.messages)]
     for n in range(12):  # cells, then probes
         memory[n] = memory[n] % (1 << 24) + (1 << 25 if memory[n] & 1 << 24 else 0)
     for row in rig.rows:
@@ -151,7 +156,7 @@ def test_a_sleep_forgets_what_it_makes_worthless_and_nothing_else(small, state):
     assert list(rig.memory) == memory, "what a sleep is compared by was lost, or what it made old was kept"
     assert list(rig.groups) == [L.NEVER, late_for_ever(12_345), 1] * len(rig.rows)
     assert list(rig.signals) == signals and signals[L.ALWAYS] == L.ALWAYS
-    assert (list(rig.features), list(rig.rules)) == (features, rules)
+    assert [list(section) for section in (rig.features, rig.rules, rig.messages)] == others
 
 
 # --- the beginning of a scan ------------------------------------------------------------------------------------------
