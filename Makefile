@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick physics mutate fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test hil hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,13 +31,23 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 
 # Coverage makes tests three times as slow: these reach most of the core, and run under it instead of without.
 COVERED = $(addprefix tests/core/test_,$(addsuffix .py,twin runaway validity engine rules_computed))
-TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/core
+TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/box tests/device tests/blackbox tests/core
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS) $(COVERED:%=--ignore=%)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --cov --cov-report= $(COVERED)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=92 --show-missing --skip-covered
+
+hil: .venv/.test ## Acceptance tests on a running box: MicroPython here; ARGS="--cw-device /dev/ttyACM0" for a board
+	$(BIN)/python -m pytest -v tests/hil $(ARGS)
+
+GATEWAY_BUS = socketcan:can0@can1
+hil-gateway: .venv/.test ## The same in a virtual machine with two CAN controllers and the kernel's own driver (QEMU)
+	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
+		--cw-device python --cw-bus $(GATEWAY_BUS) --cw-expects box_late $(ARGS)
+	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
+		--cw-device micropython --cw-bus $(GATEWAY_BUS) --cw-expects box_late $(ARGS)
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*
@@ -52,6 +62,10 @@ physics: .venv/.physics ## Hold the simulator's cells to PyBaMM's (600 MB more i
 
 mutate: .venv/.test ## Make every small fault in the detection core that can be made, and see each fail a test
 	$(BIN)/python tests/mutate/mutate.py $(ARGS)
+
+cuts: .venv/.test ## Cut the black box's power at every operation and twice in a row; any bytes for verify
+	CELLWARDEN_CUTS=whole $(BIN)/python -m pytest -n 2 -q -rP --timeout 3600 tests/blackbox/test_cuts_posix.py \
+		tests/blackbox/test_cuts_littlefs.py tests/blackbox/test_tamper_annex.py tests/blackbox/test_fuzz_verify.py
 
 fuzz: .venv/.test $(WASM) ## 50 million random and hostile frames: every state in its bounds, all engines agree
 	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)

@@ -1,4 +1,4 @@
-"""How cells drift and joints grow, the core against the oracle: an hour of samples each, too long to run under coverage."""
+"""How cells drift and joints grow, the core against the oracle: an hour of samples each, too long for coverage."""
 
 import pytest
 from oracle_twin import Twin

@@ -13,7 +13,9 @@ from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
 
+from cellwarden.blackbox.recorder import FRAMES
 from cellwarden.core import catalogue
+from cellwarden.outputs import ALARM_ID
 
 from ..errors import InputError, did_you_mean
 from . import dbc as dbc_files
@@ -28,7 +30,8 @@ _BUS = {"channel", "dbc", "strict"}
 _SIGNAL = {"signal", "sign", "unit", "min", "max", "bus"}
 _MESSAGE = {"period_ms", "deadline_ms", "counter", "checksum"}
 _LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled", "latched"}
-_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "parked", "table"}
+_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "parked", "blackbox", "table", "transmit"}
+_BLACKBOX = {"frames", "before_s", "after_s", "annexes_kib"}
 DEFAULT_DEADLINE_MS = 5000
 
 
@@ -94,6 +97,8 @@ class Profile:
         default_factory=dict
     )  # how long a box watches and sleeps, minutes, where it is not the catalogue's
     probe_numbers: tuple[int, ...] = ()  # the table's own number of each probe
+    blackbox: dict = field(default_factory=dict)  # options of the recorder, where they are not its own
+    transmit: dict | None = None  # {"bus": number, "id": of the alarm frame}, where the box may send it
 
     @property
     def quantities(self):
@@ -218,14 +223,50 @@ class _Loader:
         parked = self.table("parked", tuple(catalogue.PARKED_MIN))
         for key in parked:
             self.number("parked", parked, key, low=1, high=1440)
+        blackbox = self.read_blackbox()
         mapped = {b.quantity.name for b in bindings}
         limits = self.read_limits()
         return Profile(
             self.path, name, chemistry,
             cells if "cell_voltage" in mapped else 0, probes if "temperature" in mapped else 0,
             vehicle | {"cells": cells, "probes": probes}, buses, bindings, trust, limits, self.warnings,
-            is_table, table and table.mapping, has_bus, sleep_ms, parked, numbers,
+            is_table, table and table.mapping, has_bus, sleep_ms, parked, numbers, blackbox,
+            None if is_table else self.read_transmit(),
         )  # fmt: skip
+
+    def read_blackbox(self):
+        """What [blackbox] says as options of cellwarden.blackbox.recorder.Recorder."""
+        told, options = self.table("blackbox", _BLACKBOX), {}
+        if "frames" in told:
+            options["frames"] = told["frames"]
+            if told["frames"] not in FRAMES:
+                wanted = ", ".join(f'"{word}"' for word in FRAMES)
+                self.fail("blackbox", f"frames = {told['frames']!r}", f"one of {wanted}")
+        for key, option, factor, low, high in (
+            ("before_s", "before_ms", 1000, 0, 600),
+            ("after_s", "after_ms", 1000, 0, 3600),
+            ("annexes_kib", "annexes_bytes", 1024, 1024, 1 << 20),
+        ):
+            if key in told:
+                options[option] = factor * self.number("blackbox", told, key, low=low, high=high)
+        return options
+
+    def read_transmit(self):
+        """Which bus the alarm frames go to; None where the box only listens, as it does without [transmit]."""
+        if "transmit" not in self.data:
+            return None
+        told = self.table("transmit", ("channel", "id"))
+        channels = [bus.channel for bus in self.buses]
+        if told.get("channel") not in channels:
+            named = ", ".join(f'"{channel}"' for channel in channels if channel) or "none is named: leave it out"
+            self.fail("transmit", f"channel = {told.get('channel')!r}", f"the channel of a [[bus]] ({named})")
+        can_id = self.number("transmit", told, "id", ALARM_ID, 1, 0x7FE)
+        bus = self.buses[channels.index(told.get("channel"))]
+        for message in bus.database.messages:
+            if message.can_id in (can_id, can_id + 1):
+                what = f"id 0x{message.can_id:X} is that of {message.name} in {bus.database.path}"
+                self.fail("transmit", what, "two identifiers in a row that the vehicle does not use")
+        return {"bus": bus.number, "id": can_id}
 
     def read_buses(self):
         entries = self.data.get("bus")

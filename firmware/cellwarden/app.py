@@ -1,0 +1,436 @@
+"""The supervisor: boots, tests itself, and then goes round its duties: read CAN, scan, log, seal, output, report.
+
+    box = Box(image, buses, ...)      restores what was kept
+    box.run()                         until `stop()`; or box.round() by hand
+
+Detection comes first in each round and nothing stops it: every other duty may fail, which makes a hazard of the box's
+own (hazards.py). The watchdog is petted only after a scan ran on time and the log took its record, or the log's failure
+is being told: a box that kept restarting for want of a log would guard nothing.
+"""
+
+import gc
+import hashlib
+from array import array
+from binascii import hexlify
+
+from cellwarden import clock as real_clock
+from cellwarden import hazards as H
+from cellwarden.blackbox.content import BOX_HAZARDS
+from cellwarden.canbus.frames import Frames
+from cellwarden.core import layout as L
+from cellwarden.engine import Engine, Heard, byte_view
+
+RECORDS = 128  # frames read in a round at most
+IDLE_MS = 2  # sleep between rounds on which nothing came
+KEEP_MS = 60_000  # the state is kept so often, and at once where an alarm of level 2 or 3 rises
+LATE_MS = 200  # a scan that is so late is told: the one after it was due, too
+STALL_MS = 1000  # between two rounds: the box itself stood still
+WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
+WALL_EACH_S = 3600  # the log is told the time of day so often, and where it was set
+SYSTEM_CLOCK = 1  # where that time is from
+REPORT_MS = 1000
+START_STEPS = 100
+SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
+START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
+ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
+
+
+class Box:
+    """image: image.Image; buses: canbus.Bus each, in the order of the profile's [[bus]]
+
+    recorder: called with an engine.Heard, gives a blackbox.recorder.Recorder of it; or None
+    kept: keep.Kept or None; outputs: have event(record) and update(box, t_ms); report: called with the status, a dict
+    watchdog: has feed(); clock: as the module `clock`
+    Raises ValueError where some buses have a clock of their own and others not.
+    """
+
+    def __init__(
+        self, image, buses, recorder=None, kept=None, outputs=(), report=None, watchdog=None, clock=real_clock,
+        report_ms=REPORT_MS,
+    ):  # fmt: skip
+        self.image, self.buses, self.kept = image, buses, kept
+        self.outputs, self.report, self.watchdog, self._clock = outputs, report, watchdog, clock
+        self.engine = Engine(image)
+        self.hazards = H.Hazards()
+        self.batch = Frames(self.engine, RECORDS)
+        self.timed = buses[0].timed
+        if any([bus.timed != self.timed for bus in buses]):
+            raise ValueError("logs and live buses have no common clock")
+        self.event = array("i", bytes(4 * L.EVENT_SIZE))
+        self.rounds = self.events = self.events_lost = self.most_late_ms = self.pets = 0
+        self.heap_bytes = self.collections = 0
+        self.restored = self.running = self.log_given_up = False
+        self._log_lost = 0
+        self._in_log = False  # what comes now interrupts the recorder
+        self._report_ms = report_ms
+        self._zero = 0  # of the box's clock, on the core's
+        self._restore()
+        now = self.now_ms()
+        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = now
+        self._reported_ms = clock.now_ms()
+        self._scans = self.engine.state[L.SCANS]
+        self._urgent = False  # the state is to be kept at once
+        self._wall_s = clock.wall_s()
+        self._wall_ms = now
+        self._wall_told_s = 0
+        self._heap_after = 0
+        self._up_ms, self._up_at = 0, clock.now_ms()
+        self._heard = Heard(self.engine)
+        self.recorder = None
+        if recorder:
+            try:
+                self.recorder = recorder(self._heard)
+            except Exception as error:
+                self._give_up_log(now, error)
+            self._log(now, START_STEPS)  # its first snapshot, before there are frames
+
+    # --- boot ---------------------------------------------------------------------------------------------------------
+
+    def _restore(self):
+        """Go on from what was kept: latched alarms stay. The time the box was off is silence, as in a sleep."""
+        try:
+            found = self.kept.load() if self.kept else None
+            if not found:
+                return
+            wall_s, t_ms, state = found
+            self.engine.restore(state)
+        except (OSError, ValueError) as error:
+            self.hazards.failed(H.KEEP, self.now_ms(), error)
+            return
+        now_s = self._clock.wall_s()
+        off_ms = 1000 * (now_s - wall_s) if now_s and wall_s and now_s >= wall_s else ASLEEP_MS
+        state = self.engine.state
+        active = state[L.ACTIVE]
+        self.engine.notice(t_ms, L.NOTICE_SLEEP)
+        state[L.ACTIVE] = 0  # the silence is the box's own, whatever the vehicle did
+        self.engine.restore(self.engine.snapshot(), off_ms)
+        if off_ms < ASLEEP_MS:
+            state[L.ACTIVE] = active
+        self._zero = (state[L.NOW_MS] - state[L.OFFSET_MS] - self._clock.now_ms()) & L.MASK
+        self.restored = True
+
+    def self_test(self, folder=None):
+        """The core's known answer, the clock, and the flash (a blackbox.folder.Folder), if any. True: all right."""
+        from cellwarden import known_answer
+
+        now = self.now_ms()
+        try:
+            if not known_answer.right():
+                self.hazards.failed(H.SELF_TEST, now, "the core gives another answer")
+        except Exception as error:
+            self.hazards.failed(H.SELF_TEST, now, error)
+        before = self._clock.now_ms()
+        self._clock.sleep_ms(5)
+        if not 2 <= (self._clock.now_ms() - before) & L.MASK <= STALL_MS:
+            self.hazards.failed(H.CLOCK, now, "it does not count milliseconds")
+        if folder:
+            try:
+                data = hashlib.sha256(b"%d" % before).digest()
+                folder.write("selftest", data)
+                if folder.read("selftest") != data:
+                    self.hazards.failed(H.KEEP, now, "flash reads what was not written")
+            except OSError as error:
+                self.hazards.failed(H.KEEP, now, error)
+        return not self.hazards.mask
+
+    # --- rounds -------------------------------------------------------------------------------------------------------
+
+    def now_ms(self):
+        """The box's time on the core's clock, 30-bit ms; where frames bring the only clock, that of the last one."""
+        return (self._clock.now_ms() + self._zero) & L.MASK
+
+    def run(self):
+        """Go round until `stop()`."""
+        self.begin()
+        while self.running:
+            if not self.round():
+                self._clock.sleep_ms(IDLE_MS)
+        self.finish()
+
+    def begin(self):
+        """Everything is ready: from here on frames are read."""
+        self.running = True
+        now = self.now_ms()
+        for bus in self.buses:
+            try:
+                bus.begin()
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
+        self._round_ms = self._boot_ms = self.batch.last_ms = now
+
+    def stop(self):
+        self.running = False
+
+    def round(self):
+        """One round of the duties. Returns whether there was anything to do."""
+        batch, engine, hazards = self.batch, self.engine, self.hazards
+        now = self.now_ms()
+        if (now - self._round_ms) & L.MASK >= STALL_MS and not self.timed:
+            hazards.failed(H.CLOCK, now, "the box stood still")
+        self._round_ms = now
+        self._look_at_lateness(now)
+        batch.n = 0
+        for bus in self.buses:
+            try:
+                bus.recv(batch, now)
+            except Exception as error:
+                hazards.failed(H.BUS, now, error)
+        n = batch.n
+        if n:
+            self._drain(n, now)
+        if self.timed:
+            now = batch.last_ms
+        else:
+            now = batch.ordered(now)
+            self._advance(now)
+        self._tell_events(now)
+        scans = engine.state[L.SCANS]
+        scanned = scans != self._scans
+        if scanned:
+            self._scans = scans
+            self._after_scan(now)
+        worked = self._log(now, SCAN_STEPS if scanned else 1)
+        if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
+            self._report(now)
+        self.rounds += 1
+        return n or scanned or worked
+
+    def _drain(self, n, now):
+        """The frames of this round through the recorder into the engine; the engine gets them in any case."""
+        engine, ring, state = self.engine, self.batch.ring, self.engine.state
+        if self.recorder:
+            before = state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]
+            try:
+                self._in_log = True
+                self.recorder.drain(ring, n)
+                self._in_log = False
+                return
+            except Exception as error:
+                self._give_up_log(now, error)
+                if before != state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]:
+                    return
+        engine.drain(ring, n)
+
+    def _log(self, now, steps):
+        """Some steps of the recorder's work. Returns whether it has more."""
+        more = steps > 0
+        while more and steps and self.recorder:
+            steps -= 1
+            try:
+                self._in_log = True
+                more = self.recorder.work(self.up_ms())
+                self._in_log = False
+            except Exception as error:
+                self._give_up_log(now, error)
+        if self.recorder and self.recorder.hazards:
+            self.hazards.failed(H.LOG, now, "the storage is full, slow or failing")
+        return more and bool(self.recorder)
+
+    def _give_up_log(self, now, error):
+        """A recorder that raises is wrong in itself: it is left alone until the next start, and that is told."""
+        self.recorder = None
+        self.log_given_up = True
+        self.hazards.failed(H.LOG, now, error)
+
+    def up_ms(self):
+        """Milliseconds since this start; does not wrap."""
+        now = self._clock.now_ms()
+        self._up_ms += (now - self._up_at) & L.MASK
+        self._up_at = now
+        return self._up_ms
+
+    def _look_at_lateness(self, now):
+        """By how much the next scan is overdue before anything of this round is done."""
+        state = self.engine.state
+        if self.timed or not state[L.STARTED]:
+            return
+        late_ms = (now - state[L.DUE_MS] + state[L.OFFSET_MS]) & L.MASK
+        if late_ms < L.HALF:
+            if late_ms > self.most_late_ms:
+                self.most_late_ms = late_ms
+            if late_ms > LATE_MS:
+                self.hazards.failed(H.LATE, now, "a scan came %d ms late" % late_ms)  # noqa: UP031
+
+    def _advance(self, now):
+        """The scans that are due by the box's clock."""
+        state = self.engine.state
+        self.batch.last_ms = now
+        if not state[L.STARTED] and (now - self._boot_ms) & L.MASK < START_MS:
+            return
+        if self.recorder:
+            self._in_log = True
+            self.recorder.advance(now)
+            self._in_log = False
+        else:
+            self.engine.advance(now)
+
+    def _tell_events(self, now):
+        """To all outputs, then to the log; each gets all of them, whatever another does."""
+        engine, event, hazards = self.engine, self.event, self.hazards
+        while True:
+            own = engine.take(event)
+            if not own and not hazards.take(event, now):
+                break
+            self.events += 1
+            if event[L.EVENT_LEVEL] >= 2 or event[L.EVENT_BEFORE] >= 2:
+                self._urgent = True
+            for output in self.outputs:
+                try:
+                    output.event(event)
+                except Exception as error:
+                    hazards.failed(H.OUTPUT, now, error)
+            if not self.recorder:
+                continue
+            if own:
+                self._heard.tell(event)
+            else:
+                row = event[L.EVENT_RULE] - H.FIRST
+                self.recorder.hazard(BOX_HAZARDS + row, 1 if event[L.EVENT_LEVEL] else 0, event[L.EVENT_VALUE])
+        lost = engine.events[L.E_LOST]
+        if lost != self.events_lost:
+            self.events_lost = lost
+            hazards.failed(H.OUTPUT, now, "events were lost")
+
+    def _after_scan(self, now):
+        """What is done once a scan: keep, outputs, memory, watchdog."""
+        hazards = self.hazards
+        self._keep(now)
+        for output in self.outputs:
+            try:
+                output.update(self, now)
+            except Exception as error:
+                hazards.failed(H.OUTPUT, now, error)
+        self._look_at_the_clock(now)
+        hazards.pass_time(now)
+        if self.log_given_up:
+            hazards.mask |= 1 << H.LOG
+        self._tidy()
+        if self.watchdog and not hazards.mask >> H.LATE & 1 and self._log_took():
+            self.pets += 1
+            try:
+                self.watchdog.feed()
+            except Exception as error:
+                hazards.failed(H.OUTPUT, now, error)
+
+    def _log_took(self):
+        """Whether the log took what it was given, or its failure is being told."""
+        if not self.recorder or self.hazards.mask >> H.LOG & 1:
+            return True
+        lost = self.recorder.lost_frames + self._heard.events[L.E_LOST] + self.recorder.chain.lost_records
+        taken = lost == self._log_lost
+        self._log_lost = lost
+        if not taken:
+            self.hazards.failed(H.LOG, self.batch.last_ms, "records are lost")
+        return taken
+
+    def _report(self, now):
+        self._reported_ms = self._clock.now_ms()
+        try:
+            self.report(self.status())
+        except Exception as error:
+            self.hazards.failed(H.OUTPUT, now, error)
+
+    def _keep(self, now):
+        if not self.kept or not (self._urgent or (now - self._kept_ms) & L.MASK >= KEEP_MS):
+            return
+        self._urgent = False
+        self._kept_ms = now
+        state = self.engine.state
+        t_ms = (state[L.NOW_MS] - state[L.OFFSET_MS]) & L.MASK
+        try:
+            self.kept.save(self._clock.wall_s(), t_ms, byte_view(state))
+        except Exception as error:
+            self.hazards.failed(H.KEEP, now, error)
+
+    def _look_at_the_clock(self, now):
+        """Whether somebody set the time of day."""
+        wall_s = self._clock.wall_s()
+        passed_ms = (now - self._wall_ms) & L.MASK
+        if passed_ms < WALL_MS or self.timed:
+            return
+        told_s = self._wall_told_s
+        if self._wall_s and wall_s:
+            away_ms = 1000 * (wall_s - self._wall_s) - passed_ms
+            if not -WALL_MS < away_ms < WALL_MS:
+                self.hazards.failed(H.CLOCK, now, "the time of day was set by %d s" % (away_ms // 1000))  # noqa: UP031
+                told_s = 0
+        self._wall_s, self._wall_ms = wall_s, now
+        if self.recorder and wall_s and not 0 <= wall_s - told_s < WALL_EACH_S:
+            self._wall_told_s = wall_s
+            try:
+                self.recorder.clock(wall_s, 0, SYSTEM_CLOCK)
+            except Exception as error:
+                self._give_up_log(now, error)
+
+    def _tidy(self):
+        """Collect garbage here, after a scan, and only when there is some: elsewhere it would hold up frames."""
+        if not hasattr(gc, "mem_alloc"):
+            return  # CPython frees as it goes
+        used = gc.mem_alloc()
+        if used > self.heap_bytes:
+            self.heap_bytes = used
+        if used - self._heap_after > gc.mem_free() >> 1:
+            gc.collect()
+            self._heap_after = gc.mem_alloc()
+            self.collections += 1
+
+    def finish(self):
+        """The last duties before it stops: keep the state, leave the buses."""
+        now = self.batch.last_ms
+        self._tell_events(now)
+        self._urgent = True
+        self._keep(now)
+        if self.recorder and not self._in_log:  # else it must not go on: its log ends as by a power cut
+            try:
+                if not self.recorder.shutdown(self.up_ms()):
+                    self.hazards.failed(H.LOG, now, "the last block could not be sealed")
+            except Exception as error:
+                self._give_up_log(now, error)
+        if self.report:
+            self._report(now)
+        for bus in self.buses:
+            bus.close()
+
+    # --- report -------------------------------------------------------------------------------------------------------
+
+    def status(self):
+        """What the box knows of itself, in plain numbers; state_sha256 is that of `cellwarden replay`."""
+        state, hazards = self.engine.state, self.hazards
+        return {
+            "t_ms": state[L.NOW_MS],
+            "frames": sum([bus.frames for bus in self.buses]),
+            "known_frames": state[L.FRAMES],
+            "dropped": sum([bus.dropped for bus in self.buses]),
+            "bus_errors": sum([bus.errors for bus in self.buses]),
+            "bus_states": [bus.state for bus in self.buses],
+            "scans": state[L.SCANS],
+            "most_late_ms": self.most_late_ms,
+            "level": state[L.LEVEL],
+            "max_level": state[L.MAX_LEVEL],
+            "known": state[L.KNOWN],
+            "events": self.events,
+            "events_lost": self.events_lost,
+            "box_hazards": [H.ROWS[row][0] for row in range(len(H.ROWS)) if hazards.mask >> row & 1],
+            "box_faults": {
+                H.ROWS[row][0]: [hazards.counts[row], hazards.why[row]]
+                for row in range(len(H.ROWS)) if hazards.counts[row]
+            },
+            "heap_bytes": self.heap_bytes,
+            "heap_live_bytes": self._heap_after,
+            "collections": self.collections,
+            "rounds": self.rounds,
+            "pets": self.pets,
+            "restored": self.restored,
+            "log": self._log_status(),
+            "state_sha256": hexlify(hashlib.sha256(byte_view(state)).digest()).decode(),
+        }  # fmt: skip
+
+    def _log_status(self):
+        """None without a log."""
+        r = self.recorder
+        if not r:
+            return None
+        return {
+            "boot": r.chain.boot, "blocks": r.chain.index, "hazards": sorted(r.hazards), "lost_frames": r.lost_frames,
+            "lost_events": self._heard.events[L.E_LOST], "lost_records": r.chain.lost_records,
+        }  # fmt: skip

@@ -1,0 +1,289 @@
+"""The box as a Linux service, `cellwarden-box`: under CPython, or as `micropython -m cellwarden.linux`."""
+
+import os
+import socket
+import struct
+import sys
+
+from cellwarden import clock, hazards, outputs
+from cellwarden.app import Box
+from cellwarden.blackbox.folder import Folder
+from cellwarden.image import ImageError, load_image
+from cellwarden.keep import Kept
+
+USAGE = """\
+usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
+                      [--on-event PROGRAM]
+
+  IMAGE             what `cellwarden compile` wrote
+  -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
+  --data FOLDER     where the state and the last good image are kept, and the log where FOLDER/log has a key
+                    (`cellwarden keys KEY --box FOLDER/log`); without it nothing is
+  --vehicle ID      the vehicle's unique id in the log, such as its VIN (the image's name)
+  --lines PATH      events and status as lines there (- standard output, which is the default)
+  --timed           SLCAN: the adapter's stamps are the clock
+  --report S        seconds between two lines of status (1)
+  --on-event PROGRAM  run PROGRAM with an event's JSON as its only word (CPython only)
+
+It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
+"""
+GOOD = "good.cwi"
+_ON_MICROPYTHON = sys.implementation.name == "micropython"
+_HOOKS = 4  # programs of --on-event at once
+
+
+class UsageError(Exception):
+    pass
+
+
+def options_of(words):
+    """{"image", "buses", "data", "lines", "timed", "report_ms", "on_event"}. Raises UsageError."""
+    found = {
+        "image": None,
+        "buses": [],
+        "data": None,
+        "lines": "-",
+        "timed": False,
+        "report_ms": 1000,
+        "on_event": None,
+        "vehicle": None,
+    }
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word == "--timed":
+            found["timed"] = True
+        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle"):
+            if not words:
+                raise UsageError(word + " wants a word behind it")
+            value = words.pop(0)
+            if word == "-b":
+                found["buses"].append(value)
+            elif word == "--report":
+                try:
+                    found["report_ms"] = int(1000 * float(value))
+                except ValueError:
+                    raise UsageError("--report: " + value + " is no number") from None
+            else:
+                found[word[2:].replace("-", "_")] = value
+        elif word[:1] == "-" or found["image"]:
+            raise UsageError("unknown word " + word)
+        else:
+            found["image"] = word
+    if not found["image"] or not found["buses"]:
+        raise UsageError("an IMAGE and at least one -b BUS")
+    return found
+
+
+def choose_image(path, data):
+    """(Image, why the one at `path` was refused, or ""). Falls back on the last good one. Raises ImageError."""
+    good = data + "/" + GOOD if data else None
+    try:
+        return load_image(path), ""
+    except ImageError as error:
+        if good is None:
+            raise
+        try:
+            return load_image(good), str(error)
+        except ImageError:
+            raise error from None
+
+
+def keep_image(path, data, identity):
+    """Copy an image file that is right to be the last good one. Raises OSError."""
+    if os.stat(path)[0] & 0x4000:
+        return  # a folder, which is a board's
+    good = data + "/" + GOOD
+    try:
+        if load_image(good).identity == identity:
+            return
+    except ImageError:
+        pass
+    with open(path, "rb") as source, open(good + ".new", "wb") as target:
+        some = source.read(4096)
+        while some:
+            target.write(some)
+            some = source.read(4096)
+    os.rename(good + ".new", good)
+
+
+def open_bus(text, number, image, timed):
+    """The Bus that a word such as `can0` names. Raises UsageError, OSError."""
+    kind, _, rest = text.partition(":")
+    filters = image.filters[number]
+    transmit = bool(image.transmit) and image.transmit["bus"] == number
+    if kind == "slcan" and rest:
+        from cellwarden.canbus.slcan import Slcan
+        from cellwarden.canbus.tty import Tty
+
+        port, _, kbit = rest.partition("@")
+        if kbit and not kbit.isdigit():
+            raise UsageError(text + ": its bit rate is no number of kbit/s")
+        try:
+            return Slcan(Tty(port), number, int(kbit or 500), transmit, timed)
+        except ValueError as error:
+            raise UsageError(text + ": " + str(error)) from None
+    if kind == "replay" and rest:
+        from cellwarden.canbus.replay import ReplayBus
+
+        names = {name: n for n, name in enumerate(image.buses)}
+        return ReplayBus(rest, None if None in names else names)
+    if rest or not kind:
+        raise UsageError(text + " is no bus")
+    from cellwarden.canbus.socketcan import SocketCan
+
+    fd = not _ON_MICROPYTHON and image.params[8] > 8
+    return SocketCan(kind, number, filters, transmit, fd)
+
+
+def has_key(path):
+    """Whether the log's folder was given a key, so that there is to be a log."""
+    try:
+        return any([name.startswith("key.") for name in os.listdir(path)])
+    except OSError:
+        return False
+
+
+def recorder_in(path, vehicle, image):
+    """What makes a Recorder of the log in a folder, for Box."""
+    from cellwarden.blackbox.chain import Chain
+    from cellwarden.blackbox.keys import FileKeys
+    from cellwarden.blackbox.recorder import Recorder
+    from cellwarden.core.layout import EXT
+
+    known = [(bus, i | EXT if e else i) for bus, filters in enumerate(image.filters) for i, _, e in filters]
+
+    def make(engine):
+        folder = Folder(path)
+        chain = Chain(folder, FileKeys(folder), vehicle, image.identity)
+        return Recorder(engine, chain, folder, known, **image.blackbox)
+
+    return make
+
+
+class Systemd:
+    """Tells systemd that the box is ready and alive (sd_notify); does nothing where nobody asked for it."""
+
+    def __init__(self, path):
+        self._socket = None
+        if not path:
+            return
+        address = "\0" + path[1:] if path[0] == "@" else path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        if _ON_MICROPYTHON:
+            address = struct.pack("H", socket.AF_UNIX) + address.encode() + b"\0"
+        self._socket.connect(address)
+
+    def tell(self, text):
+        if self._socket:
+            self._socket.send(text)
+
+    def feed(self):
+        self.tell(b"WATCHDOG=1")
+
+
+class Programs:
+    """Starts a program with each event; no more than a few at once, and never waits for one."""
+
+    def __init__(self, program):
+        import json
+        import subprocess
+
+        self._start = lambda event: subprocess.Popen(
+            [program, json.dumps(event)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        self._running = []
+
+    def __call__(self, event):
+        self._running = [process for process in self._running if process.poll() is None]
+        if len(self._running) >= _HOOKS:
+            raise OSError(11, "too many programs still run")
+        self._running.append(self._start(event))
+
+
+def lines_to(path):
+    """A function that writes bytes there, unbuffered."""
+    if path == "-":
+        if _ON_MICROPYTHON:
+            return sys.stdout.buffer.write
+        return lambda data: os.write(1, data)
+    file = open(path, "ab") if _ON_MICROPYTHON else open(path, "ab", buffering=0)
+    return file.write
+
+
+def run(words, environment=os.getenv):
+    """Exit status: 0 stopped, 2 bad usage or an image that must not be run."""
+    try:
+        found = options_of(words)
+        image, refused = choose_image(found["image"], found["data"])
+        if len(found["buses"]) != len(image.filters):
+            raise UsageError("the image has %d buses, %d were named" % (len(image.filters), len(found["buses"])))  # noqa: UP031
+        buses = [open_bus(text, n, image, found["timed"]) for n, text in enumerate(found["buses"])]
+        said = outputs.Lines(lines_to(found["lines"]))
+        systemd = Systemd(environment("NOTIFY_SOCKET"))
+    except UsageError as error:
+        return _say(str(error) + "\n" + USAGE)
+    except ImageError as error:
+        return _say(str(error))
+    except OSError as error:
+        return _say("cannot start: error %s" % error)  # noqa: UP031
+    told = [said]
+    if found["on_event"]:
+        told.append(outputs.Hook(Programs(found["on_event"])))
+    if image.transmit:
+        told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
+    folder = Folder(found["data"]) if found["data"] else None
+    kept, failed = None, None
+    try:
+        kept = Kept(folder, image.identity) if folder else None
+    except OSError as error:
+        failed = error
+    recorder = None
+    if folder and has_key(found["data"] + "/log"):
+        vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
+        recorder = recorder_in(found["data"] + "/log", vehicle, image)
+    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"])
+    if failed:
+        box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
+    if refused:
+        box.hazards.failed(hazards.IMAGE, box.now_ms(), refused)
+    if box.self_test(folder) and folder and not refused:
+        try:
+            keep_image(found["image"], found["data"], image.identity)
+        except OSError as error:
+            box.hazards.failed(hazards.KEEP, box.now_ms(), error)
+    systemd.tell(b"READY=1")
+    _go(box, buses)
+    systemd.tell(b"STOPPING=1")
+    return 0
+
+
+def _go(box, buses):
+    if not _ON_MICROPYTHON:
+        import signal
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: box.stop())
+    box.begin()
+    try:
+        while box.running:
+            if not box.round():
+                if box.timed and all([getattr(bus, "done", False) for bus in buses]):
+                    break
+                clock.sleep_ms(1)
+    except KeyboardInterrupt:
+        pass
+    box.finish()
+
+
+def _say(text):
+    sys.stderr.write("cellwarden-box: " + text + "\n")
+    return 2
+
+
+def main():
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,554 @@
+"""The supervisor: detection goes on whatever fails, what fails is told, and a restart forgets no latched alarm."""
+
+import hashlib
+import json
+import socket
+from array import array
+
+import pytest
+from cellwarden import hazards as H
+from cellwarden import linux
+from cellwarden.app import Box
+from cellwarden.blackbox.content import BOX_HAZARDS
+from cellwarden.blackbox.folder import Folder
+from cellwarden.blackbox.keys import FileKeys
+from cellwarden.canbus import Bus
+from cellwarden.core import catalogue
+from cellwarden.core import layout as L
+from cellwarden.image import ImageError, load_image
+from cellwarden.keep import Kept
+from cellwarden_tools import cli
+from cellwarden_tools.engines.python import PythonEngine
+from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.simulator.run import simulate
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, ms=5_000, wall_s=1_800_000_000):
+        self.ms, self.wall_ms = ms, wall_s * 1000
+
+    def now_ms(self):
+        return self.ms & L.MASK
+
+    def wall_s(self):
+        return self.wall_ms // 1000
+
+    def sleep_ms(self, ms):
+        self.pass_time(ms)
+
+    def pass_time(self, ms):
+        self.ms += ms
+        self.wall_ms += ms
+
+
+class Player(Bus):
+    """A live bus on which a simulated drive is on: frames come at their time on the clock."""
+
+    def __init__(self, frames, clock):
+        super().__init__()
+        self.frames_left, self.clock, self.begin_ms, self.quiet = iter(frames), clock, clock.ms, False
+        self.next = next(self.frames_left, None)
+        self.fails = None
+
+    def _read(self, batch, t_ms):
+        if self.fails:
+            raise self.fails
+        while self.next and self.next[0] // 1000 + self.begin_ms <= self.clock.ms and not batch.full():
+            _, _, can_id, data = self.next
+            if not self.quiet:
+                batch.put(t_ms, can_id, 0, data, 0, len(data))
+            self.next = next(self.frames_left, None)
+
+
+class Log:
+    """A recorder that remembers what it took."""
+
+    def __init__(self):
+        self.records, self.told, self.fails, self.lost_frames, self.hazards = b"", [], None, 0, {}
+        self.clocks = []
+        self.chain = type("Chain", (), {"lost_records": 0, "boot": 1, "index": 0})
+
+    def __call__(self, engine):
+        self.engine, self.record = engine, array("i", bytes(4 * L.EVENT_SIZE))
+        return self
+
+    def drain(self, ring, n):
+        self._may_fail()
+        self.records += bytes(ring[0][: n * 20])
+        return self.engine.drain(ring, n)
+
+    def advance(self, t_ms):
+        return self.engine.advance(t_ms)
+
+    def work(self, t_ms):
+        self._may_fail()
+        while self.engine.take(self.record):
+            self.told.append(tuple(self.record))
+        return False
+
+    def hazard(self, kind, begins, value):
+        self.told.append((0, H.FIRST + kind - BOX_HAZARDS, 0, begins and H.ROWS[kind - BOX_HAZARDS][1], 0, value))
+
+    def clock(self, seconds, ms, source):
+        self.clocks.append(seconds)
+
+    def _may_fail(self):
+        if self.fails:
+            raise self.fails
+
+
+class Sink:
+    """An output."""
+
+    def __init__(self):
+        self.told, self.fails = [], None
+
+    def event(self, record):
+        self._may_fail()
+        self.told.append(tuple(record))
+
+    def update(self, box, t_ms):
+        self._may_fail()
+
+    def _may_fail(self):
+        if self.fails:
+            raise self.fails
+
+
+class Dog:
+    def __init__(self):
+        self.fed = 0
+
+    def feed(self):
+        self.fed += 1
+
+
+@pytest.fixture(scope="module")
+def image(demo, tmp_path_factory):
+    path = tmp_path_factory.mktemp("image") / "demo.cwi"
+    demo.save(path)
+    return load_image(str(path))
+
+
+@pytest.fixture(scope="module")
+def drive():
+    """Half a minute; the interlock opens after ten seconds."""
+    frames = simulate("hvil_opens", DEMO_PROFILE, 1, 1.35)
+    return [(t_us - 50_000_000, *rest) for t_us, *rest in frames if t_us >= 50_000_000]
+
+
+class Rig:
+    def __init__(self, image, frames, clock=None, **parts):
+        self.clock = clock or Clock()
+        self.bus = Player(frames, self.clock)
+        self.log, self.out, self.dog = Log(), Sink(), Dog()
+        parts = {"recorder": self.log, "outputs": (self.out,), "watchdog": self.dog} | parts
+        self.box = Box(image, [self.bus], clock=self.clock, **parts)
+
+    def play(self, seconds, step_ms=10):
+        for _ in range(int(1000 * seconds) // step_ms):
+            self.clock.pass_time(step_ms)
+            while self.box.round() and self.bus.next and self.bus.next[0] // 1000 + self.bus.begin_ms <= self.clock.ms:
+                pass
+        return self
+
+
+def rules_told(told):
+    names = [*catalogue.RULES, *[""] * (H.FIRST - len(catalogue.RULES)), *[name for name, _ in H.ROWS]]
+    return [(names[event[1]], event[3]) for event in told]
+
+
+def desk(demo, records):
+    """SHA-256 of the state that the desk's engine has after the box's own records."""
+    with PythonEngine(demo) as engine:
+        engine.feed_records(records)
+        return hashlib.sha256(engine.finish()).hexdigest()
+
+
+def test_the_desk_gets_the_boxs_state_from_the_boxs_records(image, demo, drive):
+    rig = Rig(image, drive).play(25)
+    last = rig.clock.ms
+    assert rig.box.status()["frames"] > 5000 and rig.box.status()["level"] >= 0
+    rig.box.engine.advance(last)
+    with PythonEngine(demo) as engine:
+        engine.feed_records(rig.log.records)
+        engine._advance(last & L.MASK)
+        assert hashlib.sha256(engine.finish()).hexdigest() == rig.box.status()["state_sha256"]
+
+
+def test_nothing_that_fails_stops_detection_and_each_makes_its_own_hazard(image, drive):
+    healthy = Rig(image, drive).play(25)
+    found = [event for event in rules_told(healthy.out.told)]
+    assert found, "the story raises an alarm"
+    for row, name, part in ((H.LOG, "box_log", "log"), (H.OUTPUT, "box_output", "out")):
+        rig = Rig(image, drive)
+        rig.play(2)
+        getattr(rig, part).fails = OSError(5)
+        rig.play(23)
+        others = rig.out if part == "log" else rig.log
+        assert [e for e in rules_told(others.told) if not e[0].startswith("box")] == found, name
+        assert (name, H.ROWS[row][1]) in rules_told(others.told)
+        assert rig.box.engine.snapshot() == healthy.box.engine.snapshot()
+
+
+def test_a_log_that_is_wrong_in_itself_is_left_alone_and_told_until_the_next_start(image, drive):
+    rig = Rig(image, drive).play(2)
+    rig.log.fails = ValueError("a fault of ours")
+    rig.play(1)
+    rig.log.fails = None
+    rig.play(20)
+    assert rig.box.status()["box_hazards"] == ["box_log"] and rig.box.status()["log"] is None
+    assert "a fault of ours" in rig.box.status()["box_faults"]["box_log"][1]
+
+
+def test_a_hazard_of_the_box_is_over_ten_seconds_after_its_last_fault(image, drive):
+    rig = Rig(image, drive).play(2)
+    rig.out.fails = OSError(28)
+    rig.play(1)
+    rig.out.fails = None
+    rig.play(9)
+    assert ("box_output", 0) not in rules_told(rig.out.told) and rig.box.status()["box_hazards"] == ["box_output"]
+    rig.play(2)
+    assert ("box_output", 0) in rules_told(rig.out.told) and rig.box.status()["box_hazards"] == []
+    assert rig.box.status()["box_faults"]["box_output"][1] == "OSError(28)"
+
+
+def test_a_bus_that_cannot_be_read_is_told_and_scans_go_on(image, drive):
+    rig = Rig(image, drive).play(3)
+    rig.bus.fails = OSError(19)
+    before = rig.box.status()["scans"]
+    rig.play(5)
+    assert rig.box.status()["scans"] - before == 50
+    told = rules_told(rig.out.told)
+    assert ("box_bus", 2) in told and "signal_lost" in dict(told)
+
+
+def test_the_watchdog_is_petted_once_a_scan_and_not_where_the_log_loses_records_in_silence(image, drive):
+    rig = Rig(image, drive).play(5)
+    assert rig.dog.fed == rig.box.status()["scans"]
+    rig.log.lost_frames += 1
+    fed = rig.dog.fed
+    rig.play(0.1)
+    assert rig.dog.fed == fed and rig.box.status()["box_hazards"] == ["box_log"]
+    rig.log.lost_frames += 1
+    rig.play(0.1)
+    assert rig.dog.fed == fed + 1, "the failing log is told; a restart would not mend it"
+
+
+def test_a_box_that_is_late_is_not_petted_and_says_so(image, drive):
+    rig = Rig(image, drive).play(5)
+    fed = rig.dog.fed
+    rig.clock.pass_time(700)
+    rig.box.round()
+    assert rig.dog.fed == fed and "box_late" in rig.box.status()["box_hazards"]
+    assert 600 <= rig.box.status()["most_late_ms"] <= 700
+
+
+def test_a_bus_that_never_speaks_is_watched_all_the_same(image):
+    rig = Rig(image, []).play(5)
+    assert rig.box.status()["scans"] >= 39 and rig.dog.fed == rig.box.status()["scans"]
+
+
+def test_a_clock_that_is_set_is_told_and_moves_no_scan(image, drive):
+    rig = Rig(image, drive).play(7)
+    rig.clock.wall_ms += 3_600_000
+    scans = rig.box.status()["scans"]
+    rig.play(6)
+    assert rig.box.status()["scans"] == scans + 60
+    assert ("box_clock", 1) in rules_told(rig.out.told)
+    assert "3600 s" in rig.box.status()["box_faults"]["box_clock"][1]
+    assert len(rig.log.clocks) == 2 and rig.log.clocks[1] - rig.log.clocks[0] > 3600, "the log knows both"
+
+
+def test_ticks_that_wrap_change_nothing(image, drive):
+    plain = Rig(image, drive, Clock(ms=100_000)).play(20).box.status()
+    wrapped = Rig(image, drive, Clock(ms=(1 << 30) - 10_000 - 24)).play(20).box.status()  # on the same grid of scans
+    for name in ("scans", "frames", "level", "max_level", "events", "box_hazards", "most_late_ms"):
+        assert plain[name] == wrapped[name], name
+
+
+def test_two_buses_read_one_after_the_other_are_no_steps_back_in_time(image, demo, drive):
+    class Stamped(Player):
+        """Its frames were stamped before the round, as by an interrupt or the kernel."""
+
+        def _read(self, batch, t_ms):
+            for n in (7, 3):
+                batch.put(batch.ordered(t_ms - n & L.MASK), 0x600, 1, b"12345678", 0, 8)
+
+    rig = Rig(image, drive)
+    rig.box.buses.append(Stamped([], rig.clock))
+    rig.play(12)
+    state = rig.box.engine.state
+    assert state[L.TIME_BACKWARD] == 0 and state[L.IGNORED] > 2000 and state[L.FRAMES] > 1000
+    assert ("hvil_open", 3) in rules_told(rig.out.told)
+    with PythonEngine(demo) as engine:
+        engine.feed_records(rig.log.records)
+        engine._advance(rig.box.batch.last_ms)
+        assert hashlib.sha256(engine.finish()).hexdigest() == rig.box.status()["state_sha256"]
+
+
+# --- the black box ----------------------------------------------------------------------------------------------------
+
+KEY = bytes(range(32))
+
+
+def a_log(path, image):
+    path.mkdir()
+    FileKeys(Folder(str(path))).provision(KEY)
+    return linux.recorder_in(str(path), b"LCWDEM0000000001", image)
+
+
+@pytest.mark.parametrize("silent_s", [0, 4])
+def test_the_log_of_a_live_box_is_intact_complete_and_follows_from_its_frames(image, demo, drive, tmp_path, silent_s):
+    """After a long silence at the start, too: no frame says then when the scans began."""
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image))
+    rig.bus.begin_ms += 1000 * silent_s
+    rig.play(silent_s + 28)
+    rig.box.finish()
+    told = [event for event in rules_told(rig.out.told)]
+    assert ("hvil_open", 3) in told and rig.box.status()["box_hazards"] == []
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["verify", str(tmp_path / "log"), "--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi")]
+    assert cli.run(words) == 0
+
+
+def test_a_start_without_a_frame_leaves_a_log_that_is_intact(image, demo, drive, tmp_path, capsys):
+    """Restored, so its scans go on at once, and off again before anything comes."""
+    log, folder = a_log(tmp_path / "log", image), tmp_path / "kept"
+    folder.mkdir()
+    rig = Rig(image, drive, recorder=log, kept=Kept(Folder(str(folder)), image.identity)).play(5)
+    rig.box.finish()
+    clock = Clock(wall_s=rig.clock.wall_s() + 60)
+    Rig(image, [], clock, recorder=log, kept=Kept(Folder(str(folder)), image.identity)).play(0.3).box.finish()
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi"), "--json"]
+    cli.run(["verify", str(tmp_path / "log"), *words])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["boots"], told["intact"], told["complete"], told["faults"]) == (2, True, True, 0)
+
+
+def test_storage_that_fails_is_told_and_detection_and_watchdog_go_on(image, drive, tmp_path, monkeypatch):
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image)).play(3)
+
+    def full(*_):
+        raise OSError(28)
+
+    monkeypatch.setattr(Folder, "append", full)
+    fed = rig.dog.fed
+    rig.play(24)
+    assert ("hvil_open", 3) in rules_told(rig.out.told) and ("box_log", 2) in rules_told(rig.out.told)
+    assert rig.dog.fed >= fed + 235
+    monkeypatch.undo()
+    rig.play(25)
+    assert "box_log" not in rig.box.status()["box_hazards"] and ("box_log", 0) in rules_told(rig.out.told)
+
+
+# --- kept over restarts -----------------------------------------------------------------------------------------------
+
+
+def with_runaway(engine):
+    """A latched alarm, as the core sets it."""
+    row = engine.params[L.P_RULES_AT] + catalogue.RULES.index("thermal_runaway") * L.RULE_SIZE
+    engine.state[row + L.LEVEL_NOW] = 3
+    engine.state[row + L.BUSY] = 0b100
+    engine.state[L.LEVEL] = engine.state[L.MAX_LEVEL] = 3
+    return row
+
+
+def test_a_latched_alarm_is_back_after_a_power_cut(image, drive, tmp_path):
+    folder = Folder(str(tmp_path))
+    rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(5)
+    row = with_runaway(rig.box.engine)
+    rig.box._urgent = True
+    rig.play(0.2)
+    clock = Clock(ms=77, wall_s=rig.clock.wall_s() + 3)  # ticks begin anew; nothing was said goodbye to
+    again = Rig(image, drive, clock, kept=Kept(folder, image.identity))
+    assert again.box.status()["restored"] and again.box.engine.state[row + L.LEVEL_NOW] == 3
+    again.play(3)
+    assert again.box.engine.state[row + L.LEVEL_NOW] == 3 and again.box.status()["level"] == 3
+    assert not [e for e in rules_told(again.out.told) if e[0] in ("time_backward", "box_late", "signal_lost")]
+
+
+def test_an_alarm_is_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_path):
+    folder = Folder(str(tmp_path))
+    rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(1)
+    assert folder.names() == []
+    rig.box.hazards.failed(H.LOG, rig.clock.ms)
+    rig.play(0.2)
+    assert folder.names() == ["state0"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "other image"])
+def test_a_damaged_file_gives_way_to_the_one_before(tmp_path, damage):
+    folder, identity = Folder(str(tmp_path)), bytes(range(32))
+    kept = Kept(folder, identity)
+    kept.save(100, 1, b"older...")
+    kept.save(200, 2, b"newer...")
+    path = tmp_path / "state1"
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        data = data[:-1]
+    elif damage == "bit":
+        data[50] ^= 4
+    elif damage == "empty":
+        data = b""
+    path.write_bytes(data)
+    if damage == "other image":
+        Kept(folder, bytes(32)).save(300, 3, b"other...")  # in place of the older
+        assert Kept(folder, identity).load() == (200, 2, b"newer...")
+        return
+    again = Kept(folder, identity)
+    assert again.load() == (100, 1, b"older...")
+    again.save(300, 3, b"newest..")
+    assert Kept(folder, identity).load() == (300, 3, b"newest..")
+
+
+def test_a_power_cut_at_any_byte_of_keeping_leaves_a_whole_state(tmp_path):
+    """Files are written over in place: what was not yet written still has the bytes of two times before."""
+    folder, identity = Folder(str(tmp_path)), bytes(range(32))
+    kept = Kept(folder, identity)
+    for n in (1, 2):
+        kept.save(100 * n, n, bytes([n]) * 40)
+    before = (tmp_path / "state0").read_bytes()
+    kept.save(300, 3, bytes([3]) * 40)
+    after = (tmp_path / "state0").read_bytes()
+    for cut in range(len(after) + 1):
+        (tmp_path / "state0").write_bytes(after[:cut] + before[cut:])
+        found = Kept(folder, identity).load()
+        assert found == (300, 3, bytes([3]) * 40) if cut == len(after) else found[1:] == (2, bytes([2]) * 40), cut
+
+
+def test_a_state_that_cannot_be_kept_is_a_hazard_and_no_more(image, drive, tmp_path):
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    rig = Rig(image, drive, kept=kept).play(2)
+    kept._folder.path += "/gone"
+    rig.box._urgent = True
+    rig.play(1)
+    assert rig.box.status()["box_hazards"] == ["box_keep"]
+
+
+# --- the image --------------------------------------------------------------------------------------------------------
+
+
+def test_the_box_reads_what_the_compiler_wrote(image, demo):
+    assert image.identity.hex() == demo.sha256 and image.vehicle == "demo-96s"
+    assert image.params == demo.params and image.filters == json.loads(demo.parts["filters.json"])
+    assert image.buses == ["can0"] and image.transmit is None
+
+
+def test_a_folder_of_parts_is_an_image_too(demo, image, tmp_path):
+    for name, data in {**demo.parts, "manifest.json": manifest_of(demo, tmp_path)}.items():
+        (tmp_path / name).write_bytes(data)
+    assert load_image(str(tmp_path)).identity == image.identity
+
+
+def manifest_of(demo, tmp_path):
+    import zipfile
+
+    demo.save(tmp_path / "whole.cwi")
+    return zipfile.ZipFile(tmp_path / "whole.cwi").read("manifest.json")
+
+
+def test_every_damaged_byte_of_an_image_is_refused(demo, tmp_path):
+    """Every part's bytes are under a hash; the few of the container that are not change nothing that is run."""
+    demo.save(tmp_path / "whole.cwi")
+    whole = (tmp_path / "whole.cwi").read_bytes()
+    path, good = tmp_path / "bad.cwi", load_image(str(tmp_path / "whole.cwi"))
+    for at in range(0, len(whole), 331):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        try:
+            found = load_image(str(path))
+        except ImageError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error)
+        else:
+            assert found.params == good.params and found.filters == good.filters
+            assert found.identity == good.identity or b"manifest" in whole[max(0, at - 2000) : at]
+    for size in (0, 1, 29, 30, 500, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ImageError):
+            load_image(str(path))
+
+
+def test_a_corrupted_image_gives_way_to_the_last_good_one_and_the_box_says_so(demo, tmp_path, capfd):
+    log = tmp_path / "a.log"
+    log.write_text("".join(f"({t / 10:.6f}) can0 186#0000000000000000\n" for t in range(100)))
+    image, data = tmp_path / "demo.cwi", tmp_path / "data"
+    data.mkdir()
+    demo.save(image)
+    words = [str(image), "-b", f"replay:{log}", "--data", str(data)]
+    assert linux.run(words, lambda name: None) == 0
+    assert (data / "good.cwi").read_bytes() == image.read_bytes()
+    image.write_bytes(image.read_bytes()[:5000])
+    capfd.readouterr()
+    assert linux.run(words, lambda name: None) == 0
+    lines = [json.loads(line[2:]) for line in capfd.readouterr().out.splitlines()]
+    assert lines[-1]["box_hazards"] == ["box_image"] and "demo.cwi" in lines[-1]["box_faults"]["box_image"][1]
+    assert "box_image" in [line["rule"] for line in lines if line["event"] == "raise"]
+    (data / "good.cwi").unlink()
+    assert linux.run(words, lambda name: None) == 2
+
+
+# --- the service ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        ([], "an IMAGE and at least one -b BUS"),
+        (["a.cwi"], "an IMAGE and at least one -b BUS"),
+        (["a.cwi", "-b"], "-b wants a word"),
+        (["a.cwi", "-b", "can0", "--report", "x"], "x is no number"),
+        (["a.cwi", "b.cwi", "-b", "can0"], "unknown word b.cwi"),
+        (["nowhere.cwi", "-b", "can0"], "nowhere.cwi: cannot be read"),
+        (["IMAGE", "-b", "can0", "-b", "can1"], "the image has 1 buses, 2 were named"),
+        (["IMAGE", "-b", "wlan:x"], "wlan:x is no bus"),
+        (["IMAGE", "-b", "slcan:/dev/null@x"], "its bit rate is no number"),
+        (["IMAGE", "-b", "replay:nowhere.log"], "cannot start"),
+        (["IMAGE", "-b", "slcan:/dev/null"], "cannot start"),
+    ],
+)
+def test_bad_usage_is_one_clear_line_and_status_2(demo, tmp_path, capsys, words, complaint):
+    demo.save(tmp_path / "demo.cwi")
+    words = [str(tmp_path / "demo.cwi") if word == "IMAGE" else word for word in words]
+    assert linux.run(words, lambda name: None) == 2
+    assert complaint in capsys.readouterr().err.splitlines()[0]
+
+
+def test_systemd_is_told_that_the_box_is_ready_alive_and_stopping(demo, tmp_path):
+    far = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    far.bind(str(tmp_path / "notify"))
+    log = tmp_path / "a.log"
+    log.write_text("".join(f"({t / 10:.6f}) can0 186#0000000000000000\n" for t in range(30)))
+    demo.save(tmp_path / "demo.cwi")
+    words = [str(tmp_path / "demo.cwi"), "-b", f"replay:{log}", "--lines", str(tmp_path / "lines")]
+    assert linux.run(words, {"NOTIFY_SOCKET": str(tmp_path / "notify")}.get) == 0
+    far.setblocking(False)
+    heard = []
+    while True:
+        try:
+            heard.append(far.recv(100))
+        except BlockingIOError:
+            break
+    assert heard[0] == b"READY=1" and heard[-1] == b"STOPPING=1"
+    assert len(heard) > 2 and set(heard[1:-1]) == {b"WATCHDOG=1"}
+
+
+def test_a_program_hears_of_events_and_never_holds_up_the_box(tmp_path):
+    program = tmp_path / "hook"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" >> {tmp_path}/heard\nsleep 30\n')
+    program.chmod(0o755)
+    hook = linux.Programs(str(program))
+    from cellwarden.outputs import Hook
+
+    out = Hook(hook)
+    for _ in range(4):
+        out.event(array("i", (1, 0, 0, 3, 5, 4400)))
+    with pytest.raises(OSError, match="too many"):
+        out.event(array("i", (1, 0, 0, 3, 5, 4400)))
+    for process in hook._running:
+        process.kill()
+        process.wait()

@@ -1,0 +1,92 @@
+"""The tester itself: what it plays and hears is right, and what must not be fails its judgement."""
+
+import os
+import pty
+import tty
+from types import SimpleNamespace
+
+import pytest
+from cellwarden_tools.errors import InputError
+from cellwarden_tools.hil.devices import make_device
+from cellwarden_tools.hil.gateway import archive
+from cellwarden_tools.hil.plugin import judge
+from cellwarden_tools.hil.tester import Tester, line
+
+WELL = {
+    "dropped": 0, "bus_errors": 0, "events_lost": 0, "box_faults": {}, "collections": 0, "heap_live_bytes": 0,
+}  # fmt: skip
+
+
+def box_told(*statuses, other=()):
+    return SimpleNamespace(statuses=[WELL | status for status in statuses], other=list(other))
+
+
+def test_a_box_that_is_well_passes():
+    judge(box_told({}, {"collections": 1, "heap_live_bytes": 1000}, {"collections": 2, "heap_live_bytes": 1040}))
+
+
+@pytest.mark.parametrize(
+    "heard, complaint",
+    [
+        (box_told(), "no status"),
+        (box_told({}, {"dropped": 1}), "dropped: 1"),
+        (box_told({"bus_errors": 2}), "bus_errors: 2"),
+        (box_told({"events_lost": 3}), "events_lost: 3"),
+        (box_told({"box_faults": {"box_late": [1, "why"]}}), "box_late"),
+        (box_told({}, other=[b"Traceback"]), "Traceback"),
+        (
+            box_told({"collections": 1, "heap_live_bytes": 1000}, {"collections": 5, "heap_live_bytes": 1100}),
+            "heap grows",
+        ),
+    ],
+)
+def test_what_must_not_be_fails(heard, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        judge(heard)
+
+
+def test_what_a_test_makes_itself_does_not_fail_it():
+    judge(box_told({"dropped": 1, "box_faults": {"box_late": [1, ""]}}), {"dropped", "box_late"})
+
+
+def test_frames_are_written_as_the_protocol_has_them():
+    assert line(61_234_567, 0x123, b"\xaa\xbb", False) == b"t1232AABB\r"
+    assert line(61_234_567, 0x123, b"", True) == b"t123004D2\r"  # 61,234 ms are 1,234 in the next minute
+    assert line(0, 1 << 29 | 0x18FF01, b"\1", False) == b"T0018FF01101\r"
+
+
+def test_it_answers_a_box_and_tells_its_lines_from_its_frames():
+    far, near = pty.openpty()
+    tty.setraw(near)
+    heard = Tester(far)
+    try:
+        os.write(near, b'\r\rC\rS6\rZ1\rL\r# {"event": "status", "frames": 7}\r\nF\r')
+        os.write(near, b'# {"event": "raise", "rule": "x"}\r\nt6F02C0DE\rwhat\r')
+        assert heard.wait(lambda: heard.other, 5)
+        assert heard.commands == ["C", "S6", "Z1", "L"] and heard.open.is_set() and heard.stamped
+        assert [s["frames"] for s in heard.statuses] == [7] and [e["rule"] for e in heard.events] == ["x"]
+        assert [(can_id, data) for _, can_id, data in heard.frames] == [(0x6F0, b"\xc0\xde")]
+        assert heard.other == [b"what"]
+        os.set_blocking(near, False)
+        assert os.read(near, 100) == b"\r\r\r\rF00\rz\r"
+    finally:
+        os.close(near)
+        heard.close()
+        os.close(far)
+
+
+def test_an_unknown_device_or_bus_is_refused():
+    with pytest.raises(InputError, match="no device `toaster`; expected micropython, python"):
+        make_device("toaster")
+    with pytest.raises(InputError, match="socketcan:can0@can1"):
+        make_device("python", bus="can0")
+
+
+def test_the_first_disk_is_an_archive_as_the_kernel_reads_it():
+    """Fields of linux/Documentation/driver-api/early-userspace/buffer-format: 13 of 8 hexadecimal digits."""
+    packed = archive([("a/b", 0o100644, b"hello")])
+    assert packed[:6] == b"070701"
+    fields = [int(packed[6 + 8 * i : 14 + 8 * i], 16) for i in range(13)]
+    assert (fields[1], fields[4], fields[6], fields[11]) == (0o100644, 1, 5, 4)
+    assert packed[110:114] == b"a/b\0" and packed[116:121] == b"hello"  # each padded to four bytes
+    assert packed[124:130] == b"070701" and b"TRAILER!!!\0" in packed and len(packed) % 4 == 0

@@ -1,0 +1,87 @@
+"""What is played to a box: a drive with a fault on a bus that is full, and what the desk makes of it."""
+
+import hashlib
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cellwarden.core import catalogue
+from cellwarden.core import layout as L
+from cellwarden_tools.compiler.image import compile_profile
+from cellwarden_tools.engines.python import PythonEngine
+from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.simulator.run import simulate
+
+
+class Story(NamedTuple):
+    """frames: (t_us, can_id, data); events, digest: what the desk says of them."""
+
+    frames: list
+    events: list
+    digest: str
+
+
+@pytest.fixture(scope="session")
+def image():
+    return compile_profile(DEMO_PROFILE).image
+
+
+@pytest.fixture
+def image_file(image, tmp_path):
+    path = tmp_path / "demo.cwi"
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def transmitting(tmp_path):
+    """The path of the demonstration pack's image, with leave to send the alarm frames."""
+    (tmp_path / "demo_pack.dbc").write_bytes(Path(DEMO_PROFILE).with_name("demo_pack.dbc").read_bytes())
+    text = Path(DEMO_PROFILE).read_text(encoding="utf-8")
+    (tmp_path / "demo_pack.toml").write_text(text + '[transmit]\nchannel = "can0"\n')
+    compile_profile(tmp_path / "demo_pack.toml").image.save(tmp_path / "transmitting.cwi")
+    return tmp_path / "transmitting.cwi"
+
+
+def desk(image, frames):
+    """What the desk's engine says: events as the box tells them, and the state's hash."""
+    with PythonEngine(image) as engine:
+        for t_us, can_id, data in frames:
+            engine.feed(t_us, 0, can_id, data)
+        digest = hashlib.sha256(engine.finish()).hexdigest()
+        events = [
+            {
+                "t_ms": e.t_ms, "rule": catalogue.RULES[e.rule], "level": e.level, "before": e.before, "where": e.where,
+                "value": None if e.value == L.NA else e.value,
+            }
+            for e in engine.events
+        ]  # fmt: skip
+    return Story(frames, events, digest)
+
+
+def drive(scenario="hvil_opens", begin_s=53, end_s=1e9, minutes=None):
+    """Frames of a scenario between two of its seconds; stamps begin at 0."""
+    begin_us = int(begin_s * 1e6)
+    for t_us, _, can_id, data in simulate(scenario, DEMO_PROFILE, 1, minutes or end_s / 60):
+        if t_us >= begin_us:
+            yield t_us - begin_us, can_id, data
+
+
+@pytest.fixture(scope="session")
+def full_bus(image):
+    """40,000 frames on a bus of 500 kbit/s that is full: a frame each 250 us, the vehicle's own among all others."""
+    known = {can_id for _, _, can_id in image.names["messages"]}
+    others = [can_id for can_id in range(0x400, 0x600) if can_id not in known]
+    noise = random.Random("full bus")
+    own = drive(end_s=64)
+    waiting = next(own)
+    frames = []
+    for n in range(40_000):
+        t_us = 250 * n
+        if waiting and waiting[0] <= t_us:
+            frames.append((t_us, *waiting[1:]))
+            waiting = next(own, None)
+        else:
+            frames.append((t_us, noise.choice(others), noise.randbytes(8)))
+    return desk(image, frames)
