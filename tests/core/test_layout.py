@@ -58,6 +58,33 @@ def test_an_image_says_which_page_it_was_made_for(demo):
     assert demo.image.params[L.P_FORMAT] == 5
 
 
+def test_a_record_of_the_ring_is_laid_out_as_the_box_writes_it():
+    """Two words, two bytes, two of nothing, the data: what is written by hand here stands in C on the box."""
+    assert (L.RECORD_T_MS, L.RECORD_ID, L.RECORD_CHANNEL, L.RECORD_LENGTH, L.RECORD_DATA) == (0, 4, 8, 9, 4 + 4 + 2 + 2)
+    assert L.RECORD_VIEWS == 1 + 8, "from the length on, and from each byte of a classical frame's data on"
+    assert (L.EXT, L.NOTICE) == (1 << 29, -1 << 30), "a bit above the 29 of an identifier, and one above that"
+
+
+def test_codes_are_the_pages():
+    assert (L.NEVER, L.FRESH, L.STALE, L.USED) == (0b00, 0b01, 0b10, 0b11)
+    assert (L.ASSERTING, L.RELEASED) == (0b000_111_000, 0b1_000_000_000)
+    assert L.SCRATCH_SIZE == 128 + 1
+    assert (L.MARKS, L.SHORTS, L.DRIFT, L.BATCH, L.CONTACT, L.RINGS) == tuple(range(6))
+
+
+def test_sections_follow_each_other_as_counted_by_hand():
+    header = {L.P_CELLS: 3, L.P_PROBES: 2, L.P_GROUPS: 5, L.P_MESSAGES: 4, L.P_RULES: 7, L.P_MEMBERS: 11}
+    assert L.state_sections(header) == {
+        "clock": (0, 145), "features": (145, 337), "signals": (337, 367), "groups": (367, 382),
+        "messages": (382, 394), "rules": (394, 492), "memory": (492, 511),
+    }  # fmt: skip
+    assert L.memory_columns(header) == (492, 497, 500, 503, 506, 509)
+    assert L.params_sections(header, 400) == {
+        "header": (0, 49), "rule_table": (49, 189), "group_table": (189, 214), "members": (214, 225),
+        "owners": (225, 255), "crc": (255, 400),
+    }  # fmt: skip
+
+
 def test_differences_of_values_have_their_sign_in_bit_30():
     assert L.NA == -(1 << 29) and L.WRAP == -(1 << 30) and L.MASK == (1 << 30) - 1
     for quantity in QUANTITIES.values():
