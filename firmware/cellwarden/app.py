@@ -31,6 +31,7 @@ SYSTEM_CLOCK = 1  # where that time is from
 REPORT_MS = 1000
 START_STEPS = 100
 SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
+ALL_STEPS = 1 << 20  # where the frames wait
 START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
 ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
 
@@ -54,6 +55,7 @@ class Box:
         self.hazards = H.Hazards()
         self.batch = Frames(self.engine, RECORDS)
         self.timed = buses[0].timed
+        self._waits = all([bus.waits for bus in buses])
         if any([bus.timed != self.timed for bus in buses]):
             raise ValueError("logs and live buses have no common clock")
         self.event = array("i", bytes(4 * L.EVENT_SIZE))
@@ -74,7 +76,7 @@ class Box:
         self._wall_ms = now
         self._wall_told_s = 0
         self._heap_after = 0
-        self._up_ms, self._up_at = 0, clock.now_ms()
+        self._up_ms, self._up_at = 0, -1
         self._heard = Heard(self.engine)
         self.recorder = None
         if recorder:
@@ -189,7 +191,7 @@ class Box:
         if scanned:
             self._scans = scans
             self._after_scan(now)
-        worked = self._log(now, SCAN_STEPS if scanned else 1)
+        worked = self._log(now, ALL_STEPS if self._waits else SCAN_STEPS if scanned else 1)
         if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
@@ -233,9 +235,13 @@ class Box:
         self.hazards.failed(H.LOG, now, error)
 
     def up_ms(self):
-        """Milliseconds since this start; does not wrap."""
-        now = self._clock.now_ms()
-        self._up_ms += (now - self._up_at) & L.MASK
+        """Milliseconds since this start; does not wrap. Where frames bring the only clock, since the first of them."""
+        state = self.engine.state
+        if self.timed and not state[L.STARTED]:
+            return 0
+        now = state[L.NOW_MS] if self.timed else self._clock.now_ms()
+        if self._up_at >= 0:
+            self._up_ms += (now - self._up_at) & L.MASK
         self._up_at = now
         return self._up_ms
 

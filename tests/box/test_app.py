@@ -300,6 +300,25 @@ def a_log(path, image):
     return linux.recorder_in(str(path), b"LCWDEM0000000001", image)
 
 
+def test_a_recorded_log_played_as_fast_as_it_can_be_read_is_recorded_whole(demo, tmp_path, capfd):
+    data, image, log = tmp_path / "data", tmp_path / "demo.cwi", tmp_path / "drive.log"
+    data.mkdir()
+    a_log(data / "log", load_image(demo.save(image) or str(image)))
+    cli.run(["simulate", "hvil_opens", "-o", str(log)])
+    assert linux.run([str(image), "-b", f"replay:{log}", "--data", str(data)], lambda name: None) == 0
+    lines = [json.loads(line[2:]) for line in capfd.readouterr().out.splitlines() if line.startswith("# ")]
+    assert lines[-1]["box_hazards"] == [] and lines[-1]["frames"] == len(log.read_text().splitlines())
+    assert "hvil_open" in [line["rule"] for line in lines if line["event"] == "raise"]
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["verify", str(data / "log"), "--key", str(tmp_path / "key"), "-p", str(image), "--json"]
+    assert cli.run(words) == 0
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert not [line for line in told if "could not be kept" in json.dumps(line)], told
+    last_s = float(log.read_text().splitlines()[-1][1:].split(")")[0])
+    first_s = float(log.read_text()[1:].split(")")[0])
+    assert told[-1]["replayed_ms"] > 1000 * (last_s - first_s) - 2000, told[-1]
+
+
 @pytest.mark.parametrize("silent_s", [0, 4])
 def test_the_log_of_a_live_box_is_intact_complete_and_follows_from_its_frames(image, demo, drive, tmp_path, silent_s):
     """After a long silence at the start, too: no frame says then when the scans began."""

@@ -17,7 +17,7 @@ class ReplayBus(Bus):
     done: True once its end was reached. Raises OSError where the log cannot be opened.
     """
 
-    timed = True
+    timed = waits = True
 
     def __init__(self, path, names=ALL):
         super().__init__()
