@@ -2,6 +2,8 @@
 
 import ast
 import re
+from decimal import Decimal
+from math import floor
 
 import pytest
 from cellwarden.core import catalogue
@@ -204,8 +206,8 @@ def test_the_catalogue_says_what_hazards_says(rules):
         limits = lfp if chemistry == "lfp" and lfp else nmc
         assert rule.limits == tuple(None if x is None else round(x * unit) for x in limits), rule.name
         for limit, at in zip(limits, rule.clear_at, strict=True):
-            expected = None if limit is None else CLEAR[sign](limit, margin) * unit
-            assert at == expected or abs(at - expected) < 1, f"{rule.name} clears at {at}"
+            exact = None if limit is None else CLEAR[sign](Decimal(str(limit)), Decimal(str(margin))) * unit
+            assert at == (exact if exact is None else floor(exact)), f"{rule.name} clears at {at}"
         assert rule.assert_ms == tuple(round(1000 * s) for s in assert_s), rule.name
         assert (rule.clear_ms, rule.flag) == (1000 * clear_s, flag), rule.name
 
