@@ -208,6 +208,8 @@ def test_the_catalogue_says_what_hazards_says(rules):
         for limit, at in zip(limits, rule.clear_at, strict=True):
             exact = None if limit is None else CLEAR[sign](Decimal(str(limit)), Decimal(str(margin))) * unit
             assert at == (exact if exact is None else floor(exact)), f"{rule.name} clears at {at}"
+        # of any limit that a profile gives it, too
+        assert rule.row["clear"][1] == Decimal(str(margin)) * (100 if sign == "x" else unit), rule.name
         assert rule.assert_ms == tuple(round(1000 * s) for s in assert_s), rule.name
         assert (rule.clear_ms, rule.flag) == (1000 * clear_s, flag), rule.name
 
@@ -271,6 +273,7 @@ def test_every_preset_and_every_figure_beside_the_rows_is_the_pages():
     assert catalogue.SLEEP_MS == 10 * 1000, "ten seconds of silence are sleep"
     assert catalogue.CAPACITY_AH == 20, "where the profile does not say"
     assert catalogue.SLICE_MS == 900, "with the two scans of the median, a sample of 100 ms scans is judged in a second"
+    assert catalogue.PARKED_MIN == {"watch_min": 60, "wake_first_min": 10, "wake_min": 60}
     assert catalogue.LIMIT_FLOOR_MA == 5 * 1000 and catalogue.INFLOW_MA == 1000
 
 

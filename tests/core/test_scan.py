@@ -396,6 +396,7 @@ def test_a_probe_that_jumps_over_the_limit_is_judged_in_the_scan_that_shows_it(s
             rig[rig.probe(5)] = falls
         scan(rig.box)
         assert rig[rig.probe(number)] == value, "what is left out is read again"
+        assert rig.read("PROBES_AGE_MS") == 100, "it is no sample"
         return rig.read("FAULTY"), rig.feature(L.F_PROBE_MAX_DDEGC)
 
     assert read(599) == (0, 599), "under the limit the next sample is early enough"
