@@ -3,6 +3,7 @@
 import random
 from array import array
 
+import checked
 import pytest
 from cellwarden.core import layout as L
 from cellwarden.core.scan import advance, expire, notice, scan, sleep, unstamp
@@ -268,6 +269,11 @@ def test_each_reason_to_scan_again_without_a_frame_is_counted(small, mode, silen
     assert rig.read("AGE_MS") == (age_ms + 100 if grown else 0 if silent_ms == 9900 else age_ms)
 
 
+def test_a_sign_that_is_remembered_is_a_reason_of_its_own(small):
+    rig = ScanRig(small.image).go().put(MODE=L.PARKED, AGE_MS=60_000, SLEPT=1, SIGN_MS_6=100)
+    assert scan(rig.box) > 1, "it is silent, and the sign is forgotten in half a minute"
+
+
 def test_every_message_that_comes_is_a_reason_to_scan_again(small):
     rig = ScanRig(small.image, healthy=True)
     rig.scan(100)
@@ -508,3 +514,13 @@ def test_a_notice_of_sleep_puts_it_to_sleep_once(small):
     assert noticed(rig, L.NOTICE_SLEEP)[L.MODE] == L.ASLEEP and not rig.read("KNOWN")
     rig.put(PAIR_AGE_MS=5)
     assert list(noticed(rig, L.NOTICE_SLEEP)) == [L.IGNORED], "it sleeps already"
+
+
+@pytest.mark.parametrize("count", [0, 1, L.MASK])
+def test_a_notice_is_counted_within_30_bits(small, count):
+    """On the core that watches every integer: nothing leaves the small ones of a 32-bit board."""
+    notice_watched = checked.core()["scan"]["notice"]
+    for kind, value in ((0, 0), (L.NOTICE_DROPPED, 0), (L.NOTICE_BUS_OFF, 1), (L.NOTICE_BUS_OFF, 0), (L.NOTICE_ACK, 0)):
+        rig = ScanRig(small.image).put(IGNORED=count, DROPPED=count, EVENTS=count)
+        rig.rules[L.LEVEL_NOW] = 1
+        assert notice_watched(rig.box, kind, value, 7) == 0
