@@ -607,3 +607,17 @@ def test_one_cell_alone_that_fell_by_ten_millivolts_or_two_steps_discharges_itse
         rig.words[rig.column("MEMORY", n)] = 3700 - by | 1024 << 13
     analyse(7, 9, *rig.box[:2])
     assert rig.feature_of(L.F_SELF_DISCHARGE_UV_PER_H) == (uv_per_h, 2, L.SCALARS + 1 if uv_per_h else L.ALWAYS)
+
+
+@pytest.mark.parametrize("pack, hot, cold, waking", [
+    (22_000, 250, 240, 101), (22_001, 250, 240, 0), (22_000, 251, 240, 0), (22_000, 250, 239, 0), (NA, NA, NA, 101),
+])  # fmt: skip
+def test_what_reads_as_before_the_sleep_is_not_yet_the_truth(small, pack, hot, cold, waking):
+    rig = CellRig(small.image, 2)
+    rig.put(WAKING_MS=101, LAST_PACK_MV=22_000, LAST_HOT_DDEGC=250, LAST_COLD_DDEGC=240)
+    for n in range(2):
+        rig.signals[L.SCALARS + n] = rig.words[rig.column("MEMORY", n)] = 3700
+    rig.signals[L.PACK_VOLTAGE_MV] = pack
+    rig.features[L.F_CELLS_VALID], rig.features[L.F_PROBE_MAX_DDEGC], rig.features[L.F_PROBE_MIN_DDEGC] = 2, hot, cold
+    sample(7, 9, rig.box[0], rig.box[1], rig.box[3], 0)
+    assert rig.read("WAKING_MS") == {"WAKING_MS": waking}
