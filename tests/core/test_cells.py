@@ -173,12 +173,18 @@ def test_a_sample_says_what_the_page_says(small, cells, contactors, mad, loaded,
         kind = STEPS[rng.choice(sorted(STEPS))]
         whole = rng.choice((0, 0, 0, 10, -10))
         base = [v or 3650 for v in values] if rng.random() < 0.9 else [3650] * cells
-        values = [clip(v + rng.choice(kind) + whole, 500, 4999) for v in base]
+        stay = rng.random() < 0.5  # away, where they are
+        values = [
+            None if stay and was is None else clip(v + rng.choice(kind) + whole, 500, 4999)
+            for was, v in zip(values, base, strict=True)
+        ]
         if rng.random() < 0.15:
             for n in range(cells):
                 values[n] = rng.choice((values[n], None))
         if rng.random() < 0.03:
             values = [None] * cells
+        if last[0] and rng.random() < 0.05:
+            values[0] = 0
         s.pack = rng.choice((s.pack, s.pack, None, cells * 3650, cells * 3700, 999, 1000, 0, cells * 1825, cells * 1826,
                              900_000, cells * 3650 - 300, cells * 3650 + 700))  # fmt: skip
         s.hot, s.cold = rng.choice(((s.hot, s.cold),) * 3 + ((250, 240), (250, 241), (251, 240), (None, None), (0, -5)))
@@ -229,6 +235,7 @@ def test_a_sample_says_what_the_page_says(small, cells, contactors, mad, loaded,
 
         told = sampled(c, last, values, s, rig.params)
         assert sample(7, 9, rig.box[0], rig.box[1], rig.box[3], s.quiet) == 0
+        assert set(rig.scratch[65:]) == {55}, "a bin that is none was counted in"
         last = [v or 0 for v in values]
         story = (values, s, c)
         assert [rig.words[rig.column("MEMORY", n)] for n in range(cells)] == [
@@ -559,7 +566,7 @@ def test_what_each_cell_has_done_is_told_as_the_page_says(small, slice_, loaded,
         lone = rng.random() < 0.5  # one cell has something, the others next to nothing
         for n, cell in enumerate(cells):
             if lone and n != 3:
-                vars(cell).update(quiet_cell, rest=rng.choice((None, 5, 6, 10)), mv=s.median, residual=0)
+                vars(cell).update(quiet_cell, rest=rng.choice((None, None, 4, 5, 6, 10)), mv=s.median, residual=0)
                 cell.learned = clip((cell.contact or 0) - rng.choice((0, 149, 150, 151, 300)), -8191, 8191)
         c = SimpleNamespace(**dict.fromkeys(ANALYSED, 0))
         c.DRIFT_SAMPLES, c.DRIFT_BATCHES, c.PHASE = s.drift_samples, s.batches, L.PHASE_CELLS
@@ -587,3 +594,30 @@ def test_what_each_cell_has_done_is_told_as_the_page_says(small, slice_, loaded,
             assert words == [cell.words() for cell in cells], story
             features = {number: rig.feature_of(number) for number in told}
             assert features == dict.fromkeys(told, (77, 77, 77)) | wanted, story
+
+
+@pytest.mark.parametrize("fall, other, least, uv_per_h", [
+    (9, 0, 1, 0), (10, 0, 1, 10_000), (10, 5, 5, 10_000), (10, 6, 5, 0), (11, 5, 6, 0), (12, 6, 6, 12_000),
+    (12, 7, 6, 0), (40, 20, 20, 40_000), (39, 0, 20, 0),
+])  # fmt: skip
+def test_one_cell_alone_that_fell_by_ten_millivolts_or_two_steps_discharges_itself(small, fall, other, least, uv_per_h):
+    rig = CellRig(small.image, 3, {L.P_SLICE: 3})
+    rig.put(KIND=128, MEDIAN_MV=3700, ASLEEP_SCANS=36_000, LEAST_STEP_MV=least, PHASE=L.PHASE_CELLS, NEXT_CELL=0)
+    for n, by in enumerate((other, fall, 0)):
+        rig.words[rig.column("MEMORY", n)] = 3700 - by | 1024 << 13
+    analyse(7, 9, *rig.box[:2])
+    assert rig.feature_of(L.F_SELF_DISCHARGE_UV_PER_H) == (uv_per_h, 2, L.SCALARS + 1 if uv_per_h else L.ALWAYS)
+
+
+@pytest.mark.parametrize("pack, hot, cold, waking", [
+    (22_000, 250, 240, 101), (22_001, 250, 240, 0), (22_000, 251, 240, 0), (22_000, 250, 239, 0), (NA, NA, NA, 101),
+])  # fmt: skip
+def test_what_reads_as_before_the_sleep_is_not_yet_the_truth(small, pack, hot, cold, waking):
+    rig = CellRig(small.image, 2)
+    rig.put(WAKING_MS=101, LAST_PACK_MV=22_000, LAST_HOT_DDEGC=250, LAST_COLD_DDEGC=240)
+    for n in range(2):
+        rig.signals[L.SCALARS + n] = rig.words[rig.column("MEMORY", n)] = 3700
+    rig.signals[L.PACK_VOLTAGE_MV] = pack
+    rig.features[L.F_CELLS_VALID], rig.features[L.F_PROBE_MAX_DDEGC], rig.features[L.F_PROBE_MIN_DDEGC] = 2, hot, cold
+    sample(7, 9, rig.box[0], rig.box[1], rig.box[3], 0)
+    assert rig.read("WAKING_MS") == {"WAKING_MS": waking}
