@@ -7,6 +7,8 @@ import board
 from cellwarden import hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
+from cellwarden.blackbox.keys import has_key
+from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
 
@@ -28,21 +30,6 @@ def folder_at(path):
     return Folder(path, atomic=True)
 
 
-def recorder_in(folder, image):
-    """What makes the board's Recorder, or None where no key was given to it."""
-    if not any([name.startswith("key.") for name in folder.names()]):
-        return None
-    from cellwarden.blackbox.chain import Chain
-    from cellwarden.blackbox.keys import FileKeys
-    from cellwarden.blackbox.recorder import Recorder
-
-    def make(engine):
-        chain = Chain(folder, FileKeys(folder), board.VEHICLE or image.vehicle.encode()[:17], image.identity)
-        return Recorder(engine, chain, folder, **image.blackbox)
-
-    return make
-
-
 def main():
     said = outputs.Lines(board.write)
     try:
@@ -50,13 +37,18 @@ def main():
     except ImageError as error:
         board.write(b"# no image can be run: " + str(error).encode() + b"\r\n")
         sys.exit(1)
-    buses = board.buses(image, 12 + (64 if image.params[8] > 8 else 8))
+    buses = board.buses(image, L.RECORD_DATA + image.params[L.P_DATA_BYTES])
     told = [said, outputs.Lamp(board.lamp())]
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder, log = folder_at(board.DATA), folder_at(board.LOG)
+    recorder = None
+    if has_key(log):
+        from cellwarden.blackbox.recorder import recorder_in
+
+        recorder = recorder_in(log, board.VEHICLE or image.vehicle.encode()[:17], image)
     box = Box(
-        image, buses, recorder_in(log, image), Kept(folder, image.identity), told, said.report, board.watchdog(),
+        image, buses, recorder, Kept(folder, image.identity), told, said.report, board.watchdog(),
         report_ms=board.REPORT_MS,
     )  # fmt: skip
     if refused:

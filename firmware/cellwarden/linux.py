@@ -8,6 +8,8 @@ import sys
 from cellwarden import clock, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
+from cellwarden.blackbox.keys import has_key
+from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
 
@@ -132,33 +134,21 @@ def open_bus(text, number, image, timed):
         raise UsageError(text + " is no bus")
     from cellwarden.canbus.socketcan import SocketCan
 
-    fd = not _ON_MICROPYTHON and image.params[8] > 8
+    fd = not _ON_MICROPYTHON and image.params[L.P_DATA_BYTES] > 8
     return SocketCan(kind, number, filters, transmit, fd)
 
 
-def has_key(path):
-    """Whether the log's folder was given a key, so that there is to be a log."""
+def log_in(data, vehicle, image):
+    """What makes the Recorder of the log beside the data, or None where it was given no key."""
+    folder = Folder(data + "/log")
     try:
-        return any([name.startswith("key.") for name in os.listdir(path)])
+        if not has_key(folder):
+            return None
     except OSError:
-        return False
+        return None
+    from cellwarden.blackbox.recorder import recorder_in
 
-
-def recorder_in(path, vehicle, image):
-    """What makes a Recorder of the log in a folder, for Box."""
-    from cellwarden.blackbox.chain import Chain
-    from cellwarden.blackbox.keys import FileKeys
-    from cellwarden.blackbox.recorder import Recorder
-    from cellwarden.core.layout import EXT
-
-    known = [(bus, i | EXT if e else i) for bus, filters in enumerate(image.filters) for i, _, e in filters]
-
-    def make(engine):
-        folder = Folder(path)
-        chain = Chain(folder, FileKeys(folder), vehicle, image.identity)
-        return Recorder(engine, chain, folder, known, **image.blackbox)
-
-    return make
+    return recorder_in(folder, vehicle, image)
 
 
 class Systemd:
@@ -238,10 +228,8 @@ def run(words, environment=os.getenv):
         kept = Kept(folder, image.identity) if folder else None
     except OSError as error:
         failed = error
-    recorder = None
-    if folder and has_key(found["data"] + "/log"):
-        vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
-        recorder = recorder_in(found["data"] + "/log", vehicle, image)
+    vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
+    recorder = log_in(found["data"], vehicle, image) if folder else None
     box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"])
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)

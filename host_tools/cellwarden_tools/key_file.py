@@ -64,14 +64,14 @@ def new_box(folder):
     """keys.FileKeys of a box that has no key yet. Raises InputError where the folder is none of a new box."""
     from cellwarden.blackbox.chain import segment_number
     from cellwarden.blackbox.folder import Folder
-    from cellwarden.blackbox.keys import SLOT_NAMES, FileKeys
+    from cellwarden.blackbox.keys import FileKeys, has_key
 
     there = Folder(str(folder))
     try:
         names = there.names()
     except OSError as error:
         raise InputError(folder, f"cannot be read ({error.strerror})", "the folder of a new box's log") from None
-    if any(name in SLOT_NAMES for name in names):
+    if has_key(there):
         raise InputError(folder, "has a key already", "the folder of a new box")
     if any(segment_number(name) is not None for name in names):
         raise InputError(folder, "holds the log of a box whose key is not there", "the folder of a new box")

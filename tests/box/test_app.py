@@ -12,6 +12,7 @@ from cellwarden.app import Box
 from cellwarden.blackbox.content import BOX_HAZARDS
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys
+from cellwarden.blackbox.recorder import recorder_in
 from cellwarden.canbus import Bus
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
@@ -296,8 +297,9 @@ KEY = bytes(range(32))
 
 def a_log(path, image):
     path.mkdir()
-    FileKeys(Folder(str(path))).provision(KEY)
-    return linux.recorder_in(str(path), b"LCWDEM0000000001", image)
+    folder = Folder(str(path))
+    FileKeys(folder).provision(KEY)
+    return recorder_in(folder, b"LCWDEM0000000001", image)
 
 
 def test_a_recorded_log_played_as_fast_as_it_can_be_read_is_recorded_whole(demo, tmp_path, capfd):

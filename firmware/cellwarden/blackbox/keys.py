@@ -79,6 +79,11 @@ def pack_slot(slot):
     return data + struct.pack("<I", crc32(data))
 
 
+def has_key(folder):
+    """Whether a folder.Folder was given a key, so that there is to be a log in it. Raises OSError."""
+    return any([name in SLOT_NAMES for name in folder.names()])
+
+
 def unpack_slot(data):
     """A Slot, or None for bytes that are none: torn, erased, foreign."""
     if len(data) != SLOT_BYTES or data[:4] != SLOT_MARK:
@@ -103,7 +108,7 @@ class FileKeys:
 
         Raises ValueError for a key of another length, and where there is a slot already.
         """
-        if any(name in SLOT_NAMES for name in self._folder.names()):
+        if has_key(self._folder):
             raise ValueError("the box has a key already")
         slot = pack_slot(first_slot(first_key))
         for name in SLOT_NAMES:

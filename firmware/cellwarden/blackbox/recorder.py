@@ -17,7 +17,8 @@ from array import array
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import Annex, Shelf, annex_number
-from cellwarden.blackbox.chain import CAPACITY, segment_number
+from cellwarden.blackbox.chain import CAPACITY, Chain, segment_number
+from cellwarden.blackbox.keys import FileKeys
 from cellwarden.core import layout as L
 from cellwarden.engine import byte_view
 
@@ -52,6 +53,20 @@ def options(filters, blackbox=None):
         for name, _, extended in filters[channel]
     ]
     return found
+
+
+def recorder_in(folder, vehicle, image):
+    """What makes the Recorder of the log in a folder, given an Engine, for app.Box.
+
+    folder: folder.Folder with a key in it; vehicle: its unique id, up to 17 ASCII bytes; image: image.Image
+    """
+    known = [(bus, i | L.EXT if extended else i) for bus, ids in enumerate(image.filters) for i, _, extended in ids]
+
+    def make(engine):
+        chain = Chain(folder, FileKeys(folder), vehicle, image.identity)
+        return Recorder(engine, chain, folder, known, **image.blackbox)
+
+    return make
 
 
 class Recorder:
