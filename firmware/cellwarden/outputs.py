@@ -7,6 +7,7 @@ import json
 
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
+from cellwarden.crc8 import crc8
 from cellwarden.hazards import FIRST, ROWS
 
 ALARM_ID = 0x6F0  # the alarm frame; the one with all rules has the next
@@ -25,7 +26,6 @@ class AlarmFrames:
         self._bus, self._id = bus, can_id
         self._counter = self.sent = self.unsent = 0
         self._where, self._value = [0] * len(catalogue.RULES), [L.NA] * len(catalogue.RULES)
-        self._table = bytes([_crc_of(byte) for byte in range(256)])
 
     def event(self, record):
         rule = record[L.EVENT_RULE]
@@ -59,19 +59,10 @@ class AlarmFrames:
 
     def _send(self, which, levels, rest):
         body = bytes((self._counter | levels,)) + rest
-        crc = 255
-        for byte in body:
-            crc = self._table[crc ^ byte]
-        if self._bus.send(self._id + which, bytes((crc ^ 255,)) + body):
+        if self._bus.send(self._id + which, bytes((crc8(body),)) + body):
             self.sent += 1
         else:
             self.unsent += 1
-
-
-def _crc_of(byte):
-    for _ in range(8):
-        byte = byte << 1 ^ 0x11D if byte & 128 else byte << 1
-    return byte
 
 
 class Lamp:

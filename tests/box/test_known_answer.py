@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cellwarden import known_answer
+from cellwarden import known_answer, known_vehicle
 from cellwarden.core import catalogue
 from cellwarden_tools.engines.device_files import write_device_files
 from cellwarden_tools.engines.micropython import find_micropython
@@ -19,7 +19,7 @@ RULE = {name: number for number, name in enumerate(catalogue.RULES)}
 def test_the_story_ends_as_the_catalogue_says():
     """Each row reckoned by hand: a value of a frame at t is first seen by the scan 100 ms later."""
     digest, events = known_answer.run()
-    assert digest == known_answer.ANSWER
+    assert digest == known_vehicle.ANSWER
     over, spread, probe = RULE["cell_overvoltage"], RULE["cell_spread"], RULE["probe_fault"]
     assert events[:3] == [
         (10_900, over, 0, 1, 3, 4400),  # 4.26 V in the frame of 9,800, and a second later
@@ -39,15 +39,15 @@ def test_the_file_is_what_its_maker_writes():
     told = importlib.util.spec_from_file_location("make", MAKE)
     make = importlib.util.module_from_spec(told)
     told.loader.exec_module(make)
-    assert make.TARGET.read_text() == make.text(known_answer.ANSWER)
+    assert make.TARGET.read_text() == make.text(known_vehicle.ANSWER)
 
 
 def test_a_core_that_is_wrong_by_one_is_found(monkeypatch):
     assert known_answer.right()
-    params = known_answer._Image.params
+    params = known_vehicle.params
     changed = type(params)("i", params)
     changed[69] += 1  # a limit
-    monkeypatch.setattr(known_answer._Image, "params", changed)
+    monkeypatch.setattr(known_vehicle, "params", changed)
     assert not known_answer.right()
 
 
