@@ -31,6 +31,7 @@ FRAME, FD_FRAME = 16, 72  # bytes of struct can_frame, canfd_frame
 QUEUE_BYTES = 1 << 20  # asked of the kernel; net.core.rmem_max bounds what it gives, which is twice that
 QUEUED_BYTES = 768  # what the kernel reckons for a classic frame in a queue
 _EINTR, _ENETDOWN = 4, 100
+_ERROR_FRAME = -2
 _BIG = 1 if sys.byteorder == "big" else 0
 
 
@@ -137,15 +138,13 @@ class SocketCan(Bus):
             self._frame(batch, batch.ordered(stamp_ms & L.MASK))
 
     def _frame(self, batch, t_ms):
-        flags = put_frame(batch.bytes, batch.words, batch.n, batch.size, t_ms, self.channel, self._buffer, _BIG)
-        if not flags:
-            batch.n += 1
-            batch.frames += 1
-            batch.last_ms = t_ms
+        raw = self._buffer
+        number = identifier(raw, _BIG)
+        if number >= 0:
+            batch.put(t_ms, number, self.channel, raw, 8, raw[4])
             if self.state == OFF:
                 self._is(ACTIVE, batch, t_ms)
-        elif flags == 2:
-            raw = self._buffer
+        elif number == _ERROR_FRAME:
             self._told(struct.unpack_from("I", raw)[0], raw[9], batch, t_ms)
 
     def _told(self, kind, controller, batch, t_ms):
@@ -200,12 +199,12 @@ def packed_filters(filters):
 
 
 @micropython.viper
-def put_frame(ring: ptr8, words: ptr32, n: int, size: int, t_ms: int, channel: int, raw: ptr8, big: int) -> int:
-    """A struct can_frame as record n of a ring. Returns 0, or bits that say why it is none: 1 remote, 2 error frame."""
+def identifier(raw: ptr8, big: int) -> int:
+    """That of a struct can_frame, with layout.EXT set for 29 bits; or less than 0: -1 remote, -2 error frame."""
     top = int(raw[0]) if big else int(raw[3])
     flags = top >> 5
     if flags & 3:
-        return 2 if flags & 1 else 1
+        return -2 if flags & 1 else -1
     number = top & 31
     if big:
         number = number << 24 | int(raw[1]) << 16 | int(raw[2]) << 8 | int(raw[3])
@@ -213,19 +212,4 @@ def put_frame(ring: ptr8, words: ptr32, n: int, size: int, t_ms: int, channel: i
         number = number << 24 | int(raw[2]) << 16 | int(raw[1]) << 8 | int(raw[0])
     if flags & 4:
         number |= 0x20000000
-    at = n * size
-    words[at >> 2] = t_ms
-    words[(at >> 2) + 1] = number
-    words[(at >> 2) + 2] = 0
-    room = size - 12
-    length = int(raw[4])
-    if length > room:
-        length = room
-    ring[at + 8] = channel
-    ring[at + 9] = length
-    at += 12
-    i = 0
-    while i < room:
-        ring[at + i] = raw[8 + i] if i < length else 0
-        i += 1
-    return 0
+    return number
