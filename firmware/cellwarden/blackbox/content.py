@@ -361,7 +361,6 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
         elif late < _MASK - _REBASED_MS:
             p[_HIGHEST] = now
         flags = t[e + 1]
-        step = (now - clock) & _MASK
         if skip:
             if late == 0:
                 if flags & _STRANGE:
@@ -370,32 +369,16 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
                         p[_UNKNOWN_CLOCK] = now
                         i = i + 1
                         continue
+        item = h[x] - 1
         j = p[_UNKNOWN_COUNT]
-        if j:
-            # in its place: what was counted so far
-            k = p[_UNKNOWN_CLOCK]
+        if j:  # in their place: those that were counted so far
+            item = _UNKNOWN
+            now = p[_UNKNOWN_CLOCK]
             p[_UNKNOWN_COUNT] = 0
-            step = (k - clock) & _MASK
-            clock = k
-            o[at] = _UNKNOWN
-            at = at + 1
-            if step < _LONG:
-                o[at] = step
-                at = at + 1
-            else:
-                o[at] = _LONG
-                o[at + 1] = k & 255
-                o[at + 2] = k >> 8 & 255
-                o[at + 3] = k >> 16 & 255
-                o[at + 4] = k >> 24 & 255
-                at = at + 5
-            o[at] = j
-            at = at + 1
-            continue  # this frame itself comes next
-        if flags & _TOLD == 0:
+        elif flags & _TOLD == 0:
             t[e + 1] = flags | _TOLD
             o[at] = _NEW
-            o[at + 1] = h[x] - 1
+            o[at + 1] = item
             o[at + 2] = key & 255
             o[at + 3] = length
             o[at + 4] = name & 255
@@ -403,8 +386,9 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
             o[at + 6] = name >> 16 & 255
             o[at + 7] = name >> 24 & 255
             at = at + 8
-        o[at] = h[x] - 1
+        o[at] = item
         at = at + 1
+        step = (now - clock) & _MASK
         if step < _LONG:
             o[at] = step
             at = at + 1
@@ -416,6 +400,10 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
             o[at + 4] = now >> 24 & 255
             at = at + 5
         clock = now
+        if j:
+            o[at] = j
+            at = at + 1
+            continue  # this frame itself comes next
         k = 0
         row = (row + 3) * 4
         e = (e + 2) * 4

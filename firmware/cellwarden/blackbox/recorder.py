@@ -241,22 +241,18 @@ class Recorder:
     def _mark(self, code, number):
         out, at = self._bodies[self._filling], self._packer[C.AT]
         out[at] = code
-        for i in range(4):
-            out[at + 1 + i] = number >> 8 * i & 255
+        _word(out, at + 1, number)
         self._packer[C.AT] = at + 5
 
     def _end_unknown(self):
         """Tell of the unknown frames that were counted."""
         p = self._packer
         if p[C.UNKNOWN_COUNT]:
-            self._mark(C.UNKNOWN, p[C.UNKNOWN_CLOCK])
-            # what _mark wrote is code and clock; between them stands that it is a long step
             out, at = self._bodies[self._filling], p[C.AT]
-            for i in range(at - 1, at - 5, -1):
-                out[i + 1] = out[i]
-            out[at - 4] = C.LONG
-            out[at + 1] = p[C.UNKNOWN_COUNT]
-            p[C.AT] = at + 2
+            out[at], out[at + 1] = C.UNKNOWN, C.LONG
+            _word(out, at + 2, p[C.UNKNOWN_CLOCK])
+            out[at + 6] = p[C.UNKNOWN_COUNT]
+            p[C.AT] = at + 7
             p[C.CLOCK] = p[C.UNKNOWN_CLOCK]
             p[C.UNKNOWN_COUNT] = 0
 
@@ -269,9 +265,8 @@ class Recorder:
             p[C.ENTRIES_USED] = 0
             for i in range(256):
                 self._hashed[i] = 0
-        out, clock = self._bodies[self._filling], p[C.CLOCK]
-        for i in range(4):
-            out[i] = clock >> 8 * i & 255
+        out = self._bodies[self._filling]
+        _word(out, 0, p[C.CLOCK])
         out[4], out[5] = self._number & 255, self._number >> 8 & 255
         p[C.AT] = C.FRAMES_HEAD_BYTES
         p[C.LIMIT] = BODY_BYTES - SPARE_BYTES
@@ -705,6 +700,12 @@ def _put_spans(out, at, spans):
         struct.pack_into(C.SPAN_FORM, out, at, spans[row], spans[row + 1], spans[row + 2])
         at += 5
     return at
+
+
+def _word(out, at, number):
+    """Four bytes of a number, the lowest first."""
+    for i in range(4):
+        out[at + i] = number >> 8 * i & 255
 
 
 def _after(due_ms, step_ms, t_ms):
