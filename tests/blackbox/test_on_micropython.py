@@ -1,7 +1,5 @@
 """One log, whoever writes it: CPython and each MicroPython write the same bytes and go on with each other's log."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import disk
@@ -10,9 +8,8 @@ import second_reader
 import story
 from cellwarden.blackbox import form as F
 from cellwarden_tools.blackbox.read import opened, pieces
-from cellwarden_tools.engines import micropython, wasm
 from cellwarden_tools.engines.device_files import write_device_files
-from cellwarden_tools.errors import InputError
+from ports import ran, unix, wasm32
 
 HERE = Path(__file__).parent
 FEW_BYTES = 3000  # of a file at a time, as hexadecimal digits in a line
@@ -58,24 +55,9 @@ if __name__ == "__main__":
 """
 
 
-def unix():
-    program = micropython.find_micropython()
-    return lambda folder: [program, "-X", "heapsize=1m", str(folder / "runner.py"), str(folder / "image")]
-
-
-def wasm32():
-    node, package = wasm.find_node(), wasm.find_wasm()
-    runner = Path(wasm.__file__).with_name("wasm_runner.mjs")
-    return lambda folder: [node, str(runner), str(package), str(folder), "1000000"]
-
-
 @pytest.fixture(params=[unix, wasm32], ids=["unix 64-bit", "WebAssembly 32-bit"])
 def port(request, tmp_path):
     """Let a box live on a port: port({name: bytes}) -> (lines of what it read, {name: bytes} that it left)."""
-    try:
-        command = request.param()
-    except InputError as error:
-        pytest.skip(str(error))
 
     def run(files):
         folder = tmp_path / "device"
@@ -85,11 +67,8 @@ def port(request, tmp_path):
         (folder / "box").mkdir()
         for name, data in files.items():
             (folder / "box" / name).write_bytes(data)
-        words = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
-        done = subprocess.run(command(folder), env={**os.environ, "MICROPYPATH": str(folder)}, **words)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-600:]
         read, left = [], {}
-        for line in done.stdout.splitlines():
+        for line in ran(request.param, folder, 1_000_000):
             kind, name, *told = line.split()
             if kind == "R":
                 read.append((name, *told))

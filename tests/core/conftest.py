@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import oracle_twin
 import pytest
 from cellwarden_tools.compiler.image import compile_profile
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,18 @@ def small(tmp_path_factory):
     path.write_text(text, "utf-8")
     path.with_name("demo_pack.dbc").write_bytes(DEMO.with_suffix(".dbc").read_bytes())
     return compile_profile(path)
+
+
+@pytest.fixture(scope="module")
+def twin_vehicle(compile_text):
+    """Compiled: the vehicle of oracle_twin."""
+    return compile_text(*oracle_twin.vehicle())
+
+
+@pytest.fixture(scope="module")
+def slow_twin_vehicle(compile_text):
+    """The same with a scan each second and a message each ten: hours pass quickly."""
+    return compile_text(*oracle_twin.vehicle(scan_ms=1000, period_ms=10_000))
 
 
 @pytest.fixture(scope="session")

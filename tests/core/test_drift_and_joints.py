@@ -2,24 +2,12 @@
 
 import pytest
 from oracle_twin import Twin
-from oracle_twin import vehicle as made
-
-
-@pytest.fixture(scope="module")
-def vehicle(compile_text):
-    return compile_text(*made())
-
-
-@pytest.fixture(scope="module")
-def slow(compile_text):
-    """A scan each second and a message each ten: hours pass quickly."""
-    return compile_text(*made(scan_ms=1000, period_ms=10_000))
 
 
 @pytest.mark.parametrize("late", [(), (5, 6, 7, 8, 9, 10, 11, 12), (6, 9)])
 @pytest.mark.parametrize("joints", [(4,), (4, 9), (12,)])
-def test_a_joint_that_grows_is_measured_the_same_where_cells_come_late(vehicle, joints, late):
-    twin = Twin(vehicle)
+def test_a_joint_that_grows_is_measured_the_same_where_cells_come_late(twin_vehicle, joints, late):
+    twin = Twin(twin_vehicle)
     twin.run(20, every=10)
     for k in range(72):
         amps = 40 * (k % 2)
@@ -33,9 +21,9 @@ def test_a_joint_that_grows_is_measured_the_same_where_cells_come_late(vehicle, 
 
 
 @pytest.mark.parametrize("fall, breath", [(0, 1), (35, 1), (-35, 1), (20, 2), (0, 3)])
-def test_a_cell_that_leaves_the_others_slowly_is_measured_the_same(slow, fall, breath):
+def test_a_cell_that_leaves_the_others_slowly_is_measured_the_same(slow_twin_vehicle, fall, breath):
     """Imbalances of 0, 6, 12 and 18 mV, which breathe with the slope of the OCV curve, and one cell that falls."""
-    twin = Twin(slow)
+    twin = Twin(slow_twin_vehicle)
 
     def imbalance(by, fallen=0):
         return [(("cell", n), 3700 + round(by * 6 * (n % 4 - 1)) - (fallen if n == 7 else 0)) for n in range(1, 13)]
@@ -48,8 +36,8 @@ def test_a_cell_that_leaves_the_others_slowly_is_measured_the_same(slow, fall, b
 
 
 @pytest.mark.parametrize("extra_uohm, own_uohm", [(800, 500), (800, 3000), (-800, 500)])
-def test_a_joint_that_grows_is_measured_the_same(vehicle, extra_uohm, own_uohm):
-    twin = Twin(vehicle)
+def test_a_joint_that_grows_is_measured_the_same(twin_vehicle, extra_uohm, own_uohm):
+    twin = Twin(twin_vehicle)
     for k in range(70):
         ma = 40_000 * (k % 2)
         extra = extra_uohm if k > 36 else 0

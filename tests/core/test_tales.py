@@ -9,19 +9,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from oracle_twin import NOMINAL_MV, Twin
-from oracle_twin import vehicle as made
 
 TALES = int(os.environ.get("CELLWARDEN_TALES", "10"))
 
 
-@pytest.fixture(scope="module")
-def vehicle(compile_text):
-    return compile_text(*made())
-
-
-def tell(vehicle, tale, start_ms=0):
+def tell(twin_vehicle, tale, start_ms=0):
     """The tale's steps through both. tale: [(what changes, scans, a message each so many scans, what is silent)]"""
-    twin = Twin(vehicle, start_ms)
+    twin = Twin(twin_vehicle, start_ms)
     twin.run(30)
     for changes, scans, every, silent in tale:
         twin.set(changes)
@@ -89,10 +83,10 @@ def tales(changes):
 
 @pytest.mark.timeout(300 + 10 * TALES)
 @pytest.mark.parametrize("focus", FOCUS)
-def test_any_tale_reads_the_same_in_the_core_and_on_the_page(vehicle, focus):
+def test_any_tale_reads_the_same_in_the_core_and_on_the_page(twin_vehicle, focus):
     @settings(max_examples=TALES, phases=[Phase.generate])  # to shrink one takes minutes
     @given(tales(FOCUS[focus]), st.sampled_from([0, 12_345]))
     def told(tale, start_ms):
-        tell(vehicle, tale, start_ms)
+        tell(twin_vehicle, tale, start_ms)
 
     told()

@@ -4,23 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle_twin import Twin
-from oracle_twin import vehicle as made
-
-
-@pytest.fixture(scope="module")
-def vehicle(compile_text):
-    return compile_text(*made())
-
-
-@pytest.fixture(scope="module")
-def slow(compile_text):
-    """A scan each second and a message each ten: hours pass quickly."""
-    return compile_text(*made(scan_ms=1000, period_ms=10_000))
 
 
 @pytest.mark.parametrize("nights", [[(10, 40)], [(0.5, 40)], [(2, 9), (2, 30)], [(2, 10), (0.9, 20), (3, 5)]])
-def test_a_cell_that_falls_while_parked_is_measured_the_same(slow, nights):
-    twin = Twin(slow)
+def test_a_cell_that_falls_while_parked_is_measured_the_same(slow_twin_vehicle, nights):
+    twin = Twin(slow_twin_vehicle)
     twin.run(150, every=10)
     fallen = 0
     for hours, mv in nights:
@@ -31,8 +19,8 @@ def test_a_cell_that_falls_while_parked_is_measured_the_same(slow, nights):
 
 
 @pytest.mark.parametrize("fall_mv", [20, 40])
-def test_cells_that_are_read_to_20_mv_must_fall_by_two_of_their_steps(slow, fall_mv):
-    twin = Twin(slow)
+def test_cells_that_are_read_to_20_mv_must_fall_by_two_of_their_steps(slow_twin_vehicle, fall_mv):
+    twin = Twin(slow_twin_vehicle)
     for k in range(6):
         twin.set([(("cell", 7), 3700 + 20 * (k % 2))])
         twin.run(20, every=10)
@@ -45,8 +33,8 @@ def test_cells_that_are_read_to_20_mv_must_fall_by_two_of_their_steps(slow, fall
 
 
 @pytest.mark.parametrize("levels", [[1000, 900, 800, 700, 650, 640], [1000, 900, 950, 800, 700, 600], [9000] * 5])
-def test_insulation_that_falls_over_days_is_measured_the_same(slow, levels):
-    twin = Twin(slow)
+def test_insulation_that_falls_over_days_is_measured_the_same(slow_twin_vehicle, levels):
+    twin = Twin(slow_twin_vehicle)
     for level in levels:
         twin.set([("insulation", level * 4440 // 10)])
         for _ in range(2):
@@ -55,8 +43,8 @@ def test_insulation_that_falls_over_days_is_measured_the_same(slow, levels):
 
 
 @pytest.mark.parametrize("dips", [[4] * 6, [4, 4, 4, 7, 4, 4], [1, 2, 3, 4, 5, 6]])
-def test_short_dips_of_a_cell_are_counted_the_same_over_days(vehicle, dips):
-    twin = Twin(vehicle)
+def test_short_dips_of_a_cell_are_counted_the_same_over_days(twin_vehicle, dips):
+    twin = Twin(twin_vehicle)
     for k, cell in enumerate(dips):
         twin.set([("cells", 3700 - k)])
         twin.run(50, every=10)
@@ -71,8 +59,8 @@ def test_short_dips_of_a_cell_are_counted_the_same_over_days(vehicle, dips):
     "packs",
     [[42_000, 44_400], [42_000, 46_500, 42_500, 44_400], [42_400, 42_800, 44_400], [46_800, None, 46_800, 46_400]],
 )
-def test_a_pack_that_leaves_its_cells_for_some_samples_is_measured_the_same(vehicle, packs):
-    twin = Twin(vehicle)
+def test_a_pack_that_leaves_its_cells_for_some_samples_is_measured_the_same(twin_vehicle, packs):
+    twin = Twin(twin_vehicle)
     twin.run(450, every=10)
     for mv in packs:
         twin.set([("pack", mv)])
@@ -82,8 +70,8 @@ def test_a_pack_that_leaves_its_cells_for_some_samples_is_measured_the_same(vehi
 
 @pytest.mark.parametrize("ddegc", [10, 20, 21, 40])
 @pytest.mark.parametrize("held", [10, 20, 50])
-def test_probes_that_flicker_or_come_in_steps_rise_the_same(vehicle, ddegc, held):
-    twin = Twin(vehicle)
+def test_probes_that_flicker_or_come_in_steps_rise_the_same(twin_vehicle, ddegc, held):
+    twin = Twin(twin_vehicle)
     twin.run(60, every=10)
     for k in range(8):
         twin.set([(("probe", 3), 250 + ddegc * (k % 2)), (("probe", 5), 250 + ddegc * k)])
@@ -106,8 +94,8 @@ STALE_S = (0, 12, 29)
         [("probes", None)],
     ],
 )
-def test_a_night_stale_repeats_and_what_was_true_read_the_same(vehicle, stale_s, truth):
-    twin = Twin(vehicle)
+def test_a_night_stale_repeats_and_what_was_true_read_the_same(twin_vehicle, stale_s, truth):
+    twin = Twin(twin_vehicle)
     twin.run(700, every=10)
     twin.sleep(7)
     if stale_s:
@@ -127,8 +115,8 @@ def test_a_night_stale_repeats_and_what_was_true_read_the_same(vehicle, stale_s,
         max_size=6,
     )
 )
-def test_what_happens_beside_the_values_is_told_the_same(vehicle, happenings):
-    twin = Twin(vehicle)
+def test_what_happens_beside_the_values_is_told_the_same(twin_vehicle, happenings):
+    twin = Twin(twin_vehicle)
     twin.run(30)
     for what, scans in happenings:
         twin.happen(what)
@@ -136,8 +124,8 @@ def test_what_happens_beside_the_values_is_told_the_same(vehicle, happenings):
 
 
 @pytest.mark.parametrize("over", [True, False])
-def test_a_latched_alarm_is_released_by_an_acknowledgement_only(vehicle, over):
-    twin = Twin(vehicle)
+def test_a_latched_alarm_is_released_by_an_acknowledgement_only(twin_vehicle, over):
+    twin = Twin(twin_vehicle)
     twin.run(100, every=10)
     twin.set([(("cell", 7), 2000), (("ramp", 3), 30)])
     twin.run(140, every=10)

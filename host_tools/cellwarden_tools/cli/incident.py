@@ -36,16 +36,11 @@ def incident(
     """
     from ..blackbox.exhibit import parquet
     from ..blackbox.incident import Incident
-    from ..vehicle import Vehicle
     from . import show
-    from .verify import judged
+    from .verify import image_of, judged
 
     parquet()
-    image = None
-    if profile:
-        vehicle = Vehicle(profile)
-        show.warnings(vehicle.warnings)
-        image = vehicle.image()
+    image = image_of(profile, show)
     found, replayed, verdict, first_key = judged(log, key, anchor, image, engine, show)
     made = Incident(found, image, alarm, round(1000 * before), round(1000 * after))
     with show.busy("writing what belongs to the alarms"):

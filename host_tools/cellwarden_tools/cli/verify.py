@@ -31,13 +31,7 @@ def verify(
     """
     from . import show
 
-    image = None
-    if profile:
-        from ..vehicle import Vehicle
-
-        vehicle = Vehicle(profile)
-        show.warnings(vehicle.warnings)
-        image = vehicle.image()
+    image = image_of(profile, show)
     found, replayed, verdict, first_key = judged(log, key, anchor, image, engine, show)
     if json:
         for line in verdict:
@@ -64,6 +58,17 @@ def verify(
 
 
 ENGINES = ("auto", "fast", "python")
+
+
+def image_of(profile, show):
+    """The image that a log is replayed with, or None. Raises InputError."""
+    if not profile:
+        return None
+    from ..vehicle import Vehicle
+
+    vehicle = Vehicle(profile)
+    show.warnings(vehicle.warnings)
+    return vehicle.image()
 
 
 def judged(log, key, anchor, image, engine, show):
@@ -118,11 +123,7 @@ def _end(found):
 
 def _tell(log, found, show):
     console = show.console()
-    if found.faults:
-        table = show.table("file", ("byte", "right"), "what", "")
-        for fault in found.faults:
-            table.add_row(fault.file, str(fault.offset), fault.kind, fault.reason)
-        console.print(table)
+    _tell_faults(found.faults, show)
     if found.unlisted:
         console.print(f"and {found.unlisted} more of the same", style="red")
     if found.first:
@@ -152,11 +153,7 @@ def _end_of(replayed):
 
 def _tell_replayed(replayed, show):
     console = show.console()
-    if replayed.faults:
-        table = show.table("file", ("byte", "right"), "what", "")
-        for fault in replayed.faults:
-            table.add_row(fault.file, str(fault.offset), fault.kind, fault.reason)
-        console.print(table)
+    _tell_faults(replayed.faults, show)
     for boot, first_ms, last_ms, _, _, why in replayed.stretches:
         if why:
             text = f"boot {boot}, {first_ms / 1000:.1f} to {last_ms / 1000:.1f} s: not checkable: {why}"
@@ -173,6 +170,14 @@ def _tell_replayed(replayed, show):
     if replayed.late:
         text = f"{replayed.late} events came out of the last moments before the power went and are not recorded"
         console.print(text, style="yellow", soft_wrap=True)
+
+
+def _tell_faults(faults, show):
+    if faults:
+        table = show.table("file", ("byte", "right"), "what", "")
+        for fault in faults:
+            table.add_row(fault.file, str(fault.offset), fault.kind, fault.reason)
+        show.console().print(table)
 
 
 def _yes(verdict):
