@@ -1,0 +1,22 @@
+"""What the tests of updates share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from cellwarden_tools.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parent))  # vectors.py
+
+
+@pytest.fixture
+def found():
+    """Ask for the programs a test needs: found(finder, …) -> their paths, or the test is skipped."""
+
+    def find(*finders):
+        try:
+            return [finder() for finder in finders]
+        except InputError as error:
+            pytest.skip(str(error))
+
+    return find
