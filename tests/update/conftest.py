@@ -20,3 +20,9 @@ def found():
             pytest.skip(str(error))
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def own_witness(monkeypatch, tmp_path):
+    """What this computer remembers of keys goes into the test's own folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
