@@ -56,7 +56,7 @@ def slot_files(vehicle, main, architecture=None):
 
 
 def manifest_of(files, board, vehicle, version, counter, built_for, least="0.0.0"):
-    """The manifest as bytes. version, least: "1.2.3"; built_for: as runs() says. Raises InputError for what cannot be."""
+    """The manifest as bytes. version, least: "1.2.3"; built_for: as runs() says. Raises InputError."""
     lines = ["cellwarden update 1", f"board {board}", f"vehicle {vehicle}", f"version {version}", f"from {least}",
              f"counter {counter}", f"runs {built_for}"]  # fmt: skip
     data = "".join(f"{line}\n" for line in lines).encode()
@@ -83,7 +83,7 @@ def _sound(data, form):
     return data
 
 
-_WORDS = "a board and a vehicle in ASCII, versions such as 1.2.3, a counter from 1 on, paths of letters, digits, _ - and ."
+_WORDS = "names in ASCII, versions such as 1.2.3, a counter from 1 on, paths of letters, digits, `_`, `-` and `.`"
 
 
 def write_signed(path, data, key, files=()):

@@ -56,12 +56,12 @@ class Key:
         """By which people know the key: 16 hexadecimal digits."""
         return hashlib.sha256(self.public).hexdigest()[:16]
 
-    def private(self, leaf):
-        """The tree in pyhsslms, about to sign with this leaf."""
+    def private(self):
+        """The tree in pyhsslms, about to sign with leaf 0. Computing it takes a second."""
         from pyhsslms.pyhsslms import LmsPrivateKey
 
         lms_type, ots_type = (number.to_bytes(4, "big") for number in (HEIGHTS[self.height], WIDTH_4))
-        return LmsPrivateKey(lms_type, ots_type, self.seed, self.i, leaf)
+        return LmsPrivateKey(lms_type, ots_type, self.seed, self.i, 0)
 
 
 def make_root(path, height=HEIGHT):
@@ -84,7 +84,7 @@ def _make(path, kind, height, root):
         if there.exists():
             raise InputError(there, "is there already, and a key is never written over", "a new name")
     key = Key(paths[0], kind, height, secrets.token_bytes(SEED_BYTES), secrets.token_bytes(I_BYTES), b"", b"", b"")
-    key.public = key.private(0).publicKey().serialize()
+    key.public = key.private().publicKey().serialize()
     if root:
         key.root, key.signed = root.root, _signed_by_leaf(root, key.public)
     else:
@@ -109,6 +109,7 @@ def read_key(path):
         values = {name: bytes.fromhex(told[name]) for name in ("seed", "i", "public", "root", "signed")}
         right = told["form"] == _FORM and height in HEIGHTS and kind in ("root", "tree")
         right = right and [len(values[name]) for name in ("seed", "i", "public", "root")] == [32, 16, 56, lms.KEY_BYTES]
+        right = right and values["root"].startswith(image.TREES.to_bytes(4, "big"))
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})", "a signing key") from None
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -125,23 +126,27 @@ def sign(key, message):
     """
     if key.kind != "tree":
         raise InputError(key.path, "is a root, which signs trees only", "a tree's key")
-    below = _signed_by_leaf(key, message)
-    signature = (image.TREES - 1).to_bytes(4, "big") + key.signed + key.public + below
-    if lms.verify(key.root, io.BytesIO(signature), (message,)) is None:
+    if not _is_signed(key.root[4:], key.public, key.signed):
         raise InputError(key.path, "is damaged: its root did not sign it", "the file as it was made")
-    return signature
+    below = _signed_by_leaf(key, message)
+    return (image.TREES - 1).to_bytes(4, "big") + key.signed + key.public + below
 
 
 def _signed_by_leaf(key, message):
-    """LMS signature with the next leaf. Whatever happens from here on, the leaf is used."""
-    leaf = reserve(key, hashlib.sha256(message).hexdigest())
-    private = key.private(leaf)
+    """LMS signature with the next leaf, which is used from here on, whatever happens."""
+    private = key.private()
     if private.publicKey().serialize() != key.public:
         raise InputError(key.path, "is damaged: its tree has another root than it says", "the file as it was made")
+    private.q = reserve(key, hashlib.sha256(message).hexdigest())
     made = private.sign(message)
-    if lms.verify(b"\0\0\0\1" + key.public, io.BytesIO(b"\0\0\0\0" + made), (message,)) != (leaf,):
+    if not _is_signed(key.public, message, made):
         raise InputError(key.path, "made a bad signature, so this computer cannot be trusted with it", "sound memory")
     return made
+
+
+def _is_signed(public, message, signature):
+    """Whether an LMS signature is good, as our own verifier finds. public: 56 bytes."""
+    return lms.verify(b"\0\0\0\1" + public, io.BytesIO(b"\0\0\0\0" + signature), (message,)) is not None
 
 
 # --- the leaves -------------------------------------------------------------------------------------------------------
