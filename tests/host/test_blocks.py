@@ -509,7 +509,7 @@ def test_a_kernel_that_cannot_be_kept_on_disk_is_compiled_for_the_run(monkeypatc
         return lambda function: function
 
     monkeypatch.setattr(kernels, "njit", njit)
-    assert kernels._compiled(len) is len
+    assert kernels.compiled(len) is len
 
 
 def test_blocks_of_a_slow_pipe_come_as_they_are_written():

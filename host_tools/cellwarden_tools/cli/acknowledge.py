@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-KEY_BYTES = 32
-
 
 def acknowledge(
     state: Annotated[Path, typer.Argument(metavar="STATE", help="A state that `replay --state-out` saved.")],
@@ -25,6 +23,7 @@ def acknowledge(
     from cellwarden.core import layout as L
 
     from ..errors import InputError
+    from ..key_file import read_key
     from ..snapshot import Snapshot, read_snapshot, write_snapshot
     from ..vehicle import Vehicle
     from . import show
@@ -41,7 +40,7 @@ def acknowledge(
     number = _number(rule, image)
     if not engine.section("rules")[number * L.RULE_SIZE + L.LEVEL_NOW]:
         raise InputError(state, f"no alarm of {rule} is raised in it", "the state in which it was")
-    secret, identity = _key(key), bytes.fromhex(image.sha256)
+    secret, identity = read_key(key), bytes.fromhex(image.sha256)
     ask = challenge(engine, number, identity)
     told = {"rule": rule, "challenge": ask.hex()}
     if tag is None:
@@ -67,26 +66,6 @@ def _number(name, image):
     if name not in names:
         raise InputError("--rule", f"no rule `{name}`{did_you_mean(name, names)}", "a rule of the catalogue")
     return names.index(name)
-
-
-def _key(path):
-    """The key in a file. Raises InputError for one of another length; it never shows what is in it."""
-    from ..errors import InputError
-
-    try:
-        with open(path, "rb") as file:
-            data = file.read(4 * KEY_BYTES)
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "a key") from None
-    wanted = f"{KEY_BYTES} bytes, or {2 * KEY_BYTES} hexadecimal digits"
-    try:
-        data = bytes.fromhex(data.decode("ascii"))
-    except ValueError:
-        if len(data) != KEY_BYTES:
-            raise InputError(path, "is no key", wanted) from None
-    if len(data) != KEY_BYTES:
-        raise InputError(path, f"holds a key of {len(data)} bytes", wanted)
-    return data
 
 
 def _tag(text):

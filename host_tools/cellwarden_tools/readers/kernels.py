@@ -42,7 +42,7 @@ PAIR = numpy.frombuffer(b"".join(b"%02X" % byte for byte in range(256)), "u1").r
 PAIR_OF_TEN = numpy.frombuffer(b"".join(b"%02d" % value for value in range(100)), "u1").reshape(100, 2)
 
 
-def _compiled(function):
+def compiled(function):
     """Compiled at its first call and kept beside this file, or nowhere where no folder can be written."""
     try:
         return njit(cache=True, nogil=True)(function)
@@ -50,7 +50,7 @@ def _compiled(function):
         return njit(nogil=True)(function)
 
 
-@_compiled
+@compiled
 def _channel(high, low, keys, state):
     """The number of the channel whose name's bytes are (high, low); -1 where it has none and cannot get one."""
     known = state[KEYS]
@@ -65,7 +65,7 @@ def _channel(high, low, keys, state):
     return number
 
 
-@_compiled
+@compiled
 def _line_end(text, at):
     """The place behind the line feed at or behind `at`."""
     while text[at] != 10:
@@ -73,7 +73,7 @@ def _line_end(text, at):
     return at + 1
 
 
-@_compiled
+@compiled
 def _number(text, at, most):
     """(number, the place behind it) of the decimal digits at `at`; with none or over `most` the place is `at`."""
     start, number = at, 0
@@ -85,7 +85,7 @@ def _number(text, at, most):
     return number, at
 
 
-@_compiled
+@compiled
 def _candump_line(text, at, row, columns, keys, state):
     """Fill the row with the line at `at`; gives the place behind it, minus that if it is left out, 0 if not usual."""
     t_us, channel, can_id, length, data = columns
@@ -181,7 +181,7 @@ def _candump_line(text, at, row, columns, keys, state):
     return at + 1
 
 
-@_compiled
+@compiled
 def _savvycan_line(text, at, row, columns, keys, state):
     """As _candump_line."""
     t_us, channel, can_id, length, data = columns
@@ -265,7 +265,7 @@ def _savvycan_line(text, at, row, columns, keys, state):
     return at + 1
 
 
-@_compiled
+@compiled
 def _blanks(text, at):
     """The place behind the blanks and tabs at `at`."""
     while text[at] == 32 or text[at] == 9:
@@ -273,7 +273,7 @@ def _blanks(text, at):
     return at
 
 
-@_compiled
+@compiled
 def _asc_line(text, at, row, columns, keys, state):
     """As _candump_line; a frame with a relative stamp moves state[NOW]."""
     t_us, channel, can_id, length, data = columns
@@ -392,7 +392,7 @@ def _asc_line(text, at, row, columns, keys, state):
     return at + 1
 
 
-@_compiled
+@compiled
 def _scan(format, text, end, columns, odd, keys, state):
     """Read lines from state[AT] to `end`, or to the last that `columns` and `odd` can take.
 
@@ -520,7 +520,7 @@ def _block(columns, rows, others, names):
     return Block(*columns, names.channels)
 
 
-@_compiled
+@compiled
 def _candump_text(columns, marks, names, ends, text):
     """Write a line a row into `text`; gives its length. The name of channel i is names[ends[i] : ends[i + 1]]."""
     t_us, channel, can_id, length, data = columns

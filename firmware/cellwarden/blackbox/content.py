@@ -1,0 +1,649 @@
+"""What stands in the bodies of records: frames, features, snapshots and the small ones (docs/blackbox.md, "Content").
+
+`pack_...` run on the box and take nothing from the heap; `unpack_...` and the small forms are read by everyone. All
+numbers are little-endian. Words are those of the core's state (layout): int32 in (-2^30, 2^30).
+
+An annex is a file of records beside the segments (segment 00000007.cwb, annex 0003001f.cwf: the 31st of boot 3). It
+holds what is much and mostly not needed for long: all frames, features each second, a whole snapshot at its beginning.
+Its records have the form of all records, their `sequence` counts from 0 in each annex, and the first is of type annex
+with the body ANNEX_HEAD. It has no seals: ANNEX records in the chain say what stands in it, from byte 0 on without
+gaps: each 30 s, near an alarm at each seal. It goes, whole, when no alarm was near or the room is needed; a DROPPED
+record in a sealed block says so before.
+
+Frames. A body goes on with the table of entries of the body before it, unless its number is 0:
+
+    0  clock     4 bytes: the frames' own clock, 30-bit ms, before the first item
+    4  number    2 bytes: bodies since the table was empty
+    6  items, each beginning with a byte:
+       0..239    a frame of this entry: step, then for each 8 bytes of data a mask of those that differ from the entry's
+                 last data (0 at first), lowest bit first, and these bytes
+       NEW       entry, channel, length, identifier (4 bytes): what the entry stands for from here on
+       UNKNOWN   step, count: frames whose identifier the image does not know, which were counted and not kept
+       ADVANCE   clock (4 bytes): due scans were run up to here
+       GAP       count (4 bytes): frames that could not be kept. What follows is not what the core saw next
+    step: 1 byte, ms to add to the clock; LONG: the clock follows, 4 bytes
+
+Words. A span (first, end, mode) of words is coded in groups of up to 4 where its mode is PLAIN, else 16: a head of 4
+bits, and what it says: 0: all residuals are 0; 1..14: each residual in a Rice code of parameter head - 1; 15: each word
+as it is, 32 bits. Bits fill bytes from the top. A residual is the word's change since the body before, or the word
+itself in a body that stands alone, less what its mode says: PLAIN nothing, MEAN the mean that stands before all groups
+(1 byte with sign; -128: it follows in 4 bytes), n = 1..253 the same of the word n before it in the span. It is reckoned
+modulo 2^30, and 0, -1, 1, -2 … become 0, 1, 2, 3 …
+"""
+
+import struct
+
+import micropython
+from micropython import const
+
+# --- small bodies ---------------------------------------------------------------------------------------------------
+
+EVENT = "<6i"  # as the core makes it (layout, EVENT_...)
+ACKNOWLEDGEMENT = "<IB32s"  # rule; 1: taken, 0: refused; the tag that was shown
+SECURITY = "<I17sB"  # seconds since 1970 (UTC), 0: not known; vehicle; a row of SECURITY_EVENTS; what is known, UTF-8
+UPLOAD = "<I"  # index of the last block that the platform has
+HAZARD = "<BBI"  # a row of HAZARDS; 1: begins, 0: is over; value
+ANNEX_SUFFIX = ".cwf"
+ANNEX_HEAD = "<IIB"  # number of the annex; segment open when it was begun: no older one tells of it; 1: near an alarm
+ANNEX = "<III16s"  # number of the annex, first byte, end, the first bytes of the SHA-256 of these bytes
+ANNEX_DIGEST_BYTES = 16
+DROPPED = "<I"  # number of the annex that is removed next
+
+SECURITY_EVENTS = (
+    None,
+    "log key made",
+    "vehicle image changed",
+    "firmware changed",
+    "acknowledgement refused",
+    "update refused",
+    "remote command refused",
+    "link refused",
+    "clock set back",
+    "box opened",
+    "attack suspected",
+)
+HAZARDS = (None, "storage full", "storage slow", "storage failing")  # what befalls the recorder itself
+
+# --- frames -----------------------------------------------------------------------------------------------------------
+
+FRAMES_HEAD = "<IH"
+FRAMES_HEAD_BYTES = 6
+ENTRIES = 128  # most there are at once
+NEW, UNKNOWN, ADVANCE, GAP = 254, 253, 252, 251
+LONG = 255
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+PLAIN, MEAN = 0, 254
+GROUP_BYTES = 96  # a group never takes more, what is left of the byte before it included
+ESCAPE = 12  # so many ones, and then all 30 bits
+SPAN = 4  # numbers a span: first, end, mode, mean
+WHOLE, DIGEST = 0, 1  # kinds of snapshots
+SNAPSHOT_HEAD = "<BHHHB"  # WHOLE; words of the state; first of these, end; spans, each as SPAN_FORM; then the groups
+SNAPSHOT_DIGEST = "<B32s"  # DIGEST, SHA-256 of the state's bytes
+FEATURES_HEAD = "<BB"  # number since the one that stands alone, which is 0 and goes on: spans, each as SPAN_FORM
+SPAN_FORM = "<HHB"
+
+_MASK = const(0x3FFFFFFF)
+_LOW = const(0x1FFFFFFF)
+_GROUP_BYTES = const(96)
+_ESCAPE = const(12)
+_PLAIN = const(0)
+_MEAN = const(254)
+_MOST = const(0xFFFFF)
+
+
+@micropython.viper
+def pack_words(i: int, at: int, out, limit: int, state, before, shift: int, spans, count: int) -> int:
+    """Code `count` spans into out[at:limit]; returns where they end, or -1 where there is no room.
+
+    i: 0; state, before, spans: arrays of int32; before[n - shift] is word n as it was, shift -1: as if all were 0
+    """
+    q = ptr32(state)
+    b = ptr32(before)
+    s = ptr32(spans)
+    o = ptr8(out)
+    use = 1
+    if shift < 0:
+        use = 0
+    acc = 0
+    bits = 0
+    row = 0
+    while row < count * 4:
+        first = s[row]
+        end = s[row + 1]
+        mode = s[row + 2]
+        mean = s[row + 3]
+        i = first
+        while i < end:
+            if at + _GROUP_BYTES > limit:
+                return -1
+            last = i + 16
+            if mode == _PLAIN:
+                last = i + 4
+            if last > end:
+                last = end
+            # how large they are
+            total = 0
+            raw = 0
+            j = i
+            while j < last:
+                v = q[j]
+                raw = raw | ((v >> 29 & 7) + 1) & 6
+                r = (v - b[(j - shift) * use] * use) & _MASK
+                if mode == _MEAN:
+                    r = r - mean
+                elif mode:
+                    if j - mode >= first:
+                        r = r - ((q[j - mode] - b[(j - mode - shift) * use] * use) & _MASK)
+                z = (r & _LOW) << 1
+                if r >> 29 & 1:
+                    z = z ^ _MASK
+                if z > _MOST:
+                    z = _MOST
+                total = total + z
+                j = j + 1
+            k = 0
+            head = 0
+            if raw:
+                head = 15
+            elif total:
+                while k < 13 and (last - i) << k + 1 <= total:
+                    k = k + 1
+                head = k + 1
+            acc = acc << 4 | head
+            bits = bits + 4
+            if bits >= 8:
+                bits = bits - 8
+                o[at] = acc >> bits
+                at = at + 1
+                acc = acc & (1 << bits) - 1
+            if head == 0:
+                i = last
+            while i < last:
+                v = q[i]
+                if raw:
+                    j = 24
+                    while j >= 0:
+                        acc = acc << 8 | v >> j & 255
+                        o[at] = acc >> bits
+                        at = at + 1
+                        acc = acc & (1 << bits) - 1
+                        j = j - 8
+                else:
+                    r = (v - b[(i - shift) * use] * use) & _MASK
+                    if mode == _MEAN:
+                        r = r - mean
+                    elif mode:
+                        if i - mode >= first:
+                            r = r - ((q[i - mode] - b[(i - mode - shift) * use] * use) & _MASK)
+                    z = (r & _LOW) << 1
+                    if r >> 29 & 1:
+                        z = z ^ _MASK
+                    j = z >> k
+                    if j < _ESCAPE:
+                        acc = acc << j + 1 | (1 << j + 1) - 2
+                        bits = bits + j + 1
+                    else:
+                        acc = acc << _ESCAPE | (1 << _ESCAPE) - 1
+                        bits = bits + _ESCAPE
+                    while bits >= 8:
+                        bits = bits - 8
+                        o[at] = acc >> bits
+                        at = at + 1
+                        acc = acc & (1 << bits) - 1
+                    if j < _ESCAPE:
+                        acc = acc << k | z & (1 << k) - 1
+                        bits = bits + k
+                    else:
+                        acc = acc << 15 | z >> 15
+                        bits = bits + 15
+                        while bits >= 8:
+                            bits = bits - 8
+                            o[at] = acc >> bits
+                            at = at + 1
+                            acc = acc & (1 << bits) - 1
+                        acc = acc << 15 | z & 0x7FFF
+                        bits = bits + 15
+                    while bits >= 8:
+                        bits = bits - 8
+                        o[at] = acc >> bits
+                        at = at + 1
+                        acc = acc & (1 << bits) - 1
+                i = i + 1
+        row = row + 4
+    if bits:
+        o[at] = acc << 8 - bits
+        at = at + 1
+    return at
+
+
+@micropython.viper
+def mean_change(i: int, total: int, state, before, shift: int, end: int) -> int:
+    """Mean of the changes of the words i..end, modulo 2^30, of those below 2^19. total: 0; the rest as above."""
+    q = ptr32(state)
+    b = ptr32(before)
+    use = 1
+    if shift < 0:
+        use = 0
+    count = 0
+    while i < end:
+        d = (q[i] - b[(i - shift) * use] * use + 0x80000) & _MASK
+        if d >> 20 == 0:
+            total = total + d
+            count = count + 1
+        i = i + 1
+    if count == 0:
+        return 0
+    return ((total + (count >> 1)) // count - 0x80000) & _MASK
+
+
+def put_mean(out, at, mean):
+    """A mean of mean_change() before the groups; returns where it ends."""
+    mean -= (mean & _HALF) << 1
+    if -128 < mean < 128:
+        out[at] = mean & 255
+        return at + 1
+    out[at] = 128
+    for i in range(4):
+        out[at + 1 + i] = mean >> 8 * i & 255
+    return at + 5
+
+
+# The packer of frames, an array of int32
+AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS = range(10)
+PACKER = 10  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
+
+_AT, _LIMIT, _CLOCK, _HIGHEST, _ENTRIES_USED = const(0), const(1), const(2), const(3), const(4)
+_UNKNOWN_COUNT, _UNKNOWN_CLOCK, _SKIP, _RECORD_WORDS, _KNOWN_IDS = const(5), const(6), const(7), const(8), const(9)
+_PACKER = const(10)
+_ENTRIES = const(128)
+_NEW, _UNKNOWN, _LONG = const(254), const(253), const(255)
+_HALF = const(0x20000000)
+_REBASED_MS = const(2000)
+_STRANGE = const(0x10000)  # of an entry: the image does not know it
+_TOLD = const(0x20000)  # it was told of as NEW
+_KEY = const(0xFFFF)
+
+
+@micropython.viper
+def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, hashed, out) -> int:
+    """Pack the records i..end of a ring; returns the first that has no room in `out` any more, or `end`.
+
+    at: 0; ring32, ring: of Engine.ring(), its int32 and its bytes; packer: array of int32, PACKER; table, table8: array
+    of int32, ENTRIES rows of 2 + a record's words of data, and its bytes; hashed: 256 bytes; out: bytes
+    """
+    r = ptr32(ring32)
+    p = ptr32(packer)
+    t = ptr32(table)
+    t8 = ptr8(table8)
+    h = ptr8(hashed)
+    o = ptr8(out)
+    r8 = ptr8(ring)
+    words = p[_RECORD_WORDS]
+    stride = words - 1  # a row holds identifier, key and flags, data
+    most = (words - 3) * 4  # bytes of data
+    limit = p[_LIMIT] - 40 - most - (most >> 3)
+    skip = p[_SKIP]
+    clock = p[_CLOCK]
+    at = p[_AT]
+    while i < end:
+        if at > limit:
+            break
+        row = i * words
+        now = r[row] & _MASK
+        name = r[row + 1]
+        key = r[row + 2] & _KEY  # channel, length
+        length = key >> 8
+        if length > most:
+            length = most
+            key = key & 255 | most << 8
+        # which entry
+        x = (name ^ name >> 7 ^ name >> 17 ^ key) & 255
+        while h[x]:
+            e = (h[x] - 1) * stride
+            if t[e] == name:
+                if t[e + 1] & _KEY == key:
+                    break
+            x = x + 1 & 255
+        if h[x] == 0:
+            if p[_ENTRIES_USED] == _ENTRIES:  # begin anew: what the entries stand for is told again
+                p[_ENTRIES_USED] = 0
+                x = 0
+                while x < 256:
+                    h[x] = 0
+                    x = x + 1
+                x = (name ^ name >> 7 ^ name >> 17 ^ key) & 255
+            e = p[_ENTRIES_USED]
+            p[_ENTRIES_USED] = e + 1
+            h[x] = e + 1
+            e = e * stride
+            t[e] = name
+            k = _PACKER
+            j = k + p[_KNOWN_IDS] * 2
+            flags = key | _STRANGE
+            if name >> 31 & 1:  # a notice
+                flags = key
+            while k < j:
+                if p[k] == name:
+                    if p[k + 1] == key & 255:
+                        flags = key
+                        k = j
+                k = k + 2
+            t[e + 1] = flags
+            k = 2
+            while k < stride:
+                t[e + k] = 0
+                k = k + 1
+        # how far the clock is
+        late = (now - p[_HIGHEST]) & _MASK
+        if late < _HALF:
+            p[_HIGHEST] = now
+            late = 0
+        elif late < _MASK - _REBASED_MS:
+            p[_HIGHEST] = now
+        flags = t[e + 1]
+        step = (now - clock) & _MASK
+        if skip:
+            if late == 0:
+                if flags & _STRANGE:
+                    if p[_UNKNOWN_COUNT] < 255:
+                        p[_UNKNOWN_COUNT] = p[_UNKNOWN_COUNT] + 1
+                        p[_UNKNOWN_CLOCK] = now
+                        i = i + 1
+                        continue
+        j = p[_UNKNOWN_COUNT]
+        if j:
+            # in its place: what was counted so far
+            k = p[_UNKNOWN_CLOCK]
+            p[_UNKNOWN_COUNT] = 0
+            step = (k - clock) & _MASK
+            clock = k
+            o[at] = _UNKNOWN
+            at = at + 1
+            if step < _LONG:
+                o[at] = step
+                at = at + 1
+            else:
+                o[at] = _LONG
+                o[at + 1] = k & 255
+                o[at + 2] = k >> 8 & 255
+                o[at + 3] = k >> 16 & 255
+                o[at + 4] = k >> 24 & 255
+                at = at + 5
+            o[at] = j
+            at = at + 1
+            continue  # this frame itself comes next
+        if flags & _TOLD == 0:
+            t[e + 1] = flags | _TOLD
+            o[at] = _NEW
+            o[at + 1] = h[x] - 1
+            o[at + 2] = key & 255
+            o[at + 3] = length
+            o[at + 4] = name & 255
+            o[at + 5] = name >> 8 & 255
+            o[at + 6] = name >> 16 & 255
+            o[at + 7] = name >> 24 & 255
+            at = at + 8
+        o[at] = h[x] - 1
+        at = at + 1
+        if step < _LONG:
+            o[at] = step
+            at = at + 1
+        else:
+            o[at] = _LONG
+            o[at + 1] = now & 255
+            o[at + 2] = now >> 8 & 255
+            o[at + 3] = now >> 16 & 255
+            o[at + 4] = now >> 24 & 255
+            at = at + 5
+        clock = now
+        k = 0
+        row = (row + 3) * 4
+        e = (e + 2) * 4
+        while k < length:
+            last = k + 8
+            if last > length:
+                last = length
+            put = at
+            at = at + 1
+            mask = 0
+            bit = 1
+            while k < last:
+                v = r8[row + k]
+                if v != t8[e + k]:
+                    t8[e + k] = v
+                    mask = mask | bit
+                    o[at] = v
+                    at = at + 1
+                bit = bit << 1
+                k = k + 1
+            o[put] = mask
+        i = i + 1
+    p[_AT] = at
+    p[_CLOCK] = clock
+    return i
+
+
+# --- what it all means again ------------------------------------------------------------------------------------------
+
+
+def _at(form, body, at):
+    """Fields of a body from byte `at` on. Raises ValueError where it ends early."""
+    if at + struct.calcsize(form) > len(body):
+        raise ValueError("it ends early")
+    return struct.unpack_from(form, body, at)
+
+
+class FrameItems:
+    """The items of FRAMES bodies, given in order: they share a table.
+
+    Use one for each annex; where a body is missing what follows cannot be read before a body of number 0.
+    """
+
+    def __init__(self):
+        self._next = 0
+        self._entries = {}
+
+    def unpack(self, body):
+        """Yields (kind, clock, identifier, channel, data): kind 0: a frame record, as the core's ring had it; UNKNOWN,
+        GAP: `identifier` is the count; ADVANCE: due scans were run up to `clock`.
+
+        Raises ValueError for bytes that are none, and where the body before it is missing.
+        """
+        clock, number = _at(FRAMES_HEAD, body, 0)
+        if number == 0:
+            self._entries = {}
+        elif number != self._next:
+            self._next = -1
+            raise ValueError("the body before it is missing")
+        self._next = -1  # until it was read to its end
+        at, end = FRAMES_HEAD_BYTES, len(body)
+        entries = self._entries
+        try:
+            while at < end:
+                code = body[at]
+                at += 1
+                if code == NEW:
+                    entry, channel, length, name = _at("<BBBi", body, at)
+                    if entry >= ENTRIES or length > 64:
+                        raise ValueError("no entry")
+                    entries[entry] = (name, channel, bytearray(length))
+                    at += 7
+                elif code == ADVANCE or code == GAP:
+                    told = _at("<I", body, at)[0]
+                    at += 4
+                    if code == ADVANCE:
+                        clock = told
+                    yield code, clock, 0 if code == ADVANCE else told, 0, b""
+                elif code == UNKNOWN or code in entries:
+                    step = body[at]
+                    at += 1
+                    if step == LONG:
+                        clock = _at("<I", body, at)[0]
+                        at += 4
+                    else:
+                        clock = (clock + step) & _MASK
+                    if code == UNKNOWN:
+                        yield code, clock, body[at], 0, b""
+                        at += 1
+                        continue
+                    name, channel, data = entries[code]
+                    for first in range(0, len(data), 8):
+                        mask = body[at]
+                        at += 1
+                        for i in range(first, min(first + 8, len(data))):
+                            if mask >> (i - first) & 1:
+                                data[i] = body[at]
+                                at += 1
+                    yield 0, clock, name, channel, bytes(data)
+                else:
+                    raise ValueError("no item")
+        except (IndexError, ValueError):
+            raise ValueError("no item of frames at byte %d" % at)  # noqa: B904, UP031
+        self._next = number + 1 & 0xFFFF
+
+
+class _Bits:
+    def __init__(self, data, at):
+        self.data, self.at, self.left, self.value = data, at, 0, 0
+
+    def take(self, count):
+        while self.left < count:
+            self.value = self.value << 8 | self.data[self.at]
+            self.at += 1
+            self.left += 8
+        self.left -= count
+        taken = self.value >> self.left
+        self.value &= (1 << self.left) - 1
+        return taken
+
+
+def unpack_words(data, at, spans, before):
+    """The words of spans [(first, end, mode, mean)] as {index: word}; before: {index: word}, or None for all 0.
+
+    Raises ValueError where the data ends early.
+    """
+    bits = _Bits(data, at)
+    words = {}
+    try:
+        for first, end, mode, mean in spans:
+            changes = []
+            size = 16 if mode else 4
+            for i in range(first, end, size):
+                last = min(i + size, end)
+                head = bits.take(4)
+                for j in range(i, last):
+                    was = before[j] if before else 0
+                    if head == 15:
+                        word = bits.take(32)
+                        word -= (word & 0x80000000) << 1
+                        changes.append((word - was) & _MASK)
+                    else:
+                        z = _rice(bits, head - 1) if head else 0
+                        change = z >> 1 ^ -(z & 1)
+                        if mode == MEAN:
+                            change += mean
+                        elif mode and j - mode >= first:
+                            change += changes[j - first - mode]
+                        changes.append(change & _MASK)
+                        word = (was + change) & _MASK
+                        word -= (word & _HALF) << 1
+                    words[j] = word
+    except (IndexError, KeyError):
+        raise ValueError("the words end early")  # noqa: B904
+    return words
+
+
+def _rice(bits, k):
+    ones = 0
+    while ones < ESCAPE and bits.take(1):
+        ones += 1
+    return ones << k | bits.take(k) if ones < ESCAPE else bits.take(30)
+
+
+def _spans(body, at, count):
+    """([(first, end, mode, mean)], where they end)"""
+    found = []
+    for _ in range(count):
+        first, end, mode = _at(SPAN_FORM, body, at)
+        if first >= end or end > MOST_WORDS:
+            raise ValueError("no span")
+        found.append((first, end, mode))
+        at += 5
+    return found, at
+
+
+def _with_means(body, at, spans):
+    """(the same with the means that stand there, where these end)"""
+    found = []
+    for span in spans:
+        mean = 0
+        if span[2] == MEAN:
+            mean = _at("<b", body, at)[0]
+            at += 1
+            if mean == -128:
+                mean = _at("<i", body, at)[0]
+                at += 4
+        found.append(span[:3] + (mean,))
+    return found, at
+
+
+MOST_WORDS = 1 << 14  # of any state
+
+
+class FeatureWords:
+    """The words of FEATURES bodies, given in order: each is the change since the one before."""
+
+    def __init__(self):
+        self._next, self._spans, self._words = -1, (), None
+
+    def unpack(self, body):
+        """{index in the state: word}. Raises ValueError as FrameItems does."""
+        try:
+            number, at = body[0], 1
+            if number == 0:
+                self._spans, at = _spans(body, 2, body[1])
+                self._words = None
+            elif number != self._next:
+                raise ValueError("the body before it is missing")
+            self._next = -1
+            spans, at = _with_means(body, at, self._spans)
+            self._words = unpack_words(body, at, spans, self._words)
+        except (IndexError, ValueError) as error:
+            self._next = -1
+            raise ValueError("no features: %s" % error)  # noqa: B904, UP031
+        self._next = number + 1
+        return dict(self._words)
+
+
+class SnapshotParts:
+    """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several."""
+
+    def __init__(self):
+        self._size, self._words = 0, {}
+
+    def unpack(self, body):
+        """The state's bytes when they are all there, else None. Raises ValueError for bytes that are none."""
+        kind, size, first, end, count = _at(SNAPSHOT_HEAD, body, 0)
+        if kind != WHOLE or not first < end <= size <= MOST_WORDS:
+            raise ValueError("no part of a snapshot")
+        if first == 0:
+            self._size, self._words = size, {}
+        if size != self._size or len(self._words) != first:
+            self._size = 0
+            raise ValueError("the part before it is missing")
+        spans, at = _spans(body, 8, count)
+        spans, at = _with_means(body, at, spans)
+        part = unpack_words(body, at, spans, None)
+        if sorted(part) != list(range(first, end)):
+            raise ValueError("a part that is not all there")
+        self._words.update(part)
+        if end < size:
+            return None
+        return struct.pack("<%di" % size, *[self._words[i] for i in range(size)])  # noqa: UP031
+
+
+def digest_of(body):
+    """The SHA-256 of the state in a DIGEST body of SNAPSHOT, or None for another."""
+    return body[1:] if len(body) == 33 and body[0] == DIGEST else None

@@ -1,0 +1,116 @@
+"""The keys of the black box: they move forward one-way with each block, and where they live (docs/blackbox.md).
+
+    C(n + 1) = H("cellwarden next key 1" + C(n))         the chain; the host keeps C(0), the first key
+    M(n)     = H("cellwarden seal key 1" + C(n))         seals block n and no other
+    P(n)     = H("cellwarden not stored 1" + C(n))       shows that block n - 1 was not known to be stored
+    E(n)     = H("cellwarden end 1" + C(n))              shows that the box shut down before block n: its end mark
+
+H is SHA-256. While it is not known whether block n - 1 reached the storage the box holds C(n); from then on M(n) and
+C(n + 1) only, so that nobody can make P(n) any more and say that block n - 1 was lost, nor E(n) and say that it was the
+last.
+"""
+
+import hashlib
+import struct
+from binascii import crc32
+from collections import namedtuple
+
+NEXT_LABEL = b"cellwarden next key 1"
+SEAL_LABEL = b"cellwarden seal key 1"
+NOT_STORED_LABEL = b"cellwarden not stored 1"
+END_LABEL = b"cellwarden end 1"
+COMMITMENT_LABEL = b"cellwarden first key 1"
+NONE = 0xFFFFFFFF
+NO_PROOF = bytes(32)
+SLOT_MARK = b"CWK1"
+SLOT_BYTES = 192
+SLOT_NAMES = ("key.a", "key.b")
+_FIELDS = "<4sIIIIII32s32s32s32s32s"
+
+# index: of the block to be sealed next; boot: the last one that sealed; sequence: of the next record; segment: newest
+# with a seal; missing_from: index of the first of the newest blocks that were sealed and not stored, or NONE; stored: 1
+# where block index - 1 is known to be; key: M(index), or C(index) where it is not; after: C(index + 1), or zeros; tag:
+# of block index - 1; proof: that missing_from and all after it were not stored; commitment: to the first key
+Slot = namedtuple(
+    "Slot",
+    ("index", "boot", "sequence", "segment", "missing_from", "stored", "key", "after", "tag", "proof", "commitment"),
+)
+
+
+def derived(label, key):
+    """H(label + key): 32 bytes."""
+    digest = hashlib.sha256(label)
+    digest.update(key)
+    return digest.digest()
+
+
+def folded(proof, key):
+    """A proof that one more block was not stored; key: C(n) of the block after it."""
+    digest = hashlib.sha256(proof)
+    digest.update(derived(NOT_STORED_LABEL, key))
+    return digest.digest()
+
+
+def commitment(first_key):
+    """What may be shown of a first key: 32 bytes by which it is known again, and nothing of any other key."""
+    return derived(COMMITMENT_LABEL, first_key)
+
+
+def pack_slot(slot):
+    """192 bytes."""
+    data = struct.pack(_FIELDS, SLOT_MARK, *slot)
+    return data + struct.pack("<I", crc32(data))
+
+
+def unpack_slot(data):
+    """A Slot, or None for bytes that are none: torn, erased, foreign."""
+    if len(data) != SLOT_BYTES or data[:4] != SLOT_MARK:
+        return None
+    if crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+        return None
+    return Slot(*struct.unpack(_FIELDS, data[:-4])[1:])
+
+
+class FileKeys:
+    """The slot in two files of a folder.Folder, each written in place and made durable before the other is touched.
+
+    So one of them is whole at any moment, and when `store` returns no older key stands in either. What the storage
+    below the file system keeps of overwritten bytes is not in its power (docs/blackbox.md, "Erasure").
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def provision(self, first_key):
+        """Make the slot of a new box. first_key: 32 random bytes; the host keeps them, nobody else.
+
+        Raises ValueError for a key of another length, and where there is a slot already.
+        """
+        if len(first_key) != 32:
+            raise ValueError("a key of %d bytes" % len(first_key))  # noqa: UP031
+        if any(name in SLOT_NAMES for name in self._folder.names()):
+            raise ValueError("the box has a key already")
+        slot = pack_slot(
+            Slot(0, 0, 0, 0, NONE, 0, bytes(first_key), bytes(32), bytes(32), NO_PROOF, commitment(first_key))
+        )
+        for name in SLOT_NAMES:
+            self._folder.write(name, slot)
+
+    def load(self):
+        """The newest Slot; the other file is made equal to it. Raises ValueError where no slot is whole."""
+        found = [self._folder.read(name) for name in SLOT_NAMES]
+        slots = [slot for slot in map(unpack_slot, found) if slot]
+        if not slots:
+            raise ValueError("the box has no key")
+        newest = max(slots, key=lambda slot: (slot.index, slot.stored))
+        data = pack_slot(newest)
+        for i in range(len(SLOT_NAMES)):
+            if found[i] != data:
+                self._folder.write(SLOT_NAMES[i], data)
+        return newest
+
+    def store(self, slot):
+        """Make this slot the newest: when it returns no older key is left. Raises OSError where that fails."""
+        data = pack_slot(slot)
+        for name in SLOT_NAMES:
+            self._folder.write(name, data)
