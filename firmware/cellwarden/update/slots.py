@@ -166,6 +166,7 @@ class Slots:
         record.active, record.state, record.why = self.idle, boot.STEADY, boot.CONFIRMED
         record.counter = max(record.counter, self.manifest_of(record.active).counter)
         self._write()
+        self._write()  # in both files: where one rots, the other must not speak of a trial
         return True
 
     def manifest_of(self, slot):
