@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellwarden.update.slots import Box
+from cellwarden.update.slots import SOURCE, Box
 from cellwarden_tools.update import build, signing
 
 BOARD, VEHICLE = "demo-board", "demo-96s"
@@ -23,11 +23,11 @@ class Maker:
 
     @property
     def box(self):
-        return Box(BOARD, VEHICLE, build.SOURCE, self.key)
+        return Box(BOARD, VEHICLE, SOURCE, self.key)
 
     def image(self, counter, files, name=None, tree=None, **other):
         """Path of an image with this counter. files: {path: bytes}; other: than usual, of build.manifest_of()."""
-        words = {"board": BOARD, "vehicle": VEHICLE, "version": f"0.{counter}.0", "built_for": build.SOURCE} | other
+        words = {"board": BOARD, "vehicle": VEHICLE, "version": f"0.{counter}.0", "built_for": SOURCE} | other
         path = self.folder / f"{name or counter}.cwu"
         data = build.manifest_of(files, counter=counter, **words)
         build.write_signed(path, data, tree or self.tree, files)

@@ -138,7 +138,7 @@ def prepared():
 
     def work():
         install(1)
-        assert boot.choose(ROOT) == 1
+        assert boot.choose(ROOT) == 0
         install(OLD)
         boot.choose(ROOT)
         confirm()

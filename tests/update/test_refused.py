@@ -236,7 +236,7 @@ def test_a_byte_that_rots_in_the_slot_that_runs_brings_the_other_back(a_box, mak
     assert a_box.starts() == 2
     if confirmed:
         a_box.slots.confirm()
-    with open(os.path.join(a_box.root, "a", "vehicle", "x.bin"), "r+b") as file:
+    with open(os.path.join(a_box.root, "b", "vehicle", "x.bin"), "r+b") as file:
         file.write(b"?")
     assert a_box.starts() == a_box.starts() == 1
     assert boot.read_record(a_box.root).why == (boot.OTHER_DAMAGED if confirmed else boot.DAMAGED)
@@ -244,7 +244,7 @@ def test_a_byte_that_rots_in_the_slot_that_runs_brings_the_other_back(a_box, mak
 
 def test_a_file_that_nobody_signed_is_never_beside_those_that_run(a_box, maker):
     a_box.install(maker.image(2, FILES))
-    with open(os.path.join(a_box.root, "a", "extra.py"), "w") as file:
+    with open(os.path.join(a_box.root, "b", "extra.py"), "w") as file:
         file.write("print('mine')\n")
     assert a_box.starts() == 1
 

