@@ -79,8 +79,11 @@ class Disk:
         return (0, 0, 0, 0, 0, 0, len(self.names[self._name(path)].data))
 
     def remove(self, path):
+        name = self._name(path)
+        if name not in self.names:
+            raise OSError(2, "no such file", name)
         self._operation()
-        del self.names[self._name(path)]
+        del self.names[name]
 
     def fsync(self, number):
         if number == -1:

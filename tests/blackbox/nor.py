@@ -1,9 +1,10 @@
 """Runs on MicroPython: the black box on littlefs over a simulated NOR flash whose power goes at any write or erase.
 
-    micropython nor.py OUT ERASE_BLOCK SEALS STRIDE
+    micropython nor.py OUT ERASE_BLOCK SEALS EVERY STRIDE
 
-One life is recorded, operation by operation. From the flash as each operation left it, whole or half done, the box
-starts again, lives on and shuts down; where STRIDE is not 0 its power goes once more at every STRIDE-th of those.
+Two lives are recorded, operation by operation. From the flash as each EVERY-th operation left it, whole or half done,
+the box starts again, lives on and shuts down; where STRIDE is not 0 its power goes once more at every STRIDE-th of
+those.
 What then stands in the folder is written to OUT for the host to verify: int32 cuts, operation and files; for each file
 int32 length of its name, name, int32 length, content. Printed: `S operation index tag` for each block said to be
 durable, then `N operations`.
@@ -65,7 +66,10 @@ def mounted(flash):
 def live(flash, seals, shutdown=False, told=None):
     folder = mounted(flash)
     try:
-        story.live(story.start(folder), seals, shutdown=shutdown, told=told)
+        if told:
+            story.two_lives(folder, seals, told)
+        else:
+            story.live(story.start(folder), seals, shutdown=shutdown)
         return [(name, folder.read(name)) for name in folder.names()]
     finally:
         vfs.umount("/flash")
@@ -89,7 +93,7 @@ def put(out, cuts, operation, files):
         out.write(struct.pack("<i", len(name)) + name.encode() + struct.pack("<i", len(data)) + data)
 
 
-def run(path, size, seals, stride):
+def run(path, size, seals, every, stride):
     flash = Nor(size)
     vfs.VfsLfs2.mkfs(flash, readsize=32, progsize=32, lookahead=32)
     FileKeys(mounted(flash)).provision(story.FIRST_KEY)
@@ -102,7 +106,7 @@ def run(path, size, seals, stride):
 
     live(flash, seals, told=told)
     with open(path, "wb") as out:
-        for n, cut in cut_flashes(size, before, journal):
+        for n, cut in cut_flashes(size, before, journal, every):
             if not stride:
                 put(out, 1, n, live(cut, 3, shutdown=True))
                 continue
@@ -114,4 +118,4 @@ def run(path, size, seals, stride):
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    run(sys.argv[1], *[int(word) for word in sys.argv[2:]])

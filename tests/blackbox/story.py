@@ -14,6 +14,12 @@ def start(folder, cause=0, capacity=14000, segment_bytes=2000):
     return Chain(folder, FileKeys(folder), VEHICLE, IMAGE, cause, capacity, segment_bytes)
 
 
+def two_lives(folder, seals, told=None):
+    """A short life that ends with a clean shutdown, and one that just ends."""
+    live(start(folder), 3, shutdown=True, told=told)
+    live(start(folder, 1), seals, told=told)
+
+
 def live(chain, seals, t_ms=0, shutdown=False, told=None):
     """Blocks of one to three records; the first holds the identity and what the start found.
 

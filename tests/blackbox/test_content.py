@@ -177,6 +177,12 @@ def packed(state, spans, before=None, shift=0, room=20000):
     return end if end < 0 else bytes(out[:end])
 
 
+def unpacked(data, at, spans, before):
+    words = {}
+    C.unpack_words(data, at, spans, before, words)
+    return words
+
+
 def test_words_by_hand():
     # PLAIN: [0, -1, 1, 0] are 0 1 2 0 in Rice of parameter 0, head 1: 0001 0 10 110 0
     assert packed(array("i", [0, -1, 1, 0]), [(0, 4, C.PLAIN, 0)]) == bytes([0b00010101, 0b10000000])
@@ -188,11 +194,11 @@ def test_words_by_hand():
     # beyond (-2^29, 2^29) words stand as they are: head 15
     assert packed(array("i", [0x3FFFFFFF]), [(0, 1, C.PLAIN, 0)]) == bytes([0xF3, 0xFF, 0xFF, 0xFF, 0xF0])
     # each less the one before it: 3600, then +1 and -1, head 14 (the mean is over 2^9): 3600 is 7200 = 0 and 13 bits
-    assert C.unpack_words(
+    assert unpacked(
         bytes([0b11100111, 0b00001000, 0b00000000, 0b00000010, 0b00000000, 0b00000100]), 0, [(0, 3, 1, 0)], None
     ) == {0: 3600, 1: 3601, 2: 3600}
     # less the mean of the changes: 3605 - 3600 - 5 = 0
-    assert C.unpack_words(bytes([0]), 0, [(7, 8, C.MEAN, 5)], {7: 3600}) == {7: 3605}
+    assert unpacked(bytes([0]), 0, [(7, 8, C.MEAN, 5)], {7: 3600}) == {7: 3605}
 
 
 WORD = st.one_of(st.integers(-20, 20), st.integers(-0x3FFFFFFF, 0x3FFFFFFF), st.just(NA))
@@ -213,7 +219,7 @@ def test_words_come_back_as_they_were(data):
             (a, b, mode, C.mean_change(a, 0, state, was, 0, b) if mode == C.MEAN else 0) for a, b, mode, _ in spans
         ]
     coded = packed(state, spans, was)
-    assert C.unpack_words(coded, 0, spans, dict(enumerate(before)) if before else None) == dict(enumerate(state))
+    assert unpacked(coded, 0, spans, dict(enumerate(before)) if before else None) == dict(enumerate(state))
 
 
 def test_the_mean_is_that_of_the_words_that_moved_a_little():

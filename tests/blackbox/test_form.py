@@ -61,7 +61,7 @@ def test_the_types_are_numbered_as_the_table_says():
     assert list(enumerate(F.TYPES))[1:] == [
         (1, "identity"), (2, "boot"), (3, "missing"), (4, "tail"), (5, "clock"), (6, "frames"), (7, "features"),
         (8, "event"), (9, "snapshot"), (10, "lost"), (11, "security"), (12, "update"), (13, "acknowledgement"),
-        (14, "upload"), (15, "shutdown"), (16, "seal"), (17, "end"),
+        (14, "upload"), (15, "shutdown"), (16, "seal"), (17, "end"), (18, "annex"), (19, "dropped"), (20, "hazard"),
     ]  # fmt: skip
     for number, name in list(enumerate(F.TYPES))[1:]:
         assert getattr(F, f"{name.upper()}_TYPE") == number

@@ -32,7 +32,7 @@ class Annex:
     """One that is being written. All methods raise OSError where the storage fails.
 
     number: boot (16 bits) and number in it from 1 on (16 bits), so that none is there twice; near: 1 where it is begun
-    near an alarm; size: its bytes so far; frames: how many FRAMES records
+    near an alarm; size: its bytes so far; frames: in it, as the recorder counts them
     """
 
     def __init__(self, folder, number, boot, segment, near, t_ms):
@@ -52,7 +52,6 @@ class Annex:
             self._digest.update(data)
             self.size += len(data)
         self._sequence += 1
-        self.frames += kind == F.FRAMES_TYPE
         self.end_ms = t_ms
 
     @property

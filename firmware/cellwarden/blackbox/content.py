@@ -32,6 +32,7 @@ modulo 2^30, and 0, -1, 1, -2 … become 0, 1, 2, 3 …
 """
 
 import struct
+from array import array
 
 import micropython
 from micropython import const
@@ -91,6 +92,32 @@ _ESCAPE = const(12)
 _PLAIN = const(0)
 _MEAN = const(254)
 _MOST = const(0xFFFFF)
+
+
+# The packer of frames, an array of int32
+AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS = range(10)
+PACKER = 10  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
+
+_AT = const(0)
+_LIMIT = const(1)
+_CLOCK = const(2)
+_HIGHEST = const(3)
+_ENTRIES_USED = const(4)
+_UNKNOWN_COUNT = const(5)
+_UNKNOWN_CLOCK = const(6)
+_SKIP = const(7)
+_RECORD_WORDS = const(8)
+_KNOWN_IDS = const(9)
+_PACKER = const(10)
+_ENTRIES = const(128)
+_NEW = const(254)
+_UNKNOWN = const(253)
+_LONG = const(255)
+_HALF = const(0x20000000)
+_REBASED_MS = const(2000)
+_STRANGE = const(0x10000)  # of an entry: the image does not know it
+_TOLD = const(0x20000)  # it was told of as NEW
+_KEY = const(0xFFFF)
 
 
 @micropython.viper
@@ -248,22 +275,6 @@ def put_mean(out, at, mean):
     for i in range(4):
         out[at + 1 + i] = mean >> 8 * i & 255
     return at + 5
-
-
-# The packer of frames, an array of int32
-AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS = range(10)
-PACKER = 10  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
-
-_AT, _LIMIT, _CLOCK, _HIGHEST, _ENTRIES_USED = const(0), const(1), const(2), const(3), const(4)
-_UNKNOWN_COUNT, _UNKNOWN_CLOCK, _SKIP, _RECORD_WORDS, _KNOWN_IDS = const(5), const(6), const(7), const(8), const(9)
-_PACKER = const(10)
-_ENTRIES = const(128)
-_NEW, _UNKNOWN, _LONG = const(254), const(253), const(255)
-_HALF = const(0x20000000)
-_REBASED_MS = const(2000)
-_STRANGE = const(0x10000)  # of an entry: the image does not know it
-_TOLD = const(0x20000)  # it was told of as NEW
-_KEY = const(0xFFFF)
 
 
 @micropython.viper
@@ -519,13 +530,12 @@ class _Bits:
         return taken
 
 
-def unpack_words(data, at, spans, before):
-    """The words of spans [(first, end, mode, mean)] as {index: word}; before: {index: word}, or None for all 0.
+def unpack_words(data, at, spans, before, words):
+    """Put the words of spans [(first, end, mode, mean)] into `words`, by index; before: as they were, or None for 0.
 
     Raises ValueError where the data ends early.
     """
     bits = _Bits(data, at)
-    words = {}
     try:
         for first, end, mode, mean in spans:
             changes = []
@@ -552,7 +562,6 @@ def unpack_words(data, at, spans, before):
                     words[j] = word
     except (IndexError, KeyError):
         raise ValueError("the words end early")  # noqa: B904
-    return words
 
 
 def _rice(bits, k):
@@ -609,7 +618,9 @@ class FeatureWords:
                 raise ValueError("the body before it is missing")
             self._next = -1
             spans, at = _with_means(body, at, self._spans)
-            self._words = unpack_words(body, at, spans, self._words)
+            words = {}
+            unpack_words(body, at, spans, self._words, words)
+            self._words = words
         except (IndexError, ValueError) as error:
             self._next = -1
             raise ValueError("no features: %s" % error)  # noqa: B904, UP031
@@ -621,7 +632,7 @@ class SnapshotParts:
     """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several."""
 
     def __init__(self):
-        self._size, self._words = 0, {}
+        self._size, self._known, self._words = 0, 0, None
 
     def unpack(self, body):
         """The state's bytes when they are all there, else None. Raises ValueError for bytes that are none."""
@@ -629,19 +640,25 @@ class SnapshotParts:
         if kind != WHOLE or not first < end <= size <= MOST_WORDS:
             raise ValueError("no part of a snapshot")
         if first == 0:
-            self._size, self._words = size, {}
-        if size != self._size or len(self._words) != first:
+            self._size, self._known, self._words = size, 0, array("i", bytes(4 * size))
+        if size != self._size or first != self._known:
             self._size = 0
             raise ValueError("the part before it is missing")
         spans, at = _spans(body, 8, count)
         spans, at = _with_means(body, at, spans)
-        part = unpack_words(body, at, spans, None)
-        if sorted(part) != list(range(first, end)):
+        if [span[0] for span in spans] + [end] != [first] + [span[1] for span in spans]:
+            self._size = 0
             raise ValueError("a part that is not all there")
-        self._words.update(part)
-        if end < size:
-            return None
-        return struct.pack("<%di" % size, *[self._words[i] for i in range(size)])  # noqa: UP031
+        unpack_words(body, at, spans, None, self._words)
+        self._known = end
+        return bytes(self._words) if end == size else None
+
+
+def unpack_event(body):
+    """The numbers of an event as the core made it (layout, EVENT_...). Raises ValueError for bytes that are none."""
+    if len(body) != struct.calcsize(EVENT):
+        raise ValueError("no event")
+    return struct.unpack(EVENT, body)
 
 
 def digest_of(body):

@@ -25,6 +25,9 @@ NO_PROOF = bytes(32)
 SLOT_MARK = b"CWK1"
 SLOT_BYTES = 192
 SLOT_NAMES = ("key.a", "key.b")
+PAGE_BYTES = 256  # of NOR flash, for a slot
+ERASED, ZEROS = b"\xff" * SLOT_BYTES, bytes(SLOT_BYTES)
+EIO = 5
 _FIELDS = "<4sIIIIII32s32s32s32s32s"
 
 # index: of the block to be sealed next; boot: the last one that sealed; sequence: of the next record; segment: newest
@@ -54,6 +57,20 @@ def folded(proof, key):
 def commitment(first_key):
     """What may be shown of a first key: 32 bytes by which it is known again, and nothing of any other key."""
     return derived(COMMITMENT_LABEL, first_key)
+
+
+def first_slot(first_key):
+    """The Slot of a new box. Raises ValueError for a key of another length."""
+    if len(first_key) != 32:
+        raise ValueError("a key of %d bytes" % len(first_key))  # noqa: UP031
+    return Slot(0, 0, 0, 0, NONE, 0, bytes(first_key), bytes(32), bytes(32), NO_PROOF, commitment(first_key))
+
+
+def newest_of(slots):
+    """The newest of some Slots. Raises ValueError where there is none."""
+    if not slots:
+        raise ValueError("the box has no key")
+    return max(slots, key=lambda slot: (slot.index, slot.stored))
 
 
 def pack_slot(slot):
@@ -86,23 +103,16 @@ class FileKeys:
 
         Raises ValueError for a key of another length, and where there is a slot already.
         """
-        if len(first_key) != 32:
-            raise ValueError("a key of %d bytes" % len(first_key))  # noqa: UP031
         if any(name in SLOT_NAMES for name in self._folder.names()):
             raise ValueError("the box has a key already")
-        slot = pack_slot(
-            Slot(0, 0, 0, 0, NONE, 0, bytes(first_key), bytes(32), bytes(32), NO_PROOF, commitment(first_key))
-        )
+        slot = pack_slot(first_slot(first_key))
         for name in SLOT_NAMES:
             self._folder.write(name, slot)
 
     def load(self):
         """The newest Slot; the other file is made equal to it. Raises ValueError where no slot is whole."""
         found = [self._folder.read(name) for name in SLOT_NAMES]
-        slots = [slot for slot in map(unpack_slot, found) if slot]
-        if not slots:
-            raise ValueError("the box has no key")
-        newest = max(slots, key=lambda slot: (slot.index, slot.stored))
+        newest = newest_of([slot for slot in map(unpack_slot, found) if slot])
         data = pack_slot(newest)
         for i in range(len(SLOT_NAMES)):
             if found[i] != data:
@@ -114,3 +124,70 @@ class FileKeys:
         data = pack_slot(slot)
         for name in SLOT_NAMES:
             self._folder.write(name, data)
+
+
+class FlashKeys:
+    """The slot on raw NOR flash, a partition of its own: what is not the newest is overwritten with zeros, in place.
+
+    flash: a block device with MicroPython's extended interface (readblocks, writeblocks with an offset that does not
+    erase, ioctl 4, 5 and 6), such as esp32.Partition; two erase blocks at least. A bit that is 0 stays 0 until its
+    block is erased, so a key is gone for good when `store` returns, without an erase each time.
+    """
+
+    def __init__(self, flash):
+        self._flash = flash
+        self._block_bytes = flash.ioctl(5, 0)
+        self._in_block = self._block_bytes // PAGE_BYTES
+        self._pages = flash.ioctl(4, 0) * self._in_block
+        self._page = 0  # of the newest slot
+
+    def _read(self, page):
+        data = bytearray(SLOT_BYTES)
+        self._flash.readblocks(page // self._in_block, data, page % self._in_block * PAGE_BYTES)
+        return bytes(data)
+
+    def _write(self, page, data):
+        self._flash.writeblocks(page // self._in_block, data, page % self._in_block * PAGE_BYTES)
+        if self._read(page) != data:
+            raise OSError(EIO)
+
+    def provision(self, first_key):
+        """As FileKeys.provision()."""
+        data = pack_slot(first_slot(first_key))
+        if any(unpack_slot(self._read(page)) for page in range(self._pages)):
+            raise ValueError("the box has a key already")
+        for block in range(self._pages // self._in_block):
+            self._flash.ioctl(6, block)
+        self._page = 0
+        self._write(0, data)
+
+    def load(self):
+        """The newest Slot; whatever else is not erased is made zeros. Raises ValueError where no slot is whole."""
+        slots = {}
+        for page in range(self._pages):
+            slot = unpack_slot(self._read(page))
+            if slot:
+                slots[page] = slot
+        newest = newest_of(list(slots.values()))
+        for page in range(self._pages):
+            if slots.get(page) == newest:
+                self._page = page
+        for page in range(self._pages):
+            if page != self._page and self._read(page) not in (ERASED, ZEROS):
+                self._write(page, ZEROS)
+        return newest
+
+    def store(self, slot):
+        """As FileKeys.store()."""
+        page = self._page
+        while True:
+            page = (page + 1) % self._pages
+            if page == self._page:
+                raise OSError(EIO)  # nowhere is it erased
+            if page % self._in_block == 0:
+                self._flash.ioctl(6, page // self._in_block)
+            if self._read(page) == ERASED:
+                break
+        self._write(page, pack_slot(slot))
+        before, self._page = self._page, page
+        self._write(before, ZEROS)

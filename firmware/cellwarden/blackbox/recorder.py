@@ -16,8 +16,8 @@ from array import array
 
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
-from cellwarden.blackbox.annex import Annex, Shelf
-from cellwarden.blackbox.chain import segment_name, segment_number
+from cellwarden.blackbox.annex import Annex, Shelf, annex_number
+from cellwarden.blackbox.chain import segment_number
 from cellwarden.core import layout as L
 from cellwarden.engine import byte_view
 
@@ -113,6 +113,7 @@ class Recorder:
         self._t_ms = 0  # now
         self._until_ms = -1  # the end of the last alarm's time
         self._near_ms = self._far_ms = self._snapshot_ms = 0
+        self._near_packed = 0  # how far the frames were at the last features each second
         self._sealed_ms = -SEAL_ALARM_MS  # when sealing began last
         self._told_ms = 0  # when the chain told of the annex last
         self._sealed = None  # whether it came to a good end; None: there was nothing
@@ -254,8 +255,11 @@ class Recorder:
             return True
         if t_ms >= self._near_ms and self._annex is not None:
             self._near_ms = _after(self._near_ms, FEATURES_NEAR_MS, t_ms)
-            self._into_annex(F.FEATURES_TYPE, self._features(self._near_words))
-            return True
+            packed = self._filled << 12 | self._packer[C.AT]
+            if packed != self._near_packed:  # else nothing came
+                self._near_packed = packed
+                self._into_annex(F.FEATURES_TYPE, self._features(self._near_words))
+                return True
         if t_ms >= self._far_ms:
             self._far_ms = _after(self._far_ms, FEATURES_MS, t_ms)
             if self.chain.begins:
@@ -416,6 +420,7 @@ class Recorder:
         if self._annex is None:
             self.lost_frames += self._counts[at]
         else:
+            self._annex.frames += self._counts[at]
             self._into_annex(F.FRAMES_TYPE, memoryview(self._bodies[at])[: self._lengths[at]])
             if self._annex is None:
                 self.lost_frames += self._counts[at]
@@ -632,30 +637,49 @@ def _after(due_ms, step_ms, t_ms):
 
 
 def last_snapshot(folder, image_sha256, words):
-    """The state in the newest sealed snapshot that this very image made (bytes of so many words), or None.
+    """The newest state that a box with this very image kept (bytes of so many words), or None: for Engine.restore().
 
-    For Engine.restore(). It is what the box itself wrote; that nobody changed it since is the host's to prove.
-    Raises OSError where the folder cannot be read.
+    It is what the box itself wrote; that nobody changed it since is the host's to prove. Raises OSError where the
+    folder cannot be read.
     """
-    numbers = [number for number in map(segment_number, folder.names()) if number is not None]
-    for number in reversed(numbers):
-        found = None
-        with folder.open(segment_name(number)) as file:
-            parts, waiting, ours = C.SnapshotParts(), None, False
-            record = F.next_record(file)
-            while record:
-                if record.type == F.IDENTITY_TYPE:
-                    told = F.unpack(F.IDENTITY, record.body)
-                    ours = told is not None and told[6] == image_sha256
-                elif record.type == F.SEAL_TYPE:
-                    found = waiting or found
-                elif record.type == F.SNAPSHOT_TYPE and ours and record.body[:1] == bytes((C.WHOLE,)):
-                    try:
-                        state = parts.unpack(record.body)
-                    except ValueError:
-                        state = None
-                    waiting = state if state and len(state) == 4 * words else waiting
-                record = F.next_record(file)
+    names = folder.names()
+    for name in reversed([name for name in names if segment_number(name) is not None]):
+        boot, found, found_ms = 0, None, -1
+        for record in _records(folder, name):
+            if record.type == F.IDENTITY_TYPE:
+                told = F.unpack(F.IDENTITY, record.body)
+                boot = record.boot if told and told[6] == image_sha256 else 0
+                parts = C.SnapshotParts()
+            elif record.type == F.SNAPSHOT_TYPE and boot:
+                state = _state(parts, record, words)
+                if state:
+                    found, found_ms = state, record.t_ms
+        for annex in reversed([name for name in names if annex_number(name) is not None] if boot else []):
+            parts = C.SnapshotParts()
+            for record in _records(folder, annex):
+                if record.boot != boot or record.type not in (F.ANNEX_TYPE, F.SNAPSHOT_TYPE):
+                    break
+                if record.type == F.SNAPSHOT_TYPE and record.t_ms > found_ms:
+                    state = _state(parts, record, words)
+                    if state:
+                        return state
         if found:
             return found
     return None
+
+
+def _records(folder, name):
+    with folder.open(name) as file:
+        record = F.next_record(file)
+        while record:
+            yield record
+            record = F.next_record(file)
+
+
+def _state(parts, record, words):
+    """The state that a SNAPSHOT record completes, or None."""
+    try:
+        state = parts.unpack(record.body)
+    except ValueError:
+        return None
+    return state if state and len(state) == 4 * words else None

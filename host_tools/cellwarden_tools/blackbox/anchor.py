@@ -1,6 +1,7 @@
 """An anchor: what somebody outside saw of a box's log, so that its end cannot be cut off unseen."""
 
 import json
+from pathlib import Path
 from typing import NamedTuple
 
 from cellwarden.blackbox.form import TAG_BYTES
@@ -48,4 +49,4 @@ def read_anchor(path, first_key):
         raise InputError(path, "is no anchor of this form", wanted)
     if box != commitment(first_key).hex():
         raise InputError(path, "is another box's anchor", "one of the box whose key was given")
-    return Anchor(index, tag, f"the anchor {path}")
+    return Anchor(index, tag, f"the anchor {Path(path).name}")

@@ -51,8 +51,11 @@ class Annexes:
         """A DROPPED record of a proven block."""
         self.dropped.add(number)
 
-    def faults(self, segment_name, holes):
-        """Yields (file, offset, kind, reason). holes: whether proven blocks are missing: statements may be, too."""
+    def faults(self, segment_name, holes, last_boot):
+        """Yields (file, offset, kind, reason).
+
+        holes: whether proven blocks are missing: statements may be, too; last_boot: of the last proven block
+        """
         if self.alone:
             return
         for number, stated in sorted(self._stated.items()):
@@ -69,7 +72,9 @@ class Annexes:
             if number in self._stated or number in self.dropped:
                 continue
             # The one that was begun last may not have been told of yet; so may one whose statement went with its block.
-            if number == newest.get(number >> 16, number - 1) + 1 or holes:
+            boot = number >> 16
+            after = newest.get(boot, boot << 16)
+            if (number == after + 1 and boot <= last_boot + 1) or holes:
                 self.unsealed_bytes += path.stat().st_size
             else:
                 yield path.name, 0, "unsealed", "no sealed block tells of this annex"

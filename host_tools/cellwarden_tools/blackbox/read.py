@@ -2,6 +2,7 @@
 
 import contextlib
 import mmap
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +73,9 @@ def opened(path):
         raise InputError(path, f"cannot be read ({error.strerror})", "a segment of a box's log") from None
 
 
+_HEAD = re.compile(b"%c[%c-%c].[%c-%c]" % (F.MARK, 1, len(F.TYPES) - 1, 0, F.MOST_BODY >> 8), re.DOTALL)
+
+
 def pieces(data):
     """Each Found of a segment's bytes, in order and without gaps."""
     at = damage = 0
@@ -79,8 +83,8 @@ def pieces(data):
         data.seek(at)
         record = F.next_record(data)
         if record is None:
-            at = data.find(F.MARK.to_bytes(1, "little"), at + 1)
-            at = len(data) if at < 0 else at
+            head = _HEAD.search(data, at + 1)
+            at = head.start() if head else len(data)
             continue
         if damage < at:
             yield Found(damage, at, None)

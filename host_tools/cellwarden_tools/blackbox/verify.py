@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from array import array
+from collections import Counter
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from .read import end_mark, opened, pieces, segments, slots
 
 MOST_INDEX = 1 << 26  # no box seals more blocks: one a second for two years
 MOST_MISSING = 1 << 16  # in a row
+MOST_FAULTS = 1000  # that are listed of a file, so that no log makes this take much memory
 STRIDE = 4096  # a key is kept for each so many
 
 
@@ -91,22 +93,24 @@ class Keys:
 
 def _on(key, steps):
     for _ in range(steps):
-        key = K.derived(K.NEXT_LABEL, key)
+        key = hashlib.sha256(K.NEXT_LABEL + key).digest()  # K.derived, in half the time: it may be for millions
     return key
 
 
 class Verification:
     """A log under a first key (32 bytes); anchor: anchor.Anchor or None.
 
-    intact, complete: the verdicts; faults: [Fault], in the log's order; lost: [Lost]; tail: its proof, or None;
+    intact, complete: the verdicts; faults: [Fault], in the log's order; unlisted: how many more;
+    lost: [Lost]; tail: its proof, or None;
     annexes: annex.Annexes; tags: {index: tag} of the proven blocks; records: how many are proven; unsealed_records:
-    behind the last seals
+    behind the last seals; proven: {segment: [(at, end)]} of its bytes, joined
     Raises InputError where there is no log, and where the key is another box's.
     """
 
     def __init__(self, log, first_key, anchor=None, tick=None):
         self.log, self.anchor = log, anchor
         self.faults, self.lost, self.tags = [], [], {}
+        self._hurt, self._counts, self.unlisted = set(), Counter(), 0
         self.records = self.unsealed_records = 0
         self.first = self.last = self.tail = self.identity = None
         self.boots = set()
@@ -118,9 +122,11 @@ class Verification:
         self._gaps = []  # (last missing block, how to say so if it is not said, what): nobody accounts for these
         self._unproven = 0  # blocks since the last proven one that were found altered or without their seal
         self._tails = {}  # segment: (sealed, size, digest) as found here
+        self._open_ends = {}  # segment: _Open; of those from the last proven block on
         self._told_tails = []  # (Block, fields) as the box tells
         self.annexes = Annexes(log)
         self.paths = segments(log)
+        self.proven = {}
         for number, path in self.paths.items():
             with opened(path) as data:
                 self._segment(number, data)
@@ -129,10 +135,13 @@ class Verification:
         self._check_tails()
         self._check_start()
         self._check_end()
-        self.faults += [Fault(*told) for told in self.annexes.faults(segment_name, bool(self._gaps or self.lost))]
+        for told in self.annexes.faults(
+            segment_name, bool(self._gaps or self.lost), self.last.boot if self.last else 0
+        ):
+            self._list(Fault(*told))
         self.faults.sort(key=lambda fault: fault[:2])
-        self.intact = bool(self.tags) and not any(KINDS[fault.kind] == "intact" for fault in self.faults)
-        self.complete = not self._gaps and not any(KINDS[fault.kind] == "complete" for fault in self.faults)
+        self.intact = bool(self.tags) and "intact" not in self._hurt
+        self.complete = not self._gaps and "complete" not in self._hurt
 
     @property
     def vehicle(self):
@@ -145,7 +154,15 @@ class Verification:
         return self.identity[6].hex() if self.identity else None
 
     def _fault(self, number, offset, kind, reason):
-        self.faults.append(Fault(segment_name(number), offset, kind, reason))
+        self._list(Fault(segment_name(number), offset, kind, reason))
+
+    def _list(self, fault):
+        self._hurt.add(KINDS[fault.kind])
+        self._counts[fault.file] += 1
+        if self._counts[fault.file] <= MOST_FAULTS:
+            self.faults.append(fault)
+        else:
+            self.unlisted += 1
 
     # --- one segment after the other ----------------------------------------------------------------------------------
 
@@ -155,7 +172,8 @@ class Verification:
         waiting = []  # damage since the last seal: it may turn out to be the unsealed end
         for found in pieces(data):
             if found.record is None:
-                waiting.append(found)
+                if len(waiting) < MOST_FAULTS:
+                    waiting.append(found)
                 continue
             seal = F.seal_of(found.record)
             if not seal:
@@ -174,7 +192,9 @@ class Verification:
                 digest.update(data[at : min(at + (1 << 16), len(data))])
             self._tails[number] = (sealed, len(data), digest.digest())
             self.unsealed_records += len(open_block.at)
-            self._open_end = open_block
+            self._open_ends[number] = open_block
+        for older in [older for older in self._open_ends if self.last and older < self.last.segment]:
+            del self._open_ends[older]
 
     def _block(self, number, data, open_block, found, seal):
         """Judge the records that end with this seal."""
@@ -207,6 +227,8 @@ class Verification:
         )  # fmt: skip
         told = self._statements(block, data, open_block, start, kinds)
         self._judge(block, told)
+        if index not in self.tags:
+            _join(self.proven.setdefault(number, []), at, found.end)
         self.records += len(kinds) + 1
         self.boots.add(block.boot)
         if self.first is None:
@@ -300,7 +322,6 @@ class Verification:
 
     def _check_tails(self):
         """What stands behind a segment's last seal must be what a later start found there."""
-        newest = max(self.paths)
         oldest = self.identity[2] if self.identity else 0
         told = {}
         for block, fields in self._told_tails:
@@ -315,13 +336,15 @@ class Verification:
                 reason = f"boot {block.boot} found other bytes behind the last seal"
                 self._fault(number, here[0] if here else fields[0], "altered", reason)
         for number, (sealed, size, _) in self._tails.items():
-            if number not in told and number != newest:
+            if number in told:
+                continue
+            if number in self._open_ends:
+                self._check_open_end(number, self._open_ends[number])
+            else:
                 self._fault(number, sealed, "unsealed", f"{size - sealed} bytes that no seal covers")
-        if newest in self._tails and newest not in told:
-            self._check_open_end(newest, self._open_end)
 
     def _check_open_end(self, number, found):
-        """Nothing proves what no seal covers yet; but it must go on from what is proven."""
+        """Nothing proves what no start has sealed or stated yet; but it must go on from what is proven."""
         last, end = self.last, self._tails[number][0]
         sequence = -1 if last is None else last.last
         if last and last.segment == number and last.shutdown:
@@ -368,7 +391,7 @@ class Verification:
         if last is None:
             self._fault(newest, 0, "tail unproven", "no block is proven")
             return
-        told = len(self.faults)
+        told = self._counts.total()
         mark = end_mark(self.log)
         if mark:
             self.tail = self._by_mark(mark, last, newest)
@@ -376,7 +399,7 @@ class Verification:
             self.tail = self._by_slot(slot, last)
         if self.anchor:
             self.tail = self._by_anchor(last) or self.tail
-        if len(self.faults) > told:
+        if self._counts.total() > told:
             self.tail = None
         elif self.tail is None:
             reason = f"nothing says that block {last.index} is the last: no end mark, no key of the box, no anchor"
@@ -467,6 +490,13 @@ class _Open:
         if first + len(self.sequence) - start != last:
             return f"record {first + len(self.sequence) - start} is missing before the seal", start
         return None, start
+
+
+def _join(ranges, at, end):
+    """Add at..end to [(at, end)], to the last where it follows."""
+    if ranges and ranges[-1][1] == at:
+        at = ranges.pop()[0]
+    ranges.append((at, end))
 
 
 def _blocks(first, last):

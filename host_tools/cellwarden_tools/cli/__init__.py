@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import InputError
 
 _INTERRUPTED = 130
-VERBS = ("compile", "lint", "decode", "replay", "acknowledge", "keys", "verify", "convert", "simulate")
+VERBS = ("compile", "lint", "decode", "replay", "acknowledge", "keys", "verify", "incident", "convert", "simulate")
 
 app = typer.Typer(
     add_completion=False,
