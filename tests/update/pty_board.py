@@ -3,7 +3,6 @@
 import os
 import pty
 import select
-import signal
 import subprocess
 import threading
 import tty
@@ -39,11 +38,15 @@ class Line:
                 target, to_board = ways[way]
                 try:
                     os.write(target, self.spoil(os.read(way, 4096), to_board))
-                except Unplugged:
-                    self._process.send_signal(signal.SIGKILL)
+                except Unplugged:  # the board has no power any more, and the port is gone
+                    self._process.kill()
+                    os.close(self._host)
+                    self._host = None
                     self._stop.set()
                 except OSError:
                     self._stop.set()
+                if self._stop.is_set():
+                    return
 
     def __enter__(self):
         return self
@@ -54,7 +57,8 @@ class Line:
         self._process.kill()
         self._process.wait()
         for number in (self._board, self._host, self._port):
-            os.close(number)
+            if number is not None:
+                os.close(number)
 
 
 class Unplugged(Exception):

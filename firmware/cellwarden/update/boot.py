@@ -21,8 +21,7 @@ STEADY, TRIAL = 0, 1
 TRIES = 3
 # why the slot runs that runs; slots.WHY says it in words
 FIRST, CONFIRMED, SWITCHED, NOT_CONFIRMED, DAMAGED, OTHER_DAMAGED = 0, 1, 2, 3, 4, 5
-_FORM = "<4sIBBBBIII32s32s32s"
-_MARK = b"CWB1"
+_MARK, _FORM = b"CWB1", "<4sIBBBBIII32s32s32s"
 _NUMBERS = ("sequence", "active", "state", "tries", "why", "counter", "tree", "leaf")
 
 
@@ -63,8 +62,8 @@ def read_record(root):
                 data = file.read(256)
         except OSError:
             continue
-        right = len(data) == struct.calcsize(_FORM) + 4 and data[:4] == _MARK
-        if right and struct.unpack("<I", data[-4:])[0] == crc32(data[:-4]):
+        sound = _MARK + struct.pack("<I", crc32(data[:-4]))
+        if len(data) == struct.calcsize(_FORM) + 4 and data[:4] + data[-4:] == sound:
             record = Record(data)
             if newest is None or record.sequence > newest.sequence:
                 newest = record
@@ -95,7 +94,7 @@ def same_file(path, size, digest):
 def count_files(folder):
     """Files in a folder and those below it."""
     paths = [folder + "/" + name for name in os.listdir(folder)]
-    return sum([count_files(path) if os.stat(path)[0] & 0x4000 else 1 for path in paths])
+    return sum(count_files(path) if os.stat(path)[0] & 0x4000 else 1 for path in paths)
 
 
 def whole(folder, digest):
@@ -117,9 +116,7 @@ def whole(folder, digest):
 
 def choose(root):
     """0 or 1, the slot to run, or None where there is none that may. What it decides is in the record before."""
-    record = read_record(root)
-    if record is None:
-        return None
+    record = read_record(root) or Record()
     active, other = record.active, 1 - record.active
     if record.state == TRIAL:
         good = whole(root + "/" + SLOTS[other], record.slots[other])
@@ -141,9 +138,10 @@ def choose(root):
 
 
 def start(root=""):
-    """Let only the chosen slot, and what is frozen, be imported from now on."""
+    """Let only the chosen slot, and what is frozen (CPython: installed), be imported from now on."""
     slot = choose(root)
-    sys.path[:] = [".frozen"] if slot is None else [root + "/" + SLOTS[slot], ".frozen"]
+    rest = [".frozen"] if sys.implementation.name == "micropython" else sys.path[1:]
+    sys.path[:] = rest if slot is None else [root + "/" + SLOTS[slot]] + rest
     return slot
 
 

@@ -180,6 +180,7 @@ class Slots:
         record.signed = newest.sha256
         if record.slots[record.active] == boot.NOTHING:  # nothing to fall back to
             record.active, record.why, record.counter = self.idle, boot.FIRST, max(manifest.counter, record.counter)
+            self._write()
         else:
             record.state, record.tries, record.why = boot.TRIAL, boot.TRIES, boot.SWITCHED
         self._write()

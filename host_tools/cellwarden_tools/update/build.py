@@ -34,7 +34,7 @@ def slot_files(vehicle, main, architecture=None):
     """
     package = Path(cellwarden.__file__).parent
     texts = {f"cellwarden/{path.relative_to(package).as_posix()}": path.read_text(encoding="utf-8")
-             for path in package.rglob("*.py") if path.name != "cpython.py"}  # fmt: skip
+             for path in package.rglob("*.py") if architecture is None or path.name != "cpython.py"}  # fmt: skip
     texts["main.py"] = main
     parts = vehicle.parts if architecture is None else {name: vehicle.parts[name] for name in PARTS}
     files = {f"{VEHICLE}/{name}": data for name, data in parts.items()}

@@ -47,13 +47,28 @@ class Flash:
         """What the box's MicroPython takes, as slots.what_runs() says it."""
         return slots.what_runs(self.facts["mpy"])
 
-    def put_on(self, path, key, board):
-        """Put the image at `path` on the box; returns its Manifest. key: the root's public key; board: the box's name.
+    def check(self, path, key, board):
+        """The Manifest of an image that could be put on this box. key: the root's public key; board: the box's name.
 
-        Raises InputError where the image is not sound or not for this box, and image.Refused as the box does.
+        Raises InputError where the box is not of its kind, and image.Refused where the image is not sound.
         """
         manifest = build.check(path, key)
-        self._is_for_here(path, manifest, key, board)
+        if manifest.board != board:
+            raise InputError(path, f"is for the board {manifest.board}", f"an image for {board}", "see --board")
+        if manifest.runs not in (slots.SOURCE, self.runs):
+            words = f"say `cellwarden update build --arch {self.runs.rpartition(' ')[2]}`"
+            raise InputError(path, f"is built for {manifest.runs}", f"what this box runs, {self.runs}", words)
+        if self.facts["files"] == "VfsFat":
+            expected = "littlefs, which survives power cuts"
+            raise InputError(self._repl.name, "the board keeps its files on FAT", expected, "format it with VfsLfs2")
+        return manifest
+
+    def put_on(self, path, key, board):
+        """Put the image at `path` on the box, so that its next start runs it; returns its Manifest.
+
+        Raises InputError and image.Refused as check() does, and Refused as the box does.
+        """
+        manifest = self.check(path, key, board)
         data = Path(path).read_bytes()
         self._workshop(data[: manifest.files_at])
         self._own("boot.py", Path(boot.__file__).read_bytes())
@@ -74,31 +89,19 @@ class Flash:
         """Let the box start anew."""
         self._repl.reset()
 
-    # --- what is checked before a byte is sent ------------------------------------------------------------------------
-
-    def _is_for_here(self, path, manifest, key, board):
-        if manifest.board != board:
-            raise InputError(path, f"is for the board {manifest.board}", f"an image for {board}", "see --board")
-        if manifest.runs not in (slots.SOURCE, self.runs):
-            words = f"cellwarden update build --arch {self.runs.rpartition(' ')[2]}"
-            raise InputError(path, f"is built for {manifest.runs}", f"what this box runs, {self.runs}", f"say {words}")
-        if self.facts["files"] == "VfsFat":
-            expected = "littlefs, which survives power cuts"
-            raise InputError(self._repl.name, "the board keeps its files on FAT", expected, "format it with VfsLfs2")
-
     # --- files --------------------------------------------------------------------------------------------------------
 
     def _own(self, name, data):
         """A file beside the slots: written where there is none, and never changed where there is another."""
         path = f"{self.root}/{name}"
-        size, digest = self._call(f"have({path!r})")
-        if size == len(data) and digest == hashlib.sha256(data).hexdigest():
-            return
-        if size >= 0:
+        right = [len(data), hashlib.sha256(data).hexdigest()]
+        there = self._call(f"have({path!r})")
+        if there[0] < 0:
+            self._put(path + ".new", data)
+            there = self._call(f"settle({path!r})")
+        if there != right:
             text = f"has another {name} already, and that is not changed with an update"
             raise InputError(self._repl.name, text, "a bare board, or one of the same key, board and vehicle")
-        self._put(path + ".new", data)
-        self._call(f"os.rename({path + '.new'!r}, {path!r})\nprint('true')")
 
     def _put(self, path, data, done=0, whole=0):
         """Store a file piece by piece, from where it was broken off."""

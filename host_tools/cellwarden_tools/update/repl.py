@@ -1,5 +1,6 @@
 """MicroPython's raw REPL over a serial port: run source text on a board and hear what it prints."""
 
+import os
 import time
 
 from ..errors import InputError
@@ -32,7 +33,7 @@ class Repl:
         try:
             self._port = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=seconds)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error).rpartition(":")[2].strip()
+            reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
             raise InputError(port, f"cannot be opened ({reason})", "a serial port with a MicroPython board") from None
         self.name, self._failures, self._seconds = port, (serial.SerialException, OSError), seconds
 

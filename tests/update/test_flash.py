@@ -1,0 +1,165 @@
+"""An image comes onto a box over its serial line whole or not at all, however bad the line is."""
+
+import random
+import subprocess
+
+import pytest
+from boxes import BOARD, Maker, small_files
+from cellwarden.update import boot
+from cellwarden.update.image import Refused
+from cellwarden.update.slots import Slots
+from cellwarden_tools.cli import run
+from cellwarden_tools.compiler.image import compile_profile
+from cellwarden_tools.engines.micropython import find_micropython
+from cellwarden_tools.errors import InputError
+from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.update import build
+from cellwarden_tools.update.flash import Flash
+from pty_board import Line, Unplugged
+
+
+@pytest.fixture
+def micropython(found):
+    return found(find_micropython)[0]
+
+
+@pytest.fixture
+def maker(tmp_path):
+    return Maker(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where the box keeps its files."""
+    (tmp_path / "box").mkdir()
+    return tmp_path / "box"
+
+
+def files(counter):
+    return small_files(counter) | {"main.py": b"print('version %d runs')\n" % counter}
+
+
+def flash(micropython, maker, folder, path, spoil=lambda data, to_board: data, seconds=5):
+    with Line(micropython, folder, spoil) as line, Flash(line.port, str(folder), seconds=seconds) as box:
+        return box.put_on(path, maker.key, BOARD)
+
+
+def runs(micropython, folder):
+    """What the box says when it starts, in its own MicroPython."""
+    script = f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport boot\nboot.start({str(folder)!r})\nimport main\n"
+    done = subprocess.run([micropython, "-c", script], capture_output=True, text=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+def confirmed(maker, folder):
+    slots = Slots(str(folder), maker.box)
+    boot.choose(slots.root)
+    Slots(str(folder), maker.box).confirm()
+
+
+def test_a_bare_board_becomes_a_running_box_and_then_takes_an_update(micropython, maker, folder):
+    flash(micropython, maker, folder, maker.image(1, files(1)))
+    assert runs(micropython, folder) == "version 1 runs\n"
+    flash(micropython, maker, folder, maker.image(2, files(2)))
+    assert [runs(micropython, folder) for _ in range(4)] == ["version 2 runs\n"] * 3 + ["version 1 runs\n"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a",
+        "b",
+        "boot.a",
+        "boot.b",
+        "boot.py",
+        "box.id",
+        "main.py",
+    ]
+
+
+def test_the_demonstration_in_one_command(micropython, maker, folder, capsys):
+    vehicle = compile_profile(DEMO_PROFILE).image
+    path = maker.image(1, build.slot_files(vehicle, "print('the box runs')", "x64"), built_for=build.runs("x64"))
+    (folder.parent / "key.pub").write_bytes(maker.key)
+    words = ["-i", str(path), "--board", BOARD, "--key", str(folder.parent / "key.pub"), "--folder", str(folder)]
+    with Line(micropython, folder) as line:
+        assert run(["flash", line.port, *words, "--dry-run"]) == 0
+        assert list(folder.iterdir()) == []
+        assert run(["flash", line.port, *words]) == 0
+        assert "is whole on the box" in capsys.readouterr().out
+        assert run(["flash", line.port, *words]) == 0, "the same once more is no fault"
+    assert runs(micropython, folder) == "the box runs\n"
+
+
+def test_the_plug_is_pulled_anywhere_and_the_same_command_goes_on(micropython, maker, folder):
+    flash(micropython, maker, folder, maker.image(1, files(1)))
+    path = maker.image(2, files(2))
+    passed = [0]
+
+    def counted(data, to_board):
+        passed[0] += len(data)
+        if passed[0] > unplugged_at:
+            raise Unplugged
+        return data
+
+    chance, times = random.Random(7), 0
+    for _ in range(100):
+        unplugged_at, passed[0] = chance.randrange(100, 30000), 0
+        try:
+            flash(micropython, maker, folder, path, counted)
+            break
+        except InputError as error:
+            times += 1
+            assert "the conversation fails" in str(error)
+            assert runs(micropython, folder) == "version 1 runs\n"
+    assert times > 5
+    assert runs(micropython, folder) == "version 2 runs\n"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_lost_and_doubled_bytes_never_make_a_file_other_than_it_was_signed(micropython, maker, folder, seed):
+    flash(micropython, maker, folder, maker.image(1, files(1)))
+    path = maker.image(2, files(2))
+    chance, spoiled = random.Random(seed), [0]
+
+    def noise(data, to_board):
+        out = bytearray()
+        for byte in data:
+            fault = chance.randrange(6000)
+            spoiled[0] += fault < 3
+            out += (
+                (bytes((byte ^ 1 << chance.randrange(8),)), b"", bytes((byte, byte)))[fault]
+                if fault < 3
+                else bytes((byte,))
+            )
+        return bytes(out)
+
+    expected = "version 2 runs\n"
+    try:
+        flash(micropython, maker, folder, path, noise, seconds=0.3)
+    except (InputError, Refused):
+        expected = "version 1 runs\n"  # the line was too bad; what ran still runs
+    assert spoiled[0] > 5
+    assert runs(micropython, folder) == expected
+    if expected == "version 1 runs\n":
+        flash(micropython, maker, folder, path)
+        assert runs(micropython, folder) == "version 2 runs\n"
+
+
+def test_what_the_box_refuses_is_said_and_what_ran_still_runs(micropython, maker, folder):
+    older = maker.image(1, files(1))
+    flash(micropython, maker, folder, maker.image(2, files(2)))
+    with pytest.raises(Refused) as caught:
+        flash(micropython, maker, folder, older)
+    assert caught.value.reason == "leaf"
+    assert runs(micropython, folder) == "version 2 runs\n"
+
+
+def test_a_board_of_another_kind_or_name_or_key_is_left_alone(micropython, maker, folder, tmp_path):
+    with pytest.raises(InputError, match="is for the board another"):
+        flash(micropython, maker, folder, maker.image(1, files(1), board="another"))
+    with pytest.raises(InputError, match=r"is built for mpy 6.3 armv6m; expected what this box runs, mpy 6.3 x64"):
+        flash(micropython, maker, folder, maker.image(2, files(2), built_for=build.runs("armv6m")))
+    assert list(folder.iterdir()) == []
+    flash(micropython, maker, folder, maker.image(3, files(3)))
+    (tmp_path / "stranger").mkdir()
+    stranger = Maker(tmp_path / "stranger")
+    with pytest.raises(InputError, match=r"has another box.id already"):
+        flash(micropython, stranger, folder, stranger.image(4, files(4)))
+    assert runs(micropython, folder) == "version 3 runs\n"
