@@ -34,7 +34,7 @@ COVERED = twin runaway validity engine rules_computed
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/blackbox tests/core
+	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/blackbox tests/update tests/core
 	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= $(COVERED:%=tests/core/test_%.py)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=92 --show-missing --skip-covered
 
@@ -49,9 +49,9 @@ test-quick: .venv/.test ## Run the tests of core and host only
 mutate: .venv/.test ## Make every small fault in the detection core that can be made, and see each fail a test
 	$(BIN)/python tests/mutate/mutate.py $(ARGS)
 
-cuts: .venv/.test ## Cut the black box's power at every operation and twice in a row; any bytes for verify
+cuts: .venv/.test ## Cut the power of black box and update at every operation and twice in a row; any bytes for verify
 	CELLWARDEN_CUTS=whole $(BIN)/python -m pytest -n 2 -q -rP --timeout 3600 tests/blackbox/test_cuts_posix.py \
-		tests/blackbox/test_cuts_littlefs.py tests/blackbox/test_fuzz_verify.py
+		tests/blackbox/test_cuts_littlefs.py tests/blackbox/test_fuzz_verify.py tests/update/test_cuts.py
 
 fuzz: .venv/.test $(WASM) ## 50 million random and hostile frames: every state in its bounds, all engines agree
 	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)

@@ -12,6 +12,7 @@ from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.update import build
 
+WHOLE = os.environ.get("CELLWARDEN_CUTS") == "whole"  # make cuts
 HERE = Path(__file__).parent
 NOR = HERE.parent / "blackbox"  # the simulated flash
 
@@ -46,12 +47,14 @@ def test_the_power_goes_at_any_write_or_erase(found, tmp_path, erase_block):
 
 
 def test_two_cuts_in_a_row(found, tmp_path):
-    rows = told(found, tmp_path, 512, stride=80)
+    rows = told(found, tmp_path, 512, stride=3 if WHOLE else 80)
     assert rows["install"][2] > 1000 and rows["fall back"][2] > 100
 
 
 def test_an_update_of_the_demonstration_as_a_whole(found, tmp_path):
     vehicle = compile_profile(DEMO_PROFILE).image
     main = "print('version %d')\n"
-    rows = told(found, tmp_path, 4096, 256, every=100, files=lambda n: build.slot_files(vehicle, main % n))
+    rows = told(
+        found, tmp_path, 4096, 256, every=3 if WHOLE else 100, files=lambda n: build.slot_files(vehicle, main % n)
+    )
     assert rows["install"][0] > 2000

@@ -2,10 +2,10 @@
 
 import random
 import subprocess
+import sys
 
 import pytest
 from boxes import BOARD, Maker, small_files
-from cellwarden.update import boot
 from cellwarden.update.image import Refused
 from cellwarden.update.slots import Slots
 from cellwarden_tools.cli import run
@@ -49,12 +49,6 @@ def runs(micropython, folder):
     script = f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport boot\nboot.start({str(folder)!r})\nimport main\n"
     done = subprocess.run([micropython, "-c", script], capture_output=True, text=True)
     return done.stdout if done.returncode == 0 else None
-
-
-def confirmed(maker, folder):
-    slots = Slots(str(folder), maker.box)
-    boot.choose(slots.root)
-    Slots(str(folder), maker.box).confirm()
 
 
 def test_a_bare_board_becomes_a_running_box_and_then_takes_an_update(micropython, maker, folder):
@@ -160,6 +154,24 @@ def test_a_board_of_another_kind_or_name_or_key_is_left_alone(micropython, maker
     flash(micropython, maker, folder, maker.image(3, files(3)))
     (tmp_path / "stranger").mkdir()
     stranger = Maker(tmp_path / "stranger")
-    with pytest.raises(InputError, match=r"has another box.id already"):
+    with pytest.raises(InputError, match=r"box/box.id: is of another kind already"):
         flash(micropython, stranger, folder, stranger.image(4, files(4)))
     assert runs(micropython, folder) == "version 3 runs\n"
+
+
+def test_a_gateways_folder_takes_an_image_and_runs_it_with_cpython(maker, folder, capsys):
+    (folder.parent / "key.pub").write_bytes(maker.key)
+
+    def put(path, board=BOARD):
+        return run(["flash", str(folder), "-i", str(path), "--board", board, "--key", str(folder.parent / "key.pub")])
+
+    first = maker.image(1, files(1))
+    assert put(first) == 0
+    assert runs(sys.executable, folder) == "version 1 runs\n"
+    assert put(maker.image(2, files(2))) == 0
+    assert runs(sys.executable, folder) == "version 2 runs\n"
+    assert Slots(str(folder), maker.box).confirm()
+    assert put(first) == 1
+    assert "its signature reuses a leaf of the key, or is older" in capsys.readouterr().err
+    assert put(maker.image(3, files(3)), "another") == 2
+    assert "is for the board demo-board" in capsys.readouterr().err

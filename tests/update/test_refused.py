@@ -282,7 +282,29 @@ def test_a_slot_written_by_hand_does_not_run(tmp_path, maker):
 
 @pytest.mark.parametrize(
     "path",
-    ["/a.py", "../a.py", "a/../b.py", ".hidden", "a//b", "a/", "manifest", "signature", "a b", "ä.py", "a" * 81, ""],
+    [
+        "/a.py",
+        "../a.py",
+        "a/../b.py",
+        ".hidden",
+        "a//b",
+        "a/",
+        "manifest",
+        "signature",
+        "a b",
+        "ä.py",
+        "a" * 81,
+        "",
+        "-a",
+        "a/-b",
+        "a\\b",
+        "a:b",
+        "a[b",
+        "a`b",
+        "a{b",
+        "a@b",
+        "a,b",
+    ],
 )
 def test_a_path_that_leads_elsewhere_cannot_be_in_an_image(path):
     with pytest.raises((InputError, UnicodeError)):

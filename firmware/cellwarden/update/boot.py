@@ -14,13 +14,10 @@ import struct
 import sys
 from binascii import crc32, unhexlify
 
-SLOTS = ("a", "b")
-RECORDS = ("boot.a", "boot.b")
+SLOTS, RECORDS = ("a", "b"), ("boot.a", "boot.b")
 NOTHING = bytes(32)  # for the SHA-256 of the manifest of a slot that must not run
-STEADY, TRIAL = 0, 1
-TRIES = 3
-# why the slot runs that runs; slots.WHY says it in words
-FIRST, CONFIRMED, SWITCHED, NOT_CONFIRMED, DAMAGED, OTHER_DAMAGED = 0, 1, 2, 3, 4, 5
+STEADY, TRIAL, TRIES = 0, 1, 3
+FIRST, CONFIRMED, SWITCHED, NOT_CONFIRMED, DAMAGED, OTHER_DAMAGED = 0, 1, 2, 3, 4, 5  # why: slots.WHY has the words
 _MARK, _FORM = b"CWB1", "<4sIBBBBIII32s32s32s"
 _NUMBERS = ("sequence", "active", "state", "tries", "why", "counter", "tree", "leaf")
 
@@ -53,21 +50,24 @@ class Record:
         return True
 
 
+def read(path):
+    """The bytes of a small file; none where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 def read_record(root):
     """The newest whole Record in the folder `root`, or None."""
-    newest = None
+    found = []
     for name in RECORDS:
-        try:
-            with open(root + "/" + name, "rb") as file:
-                data = file.read(256)
-        except OSError:
-            continue
+        data = read(root + "/" + name)
         sound = _MARK + struct.pack("<I", crc32(data[:-4]))
         if len(data) == struct.calcsize(_FORM) + 4 and data[:4] + data[-4:] == sound:
-            record = Record(data)
-            if newest is None or record.sequence > newest.sequence:
-                newest = record
-    return newest
+            found.append(Record(data))
+    return max(found, key=lambda record: record.sequence) if found else None
 
 
 def listed(manifest):
@@ -97,16 +97,16 @@ def count_files(folder):
     return sum(count_files(path) if os.stat(path)[0] & 0x4000 else 1 for path in paths)
 
 
-def whole(folder, digest):
+def whole(folder, digest, pause=lambda: None):
     """Whether a slot holds the files of the manifest with this SHA-256, each byte of them, and no other file."""
     try:
-        with open(folder + "/manifest", "rb") as file:
-            manifest = file.read()
+        manifest = read(folder + "/manifest")
         if digest == NOTHING or hashlib.sha256(manifest).digest() != digest:
             return False
         count = 2  # the manifest and its signature, which it does not list
         for path, size, wanted in listed(manifest):
             count += 1
+            pause()
             if not same_file(folder + "/" + path, size, wanted):
                 return False
         return count == count_files(folder)
@@ -140,8 +140,8 @@ def choose(root):
 def start(root=""):
     """Let only the chosen slot, and what is frozen (CPython: installed), be imported from now on."""
     slot = choose(root)
-    rest = [".frozen"] if sys.implementation.name == "micropython" else sys.path[1:]
-    sys.path[:] = rest if slot is None else [root + "/" + SLOTS[slot]] + rest
+    own = [] if slot is None else [root + "/" + SLOTS[slot]]
+    sys.path[:] = own + ([".frozen"] if sys.implementation.name == "micropython" else sys.path[1:])
     return slot
 
 

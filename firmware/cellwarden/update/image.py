@@ -24,7 +24,7 @@ TREES = 2  # levels of the key: a root that signs trees, and trees that sign ima
 ALLOWED = ("older", "busy")
 _IMAGE = (b"board", b"vehicle", b"version", b"from", b"counter", b"runs")
 _PERMIT = (b"board", b"vehicle", b"image", b"allow")
-_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+_SLASH = 47
 
 
 class Refused(Exception):
@@ -132,12 +132,17 @@ def file_line(path, size, digest):
 
 
 def good_path(path):
-    """Whether a file of a slot may be called so: names of letters, digits, `_`, `-` and `.`, with / between them."""
-    names = path.split("/")
-    for name in names:
-        if not name or name[0] == "." or [c for c in name if c not in _NAME]:
+    """Whether a file of a slot may be called so: names of ASCII letters, digits, `_`, `-` and `.`, with / between."""
+    if len(path) > MOST_PATH or path in ("manifest", "signature"):
+        return False
+    before = _SLASH
+    for c in path.encode():
+        if not (97 <= c <= 122 or 45 <= c <= 57 or 65 <= c <= 90 or c == 95):  # a-z, - . / 0-9, A-Z, _
             return False
-    return len(path) <= MOST_PATH and path not in ("manifest", "signature")
+        if before == _SLASH and c <= _SLASH:  # no empty name, and none that begins with `.` or `-`
+            return False
+        before = c
+    return before != _SLASH
 
 
 def read_signed(source, key, form=Manifest):

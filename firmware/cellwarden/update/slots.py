@@ -38,7 +38,7 @@ Box = namedtuple("Box", ("board", "vehicle", "runs", "key"))
 
 def read_box(root):
     """The Box of the folder `root`, as its file IDENTITY and this Python say. Raises ValueError without a sound one."""
-    first, *lines = _read(root + "/" + IDENTITY).split(b"\n")
+    first, *lines = boot.read(root + "/" + IDENTITY).split(b"\n")
     facts = dict([line.split(b" ", 1) for line in lines if b" " in line])
     if first != b"cellwarden box 1" or len(lines) != 4 or sorted(facts) != [b"board", b"key", b"vehicle"]:
         raise ValueError("no identity")
@@ -61,10 +61,13 @@ def what_runs(mpy):
 
 
 class Slots:
-    """The two slots and the boot record in the folder `root`."""
+    """The two slots and the boot record in the folder `root`.
 
-    def __init__(self, root, box):
-        self.root, self.box = root, box
+    pause: called between pieces of work of some milliseconds, so that frames are judged meanwhile
+    """
+
+    def __init__(self, root, box, pause=lambda: None):
+        self.root, self.box, self._pause = root, box, pause
         self.record = _record(root)
         self._good = 0
 
@@ -84,6 +87,7 @@ class Slots:
             self.accept(manifest, allowed, busy)
             at = manifest.files_at
             for path, size, digest in manifest.files:
+                self._pause()
                 if not boot.same_file(self.folder(self.idle) + "/" + path, size, digest):
                     source.seek(at)
                     self.put(path, size, digest, source)
@@ -108,7 +112,7 @@ class Slots:
         if record.slots[self.idle] != boot.NOTHING:
             record.slots[self.idle] = boot.NOTHING
             self._write()
-        if _read(folder + "/manifest") == manifest.data:
+        if boot.read(folder + "/manifest") == manifest.data:
             return
         _remove(folder)
         os.mkdir(folder)
@@ -164,6 +168,7 @@ class Slots:
                 file.write(data)
                 found.update(data)
                 left -= len(data)
+                self._pause()
         if left or found.digest() != digest:
             os.remove(target)
             raise Refused("file", path)
@@ -173,7 +178,7 @@ class Slots:
         record, newest = self.record, permit or manifest
         if hasattr(os, "sync"):
             os.sync()
-        if not boot.whole(self.folder(self.idle), manifest.sha256):
+        if not boot.whole(self.folder(self.idle), manifest.sha256, self._pause):
             raise Refused("storage", "what was stored reads otherwise")
         record.slots[self.idle] = manifest.sha256
         record.tree, record.leaf = newest.leaves
@@ -205,7 +210,7 @@ class Slots:
 
     def manifest_of(self, slot):
         """The Manifest of the image in a slot, or None where it holds none that may run."""
-        data = _read(self.folder(slot) + "/manifest")
+        data = boot.read(self.folder(slot) + "/manifest")
         if hashlib.sha256(data).digest() != self.record.slots[slot]:
             return None
         return image.Manifest(data, ())
@@ -223,14 +228,6 @@ def _record(root):
         record = boot.Record()
         record.active = 1
     return record
-
-
-def _read(path):
-    try:
-        with open(path, "rb") as file:
-            return file.read(image.MOST_MANIFEST_BYTES + 1)
-    except OSError:
-        return b""
 
 
 def _is_there(path):

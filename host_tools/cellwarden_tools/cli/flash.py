@@ -7,7 +7,7 @@ import typer
 
 
 def flash(
-    port: Annotated[str, typer.Argument(metavar="PORT", help="The board's serial port.")],
+    port: Annotated[str, typer.Argument(metavar="PORT", help="The board's serial port, or a gateway's folder.")],
     image: Annotated[Path, typer.Option("-i", "--image", metavar="IMAGE", help="What `update build` made.")],
     board: Annotated[str, typer.Option(help="The board's name; a bare board gets it.")],
     key: Annotated[Path, typer.Option("-k", "--key", metavar="FILE", help="The root's public key: NAME.pub.")],
@@ -23,17 +23,22 @@ def flash(
     from cellwarden.update.image import Refused
 
     from ..update import build
-    from ..update.flash import Flash
+    from ..update.flash import Flash, put_in_folder
     from . import show
 
     public = build.read_public(key)
     try:
         build.check(image, public)  # before the port is opened
-        with show.bar("flash") as moved, Flash(port, folder.rstrip("/"), say=moved) as box:
-            found = box.check(image, public, board) if dry_run else box.put_on(image, public, board)
-            facts = box.facts
-            if start and not dry_run:
-                box.start()
+        if Path(port).is_dir():
+            found, machine = build.check(image, public), port
+            if not dry_run:
+                put_in_folder(port, image, public, board)
+        else:
+            with show.bar("flash") as moved, Flash(port, folder.rstrip("/"), say=moved) as box:
+                found = box.check(image, public, board) if dry_run else box.put_on(image, public, board)
+                machine = box.facts["machine"]
+                if start and not dry_run:
+                    box.start()
     except Refused as error:
         if json:
             show.json_line({"image": str(image), "good": False, "reason": error.reason, "text": error.text})
@@ -41,8 +46,8 @@ def flash(
         raise typer.Exit(1) from None
     version = ".".join(map(str, found.version))
     if json:
-        told = {"version": version, "counter": found.counter, "board": facts["machine"], "written": not dry_run}
+        told = {"version": version, "counter": found.counter, "machine": machine, "written": not dry_run}
         show.json_line({"image": str(image), "good": True} | told)
         return
     done = "could be put on" if dry_run else "is whole on the box, and its next start runs it"
-    typer.echo(f"{image}: {version} (counter {found.counter}) {done}; {facts['machine']}")
+    typer.echo(f"{image}: {version} (counter {found.counter}) {done}; {machine}")

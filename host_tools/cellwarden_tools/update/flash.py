@@ -6,6 +6,7 @@ box, the SHA-256 of the signed manifest does the boot record name that slot (cel
 
 import hashlib
 import json
+import sys
 from binascii import b2a_base64, crc32
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cellwarden.update import boot, image, slots
 
 from ..engines.device_files import device_text
 from ..errors import InputError
+from ..files import whole_file
 from . import build
 from .repl import Broken, Crashed, Repl
 
@@ -22,6 +24,39 @@ WORKSHOP = "flash.tmp"  # folder on the box with the updater, while it is used
 MAIN = b"import main\n"  # /main.py: boot.py has left nothing to import but the slot that was chosen, and its main
 PIECE = 1536  # bytes sent at a time
 TRIES = 20  # of a piece, until the line is given up
+
+
+def put_in_folder(folder, path, key, board):
+    """Put an image on a Linux gateway, into a folder on this machine: as Flash.put_on(), and as safe."""
+    folder, manifest = Path(folder), build.check(path, key)
+    _is_for(path, manifest, board, slots.what_runs(getattr(sys.implementation, "_mpy", 0)))
+    box = slots.Box(manifest.board, manifest.vehicle, slots.SOURCE, key)
+    for name, data in _own_files(box).items():
+        there = folder / name
+        if not there.exists():
+            with whole_file(there) as file:
+                file.write(data)
+        elif there.read_bytes() != data:
+            raise InputError(there, _OTHER, _BARE)
+    with open(path, "rb") as file:
+        return slots.Slots(str(folder), box).install(file)
+
+
+_OTHER = "is of another kind already, and that is not changed with an update"
+_BARE = "a bare box, or one of the same key, board and vehicle"
+
+
+def _own_files(box):
+    """{name: bytes} of the files beside the slots."""
+    return {"boot.py": Path(boot.__file__).read_bytes(), "main.py": MAIN, slots.IDENTITY: slots.identity(box)}
+
+
+def _is_for(path, manifest, board, runs):
+    if manifest.board != board:
+        raise InputError(path, f"is for the board {manifest.board}", f"an image for {board}", "see --board")
+    if manifest.runs not in (slots.SOURCE, runs):
+        words = f"say `cellwarden update build --arch {runs.rpartition(' ')[2]}`" if runs != slots.SOURCE else ""
+        raise InputError(path, f"is built for {manifest.runs}", f"what this box runs, {runs}", words)
 
 
 class Flash:
@@ -53,11 +88,7 @@ class Flash:
         Raises InputError where the box is not of its kind, and image.Refused where the image is not sound.
         """
         manifest = build.check(path, key)
-        if manifest.board != board:
-            raise InputError(path, f"is for the board {manifest.board}", f"an image for {board}", "see --board")
-        if manifest.runs not in (slots.SOURCE, self.runs):
-            words = f"say `cellwarden update build --arch {self.runs.rpartition(' ')[2]}`"
-            raise InputError(path, f"is built for {manifest.runs}", f"what this box runs, {self.runs}", words)
+        _is_for(path, manifest, board, self.runs)
         if self.facts["files"] == "VfsFat":
             expected = "littlefs, which survives power cuts"
             raise InputError(self._repl.name, "the board keeps its files on FAT", expected, "format it with VfsLfs2")
@@ -71,9 +102,8 @@ class Flash:
         manifest = self.check(path, key, board)
         data = Path(path).read_bytes()
         self._workshop(data[: manifest.files_at])
-        self._own("boot.py", Path(boot.__file__).read_bytes())
-        self._own("main.py", MAIN)
-        self._own(slots.IDENTITY, slots.identity(slots.Box(manifest.board, manifest.vehicle, "", key)))
+        for name, own in _own_files(slots.Box(manifest.board, manifest.vehicle, "", key)).items():
+            self._own(name, own)
         at, whole = manifest.files_at, len(data) - manifest.files_at
         slot = self._updater("if m.sha256 not in s.record.slots: s.accept(m)", "s.idle")
         if not self._updater("", "m.sha256 in s.record.slots"):
@@ -100,8 +130,7 @@ class Flash:
             self._put(path + ".new", data)
             there = self._call(f"settle({path!r})")
         if there != right:
-            text = f"has another {name} already, and that is not changed with an update"
-            raise InputError(self._repl.name, text, "a bare board, or one of the same key, board and vehicle")
+            raise InputError(f"{self._repl.name}: {path}", _OTHER, _BARE)
 
     def _put(self, path, data, done=0, whole=0):
         """Store a file piece by piece, from where it was broken off."""
