@@ -54,7 +54,7 @@ def identity(box):
 
 def what_runs(mpy):
     """What a MicroPython with this `sys.implementation._mpy` takes: "mpy 6.3 armv7emsp", or "py" for source only."""
-    architecture = mpy >> 10
+    architecture = mpy >> 10 & 15
     if not mpy or not 0 < architecture < len(ARCHITECTURES):
         return SOURCE
     return "mpy %d.%d %s" % (mpy & 255, mpy >> 8 & 3, ARCHITECTURES[architecture])  # noqa: UP031
