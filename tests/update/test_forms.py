@@ -19,7 +19,8 @@ HASHES = [bytes([n]) * 32 for n in (1, 2, 3)]
 # byte, form, name and a value of each field, as the table of the page has them
 RECORD = [
     (0, "4s", None, b"CWB1"), (4, "I", "sequence", 7), (8, "B", "active", 1), (9, "B", "state", 1),
-    (10, "B", "tries", 2), (11, "B", "why", 2), (12, "I", "counter", 70000), (16, "I", "tree", 5), (20, "I", "leaf", 1000),
+    (10, "B", "tries", 2), (11, "B", "why", 2), (12, "I", "counter", 70000),
+    (16, "I", "tree", 5), (20, "I", "leaf", 1000),
     (24, "32s", "signed", HASHES[0]), (56, "32s", None, HASHES[1]), (88, "32s", None, HASHES[2]),
 ]  # fmt: skip
 
