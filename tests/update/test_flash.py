@@ -137,12 +137,24 @@ def test_noise_lost_and_doubled_bytes_never_make_a_file_other_than_it_was_signed
 
 
 def test_what_the_box_refuses_is_said_and_what_ran_still_runs(micropython, maker, folder):
-    older = maker.image(1, files(1))
+    never, older = maker.image(1, files(1), "never"), maker.image(1, files(1))
+    flash(micropython, maker, folder, older)
     flash(micropython, maker, folder, maker.image(2, files(2)))
-    with pytest.raises(Refused) as caught:
-        flash(micropython, maker, folder, older)
-    assert caught.value.reason == "leaf"
-    assert runs(micropython, folder) == "version 2 runs\n"
+    assert Slots(str(folder), maker.box).confirm()
+    for path in (never, older):
+        with pytest.raises(Refused) as caught:
+            flash(micropython, maker, folder, path)
+        assert caught.value.reason == "leaf"
+        assert runs(micropython, folder) == "version 2 runs\n"
+
+
+def test_a_box_of_which_both_slots_rotted_takes_its_image_again(micropython, maker, folder):
+    path = maker.image(1, files(1))
+    flash(micropython, maker, folder, path)
+    (folder / "a" / "main.py").unlink()
+    assert runs(micropython, folder) is None
+    flash(micropython, maker, folder, path)
+    assert runs(micropython, folder) == "version 1 runs\n"
 
 
 def test_a_board_of_another_kind_or_name_or_key_is_left_alone(micropython, maker, folder, tmp_path):

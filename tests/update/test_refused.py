@@ -4,6 +4,7 @@ import io
 import itertools
 import os
 import shutil
+import struct
 
 import pytest
 from boxes import BOARD, VEHICLE, Maker, small_files
@@ -14,6 +15,7 @@ from cellwarden_tools.errors import InputError
 from cellwarden_tools.update import build, signing
 from hypothesis import given
 from hypothesis import strategies as st
+from vectors import foreign
 
 FILES = {"main.py": b"print(1)\n", "vehicle/x.bin": bytes(range(100)), "z.py": b""}
 
@@ -256,21 +258,56 @@ def test_where_both_slots_are_damaged_nothing_runs(a_box, maker):
     assert a_box.starts() is None
 
 
-def test_one_damaged_boot_record_is_mended_from_the_other_and_two_run_nothing(a_box, maker):
+@pytest.mark.parametrize("name", boot.RECORDS)
+def test_one_damaged_boot_record_takes_nothing_back(a_box, maker, name):
     a_box.update(maker.image(2, FILES))
+    damage(a_box, name)
+    assert [a_box.starts() for _ in range(5)] == [2] * 5
 
-    def damage(*names):
-        for name in names:
-            with open(os.path.join(a_box.root, name), "r+b") as file:
-                file.seek(20)
-                file.write(b"\xaa\x55")
 
-    for name in boot.RECORDS:
-        damage(name)
-        assert [a_box.starts() for _ in range(5)] == [2] * 5
-        a_box.slots.record.write(a_box.root)
-    damage(*boot.RECORDS)
+def test_with_both_boot_records_damaged_nothing_runs(a_box, maker):
+    a_box.update(maker.image(2, FILES))
+    damage(a_box, *boot.RECORDS)
     assert a_box.starts() is None
+
+
+def damage(box, *names):
+    for name in names:
+        with open(os.path.join(box.root, name), "r+b") as file:
+            file.seek(20)
+            file.write(b"\xaa\x55")
+
+
+def test_a_manifest_that_was_changed_with_its_file_does_not_run(a_box, maker):
+    a_box.install(maker.image(2, FILES))
+    folder = os.path.join(a_box.root, "b")
+    mine = b"print('mine')\n"
+    manifest = build.manifest_of(FILES | {"main.py": mine}, BOARD, VEHICLE, "0.2.0", 2, "py")
+    for name, data in (("main.py", mine), ("manifest", manifest)):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(data)
+    assert a_box.starts() == 1
+
+
+def test_what_did_not_confirm_itself_runs_rather_than_nothing(a_box, maker):
+    a_box.install(maker.image(2, FILES))
+    assert [a_box.starts() for _ in range(4)] == [2, 2, 2, 1]
+    os.remove(os.path.join(a_box.root, "a", "z.py"))
+    assert [a_box.starts() for _ in range(5)] == [2] * 5
+
+
+def test_a_signature_of_another_number_of_levels_is_refused(tmp_path, maker):
+    data = build.manifest_of(FILES, BOARD, VEHICLE, "1.0.0", 1, "py")
+    for levels in (1, 2, 3):
+        private = foreign(levels, 5, 4)
+        box = OneBox(tmp_path / f"box{levels}", maker.box._replace(key=private.publicKey().serialize()))
+        signature = private.sign(data)
+        whole = b"CWU1" + struct.pack("<II", len(data), len(signature)) + data + signature
+        whole += b"".join(FILES[name] for name in sorted(FILES))
+        if levels == 2:
+            box.install(whole)
+        else:
+            box.refuses(whole, "signature")
 
 
 def test_a_slot_written_by_hand_does_not_run(tmp_path, maker):
@@ -336,6 +373,28 @@ def test_whatever_a_manifest_says_it_is_understood_or_refused(lines, start, end)
     else:
         assert len({path for path, *_ in found.files}) == len(found.files)
         assert all(0 <= size <= image.MOST_FILE_BYTES for _, size, _ in found.files)
+
+
+FILE_LINES = slice(7, -1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[:7] + lines[FILE_LINES][::-1] + lines[-1:],
+        lambda lines: lines[:8] + lines[7:],
+        lambda lines: [*lines[:7], lines[7].upper().replace(b"FILE", b"file"), *lines[8:]],
+        lambda lines: [*lines[:7], lines[7].replace(b"file ", b"file +"), *lines[8:]],
+        lambda lines: [*lines[:7], lines[7].replace(b"file ", b"file 0"), *lines[8:]],
+        lambda lines: [*lines[:7], *lines[8:], b"file"],
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+    ],
+)
+def test_a_manifest_has_one_spelling(change):
+    image.Manifest(b"\n".join(SOUND), ())
+    with pytest.raises(Refused) as caught:
+        image.Manifest(b"\n".join(change(SOUND)), ())
+    assert caught.value.reason == "form"
 
 
 def test_words_for_every_reason():

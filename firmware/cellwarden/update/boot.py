@@ -125,14 +125,13 @@ def choose(root):
             if record.write(root):
                 return other
         else:
-            record.state, record.slots[other] = STEADY, NOTHING
-            record.why = NOT_CONFIRMED if good else DAMAGED
+            record.state, record.why = STEADY, NOT_CONFIRMED if good else DAMAGED
             record.write(root)
     if whole(root + "/" + SLOTS[active], record.slots[active]):
         return active
     if not whole(root + "/" + SLOTS[other], record.slots[other]):
         return None
-    record.slots[active], record.active, record.state, record.why = NOTHING, other, STEADY, OTHER_DAMAGED
+    record.active, record.state, record.why = other, STEADY, OTHER_DAMAGED
     record.write(root)
     return other
 

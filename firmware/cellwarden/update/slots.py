@@ -108,10 +108,7 @@ class Slots:
     def accept(self, manifest, permit=None, busy=None):
         """Check an image (and a permit) against this box, and empty the idle slot for it. Raises Refused, OSError."""
         self._check(manifest, permit, busy)
-        record, folder = self.record, self.folder(self.idle)
-        if record.slots[self.idle] != boot.NOTHING:
-            record.slots[self.idle] = boot.NOTHING
-            self._write()
+        folder = self.folder(self.idle)
         if boot.read(folder + "/manifest") == manifest.data:
             return
         _remove(folder)
@@ -189,6 +186,12 @@ class Slots:
         else:
             record.state, record.tries, record.why = boot.TRIAL, boot.TRIES, boot.SWITCHED
         self._write()
+
+    def will_run(self, manifest):
+        """Whether the next start runs this image, and all of it is there."""
+        slot = self.idle if self.record.state == boot.TRIAL else self.record.active
+        same = self.record.slots[slot] == manifest.sha256
+        return same and boot.whole(self.folder(slot), manifest.sha256, self._pause)
 
     def scanned_well(self):
         """Count a good scan; the last that is needed confirms a slot on trial, and True is returned."""

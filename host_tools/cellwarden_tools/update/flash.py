@@ -105,13 +105,14 @@ class Flash:
         for name, own in _own_files(slots.Box(manifest.board, manifest.vehicle, "", key)).items():
             self._own(name, own)
         at, whole = manifest.files_at, len(data) - manifest.files_at
-        slot = self._updater("if m.sha256 not in s.record.slots: s.accept(m)", "s.idle")
-        if not self._updater("", "m.sha256 in s.record.slots"):
+        slot = self._updater("", "-1 if s.will_run(m) else s.idle")
+        if slot >= 0:
+            self._updater("s.accept(m)", "True")
             folder = f"{self.root}/{boot.SLOTS[slot]}"
             for name, size, _ in manifest.files:
                 self._put(f"{folder}/{name}", data[at : at + size], at - manifest.files_at, whole)
                 at += size
-            self._updater("if m.sha256 not in s.record.slots: s.switch(m)", "True")
+            self._updater("s.will_run(m) or s.switch(m)", "True")  # a reply that was lost has it called twice
         self._call(f"clear({self.root + '/' + WORKSHOP!r})\nprint('true')")
         return manifest
 
