@@ -9,7 +9,6 @@ from boxes import BOARD, Maker, small_files
 from cellwarden.update.image import Refused
 from cellwarden.update.slots import Slots
 from cellwarden_tools.cli import run
-from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.simulator import DEMO_PROFILE
@@ -67,18 +66,55 @@ def test_a_bare_board_becomes_a_running_box_and_then_takes_an_update(micropython
     ]
 
 
-def test_the_demonstration_in_one_command(micropython, maker, folder, capsys):
-    vehicle = compile_profile(DEMO_PROFILE).image
-    path = maker.image(1, build.slot_files(vehicle, "print('the box runs')", "x64"), built_for=build.runs("x64"))
-    (folder.parent / "key.pub").write_bytes(maker.key)
-    words = ["-i", str(path), "--board", BOARD, "--key", str(folder.parent / "key.pub"), "--folder", str(folder)]
-    with Line(micropython, folder) as line:
-        assert run(["flash", line.port, *words, "--dry-run"]) == 0
-        assert list(folder.iterdir()) == []
-        assert run(["flash", line.port, *words]) == 0
-        assert "is whole on the box" in capsys.readouterr().out
-        assert run(["flash", line.port, *words]) == 0, "the same once more is no fault"
-    assert runs(micropython, folder) == "the box runs\n"
+# What a box does here: the vehicle's own decoder and the detection core, one scan after the other.
+MAIN = """
+import sys
+from array import array
+
+from cellwarden.engine import Engine
+from cellwarden.update import slots
+
+
+class Vehicle:
+    pass
+
+
+root = sys.path[0].rsplit("/", 1)[0]
+with open(sys.path[0] + "/vehicle/params.bin", "rb") as file:
+    Vehicle.params = array("i", file.read())
+sys.path.insert(0, sys.path[0] + "/vehicle")
+from decoder import drain
+
+Vehicle.drain = drain
+engine = Engine(Vehicle)
+box = slots.Slots(root, slots.read_box(root))
+for k in range(1, 1001):
+    engine.advance(100 * k)
+    if box.scanned_well():
+        print("confirmed after", k, "scans")
+print("version %d ran a thousand scans")
+"""
+
+
+def test_the_demonstration_from_the_profile_to_a_confirmed_update(micropython, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["keys", "root", "company", "--height", "5"]) == 0
+    assert run(["keys", "tree", "office", "--root", "company.key", "--height", "5"]) == 0
+    flash = ["-i", "box.cwu", "--board", BOARD, "--key", "company.pub", "--folder", str(folder)]
+    for n, confirmed in ((1, ""), (2, "confirmed after 600 scans\n")):
+        (tmp_path / "main.py").write_text(MAIN % n)
+        build = ["update", "build", str(DEMO_PROFILE), "--board", BOARD, "--main", "main.py", "--arch", "x64"]
+        build += ["--version", f"1.{n}.0", "--counter", str(n), "--key", "office.key", "-o", "box.cwu"]
+        assert run(build) == 0, capsys.readouterr().err
+        with Line(micropython, folder) as line:
+            before = sorted(folder.rglob("*"))
+            assert run(["flash", line.port, *flash, "--dry-run"]) == 0
+            assert sorted(folder.rglob("*")) == before
+            assert run(["flash", line.port, *flash]) == 0, capsys.readouterr().err
+            assert "is whole on the box" in capsys.readouterr().out
+            assert run(["flash", line.port, *flash]) == 0, "the same once more is no fault"
+        assert runs(micropython, folder) == f"{confirmed}version {n} ran a thousand scans\n"
+        assert runs(micropython, folder) == f"version {n} ran a thousand scans\n"
 
 
 def test_the_plug_is_pulled_anywhere_and_the_same_command_goes_on(micropython, maker, folder):

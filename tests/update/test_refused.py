@@ -244,6 +244,20 @@ def test_a_byte_that_rots_in_the_slot_that_runs_brings_the_other_back(a_box, mak
     assert boot.read_record(a_box.root).why == (boot.OTHER_DAMAGED if confirmed else boot.DAMAGED)
 
 
+def test_a_byte_that_rots_while_the_rest_is_stored_is_noticed(a_box, maker):
+    path = os.path.join(a_box.root, "b", "main.py")
+
+    def rot():
+        if os.path.exists(path) and os.path.getsize(path) == len(FILES["main.py"]):
+            with open(path, "r+b") as file:
+                file.write(b"?")
+
+    with pytest.raises(Refused) as caught:
+        Slots(a_box.root, a_box.box, rot).install(open(maker.image(2, FILES), "rb"))
+    assert caught.value.reason == "storage"
+    assert a_box.starts() == 1
+
+
 def test_a_file_that_nobody_signed_is_never_beside_those_that_run(a_box, maker):
     a_box.install(maker.image(2, FILES))
     with open(os.path.join(a_box.root, "b", "extra.py"), "w") as file:
