@@ -1,5 +1,6 @@
 """An image comes onto a box over its serial line whole or not at all, however bad the line is."""
 
+import json
 import random
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from cellwarden_tools.errors import InputError
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.update import build
 from cellwarden_tools.update.flash import Flash
+from cellwarden_tools.update.repl import Crashed, Repl
 from pty_board import Line, Unplugged
 
 
@@ -115,6 +117,26 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(micropython, f
             assert run(["flash", line.port, *flash]) == 0, "the same once more is no fault"
         assert runs(micropython, folder) == f"{confirmed}version {n} ran a thousand scans\n"
         assert runs(micropython, folder) == f"version {n} ran a thousand scans\n"
+    with Line(micropython, folder) as line:
+        assert run(["device", line.port, "--folder", str(folder), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["slots"] == [
+        {"slot": "a", "version": "1.1.0", "counter": 1, "whole": True},
+        {"slot": "b", "version": "1.2.0", "counter": 2, "whole": True},
+    ]
+    del told["slots"], told["key"]
+    assert told == {
+        "board": BOARD, "vehicle": "demo-96s", "confirmed": "b", "state": "steady", "starts_left": None,
+        "why": "confirmed by its own good scans", "counter": 2, "tree": 0, "leaf": 1,
+    }  # fmt: skip
+    (folder / "b" / "main.mpy").write_bytes(b"rotten")
+    assert run(["device", str(folder)]) == 1
+    shown = capsys.readouterr().out
+    assert [line.split() for line in shown.splitlines() if " damaged " in line] == [
+        ["b", "1.2.0", "2", "damaged", "confirmed"]
+    ]
+    assert run(["device", str(tmp_path)]) == 2
+    assert "no Cellwarden on it" in capsys.readouterr().err
 
 
 def test_the_plug_is_pulled_anywhere_and_the_same_command_goes_on(micropython, maker, folder):
@@ -223,3 +245,76 @@ def test_a_gateways_folder_takes_an_image_and_runs_it_with_cpython(maker, folder
     assert "its signature reuses a leaf of the key, or is older" in capsys.readouterr().err
     assert put(maker.image(3, files(3)), "another") == 2
     assert "is for the board demo-board" in capsys.readouterr().err
+
+
+ON_LITTLEFS = """
+import vfs
+
+
+class Ram:
+    def __init__(self, blocks):
+        self.data = bytearray(blocks * 4096)
+
+    def readblocks(self, block, buffer, offset=0):
+        at = block * 4096 + offset
+        buffer[:] = self.data[at : at + len(buffer)]
+
+    def writeblocks(self, block, buffer, offset=0):
+        at = block * 4096 + offset
+        self.data[at : at + len(buffer)] = buffer
+
+    def ioctl(self, request, block):
+        return {4: len(self.data) // 4096, 5: 4096}.get(request, 0)
+
+
+ram = Ram(64)
+vfs.%s.mkfs(ram)
+vfs.mount(vfs.%s(ram), "/flash")
+print("there")
+"""
+
+
+def prepared(line, system):
+    with Repl(line.port) as repl:
+        repl.enter()
+        assert b"there" in repl.run(ON_LITTLEFS % (system, system))
+
+
+def test_a_board_with_littlefs_takes_an_image(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsLfs2")
+        for n in (1, 2):
+            with Flash(line.port, "/flash") as box:
+                assert box.facts["files"] == "VfsLfs2" and box.facts["free"] > 10000
+                box.put_on(maker.image(n, files(n)), maker.key, BOARD)
+        with Repl(line.port) as repl:
+            repl.enter()
+            said = repl.run("import sys\nsys.path.insert(0, '/flash')\nimport boot\nboot.start('/flash')\nimport main")
+            assert said == b"version 2 runs\r\n"
+            with pytest.raises(Crashed, match="ImportError"):
+                repl.run("import no_such_module")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_board_with_fat_is_refused(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsFat")
+        with Flash(line.port, "/flash") as box, pytest.raises(InputError, match="keeps its files on FAT"):
+            box.put_on(maker.image(1, files(1)), maker.key, BOARD)
+        with Repl(line.port) as repl:
+            repl.enter()
+            assert repl.run("import os\nprint(os.listdir('/flash'))") == b"[]\r\n"
+
+
+def test_a_full_board_keeps_what_ran(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsLfs2")
+        with Flash(line.port, "/flash") as box:
+            box.put_on(maker.image(1, files(1)), maker.key, BOARD)
+        large = files(2) | {"large.bin": bytes(250_000)}
+        with Flash(line.port, "/flash") as box, pytest.raises(InputError, match="has no room for it"):
+            box.put_on(maker.image(2, large), maker.key, BOARD)
+        with Repl(line.port) as repl:
+            repl.enter()
+            said = repl.run("import sys\nsys.path.insert(0, '/flash')\nimport boot\nboot.start('/flash')\nimport main")
+            assert said == b"version 1 runs\r\n"

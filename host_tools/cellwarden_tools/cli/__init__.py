@@ -14,8 +14,8 @@ from ..errors import InputError
 
 _INTERRUPTED = 130
 VERBS = (
-    "compile", "lint", "decode", "replay", "acknowledge", "keys", "verify", "incident", "update", "flash", "convert",
-    "simulate",
+    "compile", "lint", "decode", "replay", "acknowledge", "keys", "verify", "incident", "update", "flash", "device",
+    "convert", "simulate",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ box, the SHA-256 of the signed manifest does the boot record name that slot (cel
 import hashlib
 import json
 import sys
-from binascii import b2a_base64, crc32
+from binascii import a2b_base64, b2a_base64, crc32
 from pathlib import Path
 
 from cellwarden.update import boot, image, slots
@@ -116,6 +116,18 @@ class Flash:
         self._call(f"clear({self.root + '/' + WORKSHOP!r})\nprint('true')")
         return manifest
 
+    def read(self, name):
+        """The bytes of a small file in the folder of the slots; none where there is no such file."""
+        while True:
+            text, checksum = self._call(f"get({self.root + '/' + name!r})")
+            data = a2b_base64(text)
+            if crc32(data) == checksum:
+                return data
+
+    def has(self, name, size, digest):
+        """Whether a file in the folder of the slots has this size and SHA-256, as the box finds."""
+        return self._call(f"have({self.root + '/' + name!r})") == [size, digest.hex()]
+
     def start(self):
         """Let the box start anew."""
         self._repl.reset()
@@ -192,6 +204,8 @@ finally:
                 break
             except (Broken, Crashed, ValueError) as error:
                 failure, self._ready = error, False
+                if isinstance(error, Crashed) and "OSError: 28" in str(error):
+                    raise InputError(self._repl.name, "the board has no room for it", "a larger flash") from None
         else:
             expected = "a board with MicroPython that answers"
             raise InputError(self._repl.name, f"the conversation fails ({failure})", expected)

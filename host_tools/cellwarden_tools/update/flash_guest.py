@@ -7,18 +7,18 @@ import hashlib
 import json
 import os
 import sys
-from binascii import a2b_base64, crc32, hexlify
+from binascii import a2b_base64, b2a_base64, crc32, hexlify
 
 
 def facts():
     """What this MicroPython is, and what keeps its files."""
-    system = ""
+    place, system = "", ""
     try:
         import vfs
 
         for mounted, path in vfs.mount():
-            if (ROOT or "/").startswith(path):  # noqa: F821
-                system = type(mounted).__name__
+            if (ROOT + "/").startswith(path) and len(path) > len(place):  # noqa: F821
+                place, system = path, type(mounted).__name__
     except (AttributeError, TypeError, ImportError):
         pass
     room = os.statvfs(ROOT or "/") if hasattr(os, "statvfs") else None  # noqa: F821
@@ -49,6 +49,16 @@ def have(path):
     except OSError:
         size = -1
     print(json.dumps([size, hexlify(digest.digest()).decode()]))
+
+
+def get(path):
+    """A small file in base64, and its CRC-32; nothing where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        data = b""
+    print(json.dumps([b2a_base64(data).decode(), crc32(data)]))
 
 
 def put(path, at, text, checksum):
