@@ -44,6 +44,11 @@ class Box:
         self.back_ms = 0
         self.work()
 
+    def keep(self):
+        """As after an alarm without an end: no annex is let go that is there or comes."""
+        self.recorder._raised()
+        self.recorder._until_ms = 1 << 40
+
     def work(self, most=1000):
         while most and self.recorder.work(self.now_ms - self.start_ms):
             most -= 1
@@ -127,6 +132,8 @@ class Replayed:
                     for kind, clock, name, channel, data in items.unpack(record.body):
                         if kind == C.ADVANCE:
                             engine.advance(clock)
+                        elif kind == C.NOTED:
+                            pass
                         elif kind == C.UNKNOWN:
                             for _ in range(name):
                                 engine.frame(clock, STRANGE, b"")

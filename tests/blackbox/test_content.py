@@ -14,13 +14,14 @@ NA = -0x20000000
 class Packer:
     """The packer's memory for frames of up to `most` bytes of data."""
 
-    def __init__(self, most=8, known=(), skip=False):
+    def __init__(self, most=8, known=(), skip=False, rows=C.ENTRIES):
         self.words = 3 + most // 4
         self.packer = array("i", bytes(4 * C.PACKER)) + array("i", [n for pair in known for n in pair])
         self.packer[C.RECORD_WORDS] = self.words
         self.packer[C.KNOWN_IDS] = len(known)
         self.packer[C.SKIP] = skip
-        self.table = array("i", bytes(4 * C.ENTRIES * (2 + most // 4)))
+        self.packer[C.ROWS] = rows
+        self.table = array("i", bytes(4 * rows * (2 + most // 4)))
         self.hashed = bytearray(256)
         self.number = 0
         self.clock = 0
@@ -137,9 +138,10 @@ def test_of_unknown_frames_the_number_is_kept_and_of_all_others_everything(frame
     assert all(strange(name, channel) for kind, _, name, channel, _ in got if kind == 0 and (0, name) in kept)
 
 
-def test_more_identifiers_than_entries():
+@pytest.mark.parametrize("rows", [1, 28, C.ENTRIES])
+def test_more_identifiers_than_entries(rows):
     frames = [(n, n % 300, 0, bytes([n & 255] * 8)) for n in range(2000)]
-    assert items(Packer().bodies(frames)) == [(0, *frame) for frame in frames]
+    assert items(Packer(rows=rows).bodies(frames)) == [(0, *frame) for frame in frames]
 
 
 def test_a_body_whose_predecessor_is_missing_is_not_guessed():

@@ -175,7 +175,7 @@ def test_the_ring_says_what_it_let_go(lived, verified):
     seen = verified(files)
     assert seen.intact and seen.complete and seen.first.index > 0
     assert seen.identity[3] == seen.first.index and seen.identity[2] == min(seen.paths)
-    assert seen.identity[8:] == (14000, 2000)
+    assert seen.identity[8:] == (14000, 2000, 0, 0, 0, 0)
     assert sum(-(-len(data) // 4096) * 4096 for name, data in files.items() if segment_number(name)) <= 14000 + 4096
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from cellwarden.blackbox import content as C
 from cellwarden.core import layout as L
-from cellwarden_tools.blackbox.frames import Records, open_records
+from cellwarden_tools.blackbox.frames import Records, open_records, open_words
 
 pytest.importorskip("numba")
 
@@ -24,19 +24,21 @@ BY_HAND = bytes.fromhex(
     "fd 02 03"  # 1007: three that were not kept
     "00 01 02 ee"  # 1008: 0a ee 0c
     "fc 00000200"  # scans up to 131072
+    "fa 07"  # what the core made of them is noted as number 7
     "fb 05000000"  # five frames could not be kept
     "fe 01 00 01 02000040 01 00 00"  # 131072: a notice without a kind of its own, one byte 0
 )
 
 
 def rows(records, body):
-    told = [None if part is None else bytes(part) for part in records.unpack(body)]
     size = L.RECORD_DATA + records._data_bytes
-    return [
-        None if part is None else part[at : at + size]
-        for part in told
-        for at in range(0, 1 if part is None else len(part), size)
-    ]
+    found = []
+    for part in records.unpack(body):
+        if part is None or isinstance(part, int):
+            found.append(part)
+        else:
+            found += [bytes(part[at : at + size]) for at in range(0, len(part), size)]
+    return found
 
 
 @pytest.mark.parametrize("fast", [False, True], ids=["careful", "compiled"])
@@ -47,7 +49,7 @@ def test_the_records_are_those_by_hand(fast):
     changed = struct.pack("<iiBBxx8s", 1008, 0x123, 1, 3, b"\x0a\xee\x0c")
     scans = struct.pack("<iiBBxx8s", 131072, -(1 << 30), 0, 0, b"")
     last = struct.pack("<iiBBxx8s", 131072, 0x40000002, 0, 1, b"\0")
-    assert rows(records, BY_HAND) == [first, strange, strange, strange, changed, scans, None, last]
+    assert rows(records, BY_HAND) == [first, strange, strange, strange, changed, scans, 7, None, last]
     assert (records.frames, records.unknown, records.gaps) == (2, 3, 5)
 
 
@@ -57,7 +59,7 @@ def bodies(rng, most):
     for number in (0, 1):
         body = bytearray(struct.pack("<IH", rng.randrange(1 << 30), number))
         for _ in range(rng.randrange(60)):
-            kind = rng.choice((C.NEW, C.UNKNOWN, C.ADVANCE, C.GAP, 0, 0, 0, 0))
+            kind = rng.choice((C.NEW, C.UNKNOWN, C.ADVANCE, C.GAP, C.NOTED, 0, 0, 0, 0))
             step = rng.choice((b"\0", b"\1", b"\xfe", b"\xff" + rng.randbytes(4)))
             if kind == C.NEW or not entries:
                 entry, length = rng.randrange(C.ENTRIES), rng.randrange(most + 1)
@@ -65,6 +67,8 @@ def bodies(rng, most):
                 entries[entry] = length
             elif kind == C.UNKNOWN:
                 body += bytes([kind]) + step + bytes([rng.randrange(256)])
+            elif kind == C.NOTED:
+                body += bytes([kind, rng.randrange(256)])
             elif kind in (C.ADVANCE, C.GAP):
                 body += bytes([kind]) + rng.randbytes(4)
             else:
@@ -120,3 +124,36 @@ def test_a_body_before_it_is_missed_by_both():
         rows(records, second)
         with pytest.raises(ValueError, match="missing"):
             rows(records, second)
+
+
+@pytest.mark.parametrize("kind", [dict, "array"])
+def test_compiled_code_reads_the_words_that_the_careful_reader_reads(kind):
+    """Random bits are words, or end early; each stream goes on from what it gave last."""
+    from array import array
+
+    whole = early = 0
+    for seed in range(1500):
+        rng = random.Random(seed)
+        careful, quick = C.unpack_words, open_words(True)
+        assert quick is not careful
+        spans, at = [], 0
+        for _ in range(rng.randrange(1, 5)):
+            first = at + rng.randrange(3)
+            at = first + rng.randrange(1, 60)
+            spans.append((first, at, rng.choice((C.PLAIN, C.MEAN, 1, 3, 14)), rng.randrange(-(1 << 30), 1 << 30)))
+        before = [None, None]
+        for _ in range(3):
+            data = bytes(rng.choice((0, 1, 17, rng.randrange(256))) for _ in range(rng.choice((40, 400, 1500))))
+            told = []
+            for n, unpack in enumerate((careful, quick)):
+                words = {} if kind is dict else array("i", bytes(4 * at))
+                try:
+                    unpack(data, 2, spans, before[n] if kind is dict else None, words)
+                    before[n] = words
+                    told.append(words)
+                except ValueError:
+                    told.append("early")
+            assert told[0] == told[1], seed
+            whole, early = whole + (told[0] != "early"), early + (told[0] == "early")
+    assert whole > 500 and early > 200
+    print(f"{whole} bodies are read alike, {early} end early for both")

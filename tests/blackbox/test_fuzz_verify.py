@@ -186,7 +186,7 @@ def bodies(draw, kind, segment, index):
         return (
             body
             + second_reader.sha256(b"cellwarden first key 1", story.FIRST_KEY)
-            + struct.pack("<II", word(0), word(0))
+            + struct.pack("<6I", *(word(0) for _ in range(6)))
         )
     if kind == F.MISSING_TYPE:
         return struct.pack("<I", word(index - 1 if index else 0)) + digest

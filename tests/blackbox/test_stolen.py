@@ -108,7 +108,7 @@ def test_the_log_rewritten_from_a_block_on(thief):
 def forged_identity(thief, segment, oldest, first_index, index, boot, sequence, capacity=1 << 20):
     image, commitment = story.IMAGE, second_reader.sha256(b"cellwarden first key 1", story.FIRST_KEY)
     body = struct.pack("<HIIII", 1, segment, oldest, first_index, index) + story.VEHICLE.ljust(17, b"\0")
-    body += image + commitment + struct.pack("<II", capacity, 1000)
+    body += image + commitment + struct.pack("<6I", capacity, 1000, 0, 0, 0, 0)
     return tamper.record(F.IDENTITY_TYPE, boot, sequence, body)
 
 

@@ -3,12 +3,16 @@
 import itertools
 import os
 import random
+import struct
 
 import disk
 import pytest
 import tamper
+from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import annex_number
 from cellwarden.blackbox.keys import FileKeys
+from cellwarden_tools.blackbox.anchor import Anchor
+from cellwarden_tools.blackbox.read import opened, pieces
 from cellwarden_tools.blackbox.verify import KINDS
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.simulator import DEMO_PROFILE
@@ -36,16 +40,16 @@ def annexes_of(files):
     return sorted(name for name in files if annex_number(name) is not None)
 
 
-def lived(on, image, frames, files=(), boots=2, cut=None):
-    """(the disk, its files) after a box lived on it; its power may go."""
-    there = disk.Disk(files, cut)
+def lived(on, image, frames, files=(), boots=2, cut=None, failing=()):
+    """(the disk, its files) after a box lived on it; its power may go, its storage fail."""
+    there = disk.Disk(files, cut, failing)
     try:
         if not files:
             FileKeys(on(there)).provision(FIRST_KEY)
         for _ in range(boots):
             box = Box("", image, on(there))
             box.feed(frames)
-            assert box.shutdown()
+            assert box.shutdown() or failing
     except disk.PowerCut:
         pass
     return there, {name: bytes(file.data) for name, file in there.names.items()}
@@ -117,6 +121,49 @@ def test_annexes_that_the_box_never_told_of(detects, log, verified):
     assert seen.faults or seen.annexes.unsealed_bytes == 4
 
 
+def test_a_thief_cannot_say_that_the_frames_of_an_alarm_had_to_make_room(verified, log):
+    """He holds the current key: he seals a block that lets them go, and removes the file."""
+    loot, names = tamper.loot(log), tamper.segment_names(log)
+    raised = 0
+    for name in annexes_of(log):
+        parts = [
+            log[names[-1]][:143],  # an identity, which he changes
+            tamper.record(F.BOOT_TYPE, 0, 0, b"\0"),
+            tamper.record(F.DROPPED_TYPE, 0, 0, struct.pack("<I", annex_number(name))),
+            tamper.record(F.SHUTDOWN_TYPE, 0, 0, b""),
+        ]
+        identity = bytearray(parts[0][16:-4])
+        identity[2:6] = struct.pack("<I", len(names) + 1)
+        identity[14:18] = struct.pack("<I", loot.index)
+        for limits in (bytes(identity[-16:]), struct.pack("<IIII", 100, 10, 0, 0)):
+            identity[-16:] = limits
+            parts[0] = tamper.record(F.IDENTITY_TYPE, 0, 0, bytes(identity))
+            made = [tamper.renumbered(part, loot.boot + 1, loot.sequence + n) for n, part in enumerate(parts)]
+            block, tag = tamper.sealed(made, loot.seal_key, loot.index, loot.boot + 1, loot.tag)
+            left = {n: data for n, data in log.items() if n != name and n[:3] not in ("key", "end")}
+            anchor = Anchor(loot.index, tag, "the anchor")
+            seen = verified(left | {f"{len(names) + 1:08}.cwb": block}, anchor=anchor)
+            assert seen.intact and not seen.complete, f"{name} is gone and nobody says so"
+            assert [fault.kind for fault in seen.faults] == ["removed"], seen.faults
+            raised += 1
+    print(f"\n{raised} times the frames of an alarm were let go by a thief: 0 missed")
+
+
+def test_what_a_box_lets_go_is_let_go(on, verified, image, frames):
+    """A shelf so small that annexes of alarms have to go: that is no fault."""
+    there, gone = disk.Disk(), 0
+    FileKeys(on(there)).provision(FIRST_KEY)
+    for _ in range(6):
+        box = Box("", image, on(there), annexes_bytes=60_000, annex_bytes=20_000)
+        box.feed(frames)
+        assert box.shutdown()
+        seen = verified({name: bytes(file.data) for name, file in there.names.items()})
+        assert seen.intact and seen.complete, seen.faults[:3]
+        gone = len(seen.annexes.dropped)
+    print(f"\n{gone} annexes let go: no fault")
+    assert gone >= 5
+
+
 def test_the_power_goes_while_a_box_records(on, verified, image, frames):
     """At any operation of its storage: what is found, and what the next start makes of it, is never called forged."""
     short = frames[len(frames) // 3 :]
@@ -138,3 +185,30 @@ def test_the_power_goes_while_a_box_records(on, verified, image, frames):
             points += 1
     print(f"\n{points} cuts at {whole.operations} operations of a recording box, {lost} blocks lost")
     assert points > 20
+
+
+@pytest.mark.parametrize("length", [1, 40])
+def test_the_storage_fails_while_a_box_records(on, verified, image, frames, length):
+    """It goes on, and so does its next start; what was lost is shown as lost, and nothing looks forged."""
+    short = frames[len(frames) // 3 :]
+    start = dict(lived(on, image, short[:200], boots=1)[1])
+    whole, _ = lived(on, image, short, start, boots=1)
+    points = hazards = lost = 0
+    for first in range(8, whole.operations, 1 if WHOLE else whole.operations // 12):
+        broken = range(first, first + length)
+        there, files = lived(on, image, short, start, boots=1, failing=broken)
+        for fate in (None, 0, 2):
+            _, after = lived(on, image, short[:300], files if fate is None else there.after_cut(fate), boots=1)
+            seen = verified(after)
+            assert seen.intact and seen.complete, (first, fate, seen.faults[:3])
+            lost += len(seen.lost)
+            hazards += any(F.HAZARD_TYPE == record.type for record in records_of(seen))
+            points += 1
+    print(f"\n{points} times the storage failed: {hazards} logs tell of it, {lost} blocks lost")
+    assert points > 20 and hazards
+
+
+def records_of(seen):
+    for path in seen.paths.values():
+        with opened(path) as data:
+            yield from [piece.record for piece in pieces(data) if piece.record is not None]

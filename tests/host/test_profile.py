@@ -1,12 +1,14 @@
 """A profile: what it maps reaches the image; what is wrong in it is told with its key and the nearest valid name."""
 
+import json
 import re
 from fractions import Fraction
 
 import pytest
+from cellwarden.blackbox.recorder import options
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
-from cellwarden_tools.compiler.image import compile_profile
+from cellwarden_tools.compiler.image import compile_profile, load_image
 from cellwarden_tools.compiler.profile import load_profile, needed_messages
 from cellwarden_tools.errors import InputError
 
@@ -127,7 +129,7 @@ def row_of(made, name):
          r"test\.toml: is not text \(byte 18\); expected a vehicle profile \(TOML in UTF-8\)"),
         ("", r"test\.toml: \[vehicle\]: name = None; expected a name of letters, digits, `-`, `_` or `\.`"),
         (WHOLE + "[limit]\n",
-         r"test\.toml: no key `limit`; did you mean `limits`\?; expected bus, invalid, limits, messages"),
+         r"test\.toml: no key `limit`; did you mean `limits`\?; expected blackbox, bus, invalid, limits, messages"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_profile_is_told_with_its_place(text, message, error):
@@ -565,3 +567,31 @@ def test_a_multiplexer_that_shares_bits_is_warned_of(write, tmp_path):
     path = write(WHOLE + 'soc = "Paged.Soc"\n')
     (tmp_path / "test.dbc").write_text(paged)
     assert any("`Paged.Page` shares bits with `Over`" in warning for warning in compile_profile(path).warnings)
+
+
+# --- [blackbox] -------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_profile_says_of_the_black_box_are_the_recorders_options(write):
+    text = '[blackbox]\nframes = "used"\nbefore_s = 30\nafter_s = 300\nannexes_kib = 4096\n'
+    image = compile_profile(write(WHOLE + text)).image
+    image.save("vehicle.cwi")
+    told = json.loads(load_image("vehicle.cwi").parts["blackbox.json"])
+    assert told == {"frames": "used", "before_ms": 30_000, "after_ms": 300_000, "annexes_bytes": 4 << 20}
+    known = options(json.loads(image.parts["filters.json"]), told)["known"]
+    assert known == [(bus, can_id) for bus, _, can_id in image.names["messages"]]
+    assert "blackbox.json" not in compile_profile(write(WHOLE)).image.parts
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('frames = "some"', r"\[blackbox\]: frames = 'some'; expected one of \"all\", \"used\", \"none\""),
+        ("before_s = 601", r"\[blackbox\]: before_s = 601; expected a whole number from 0 to 600"),
+        ("after_s = 0.5", r"\[blackbox\]: after_s = 0\.5; expected a whole number from 0 to 3600"),
+        ("annexes_kib = 10", r"\[blackbox\]: annexes_kib = 10; expected a whole number from 1024"),
+        ("after = 9", r"\[blackbox\]: no key `after`; did you mean `after_s`\?"),
+    ],
+)
+def test_a_black_box_that_cannot_be_is_refused(line, message, error):
+    assert re.search(message, error(WHOLE + "[blackbox]\n" + line + "\n"))

@@ -10,6 +10,7 @@ from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox.chain import GRAIN
 
+PART_BYTES = 512
 HEAD_BYTES = F.HEAD_BYTES + struct.calcsize(C.ANNEX_HEAD) + F.CRC_BYTES
 
 
@@ -46,13 +47,26 @@ class Annex:
 
     def put(self, kind, t_ms, body):
         """Append a record."""
+        for _ in self.putting(kind, t_ms, body):
+            pass
+
+    def putting(self, kind, t_ms, body):
+        """As `put`, a generator with a pause after each few bytes: a flash may have to erase for each of them."""
         head, crc = F.head_and_crc(kind, self._boot, self._sequence, t_ms, body)
-        for data in (head, body, crc):
-            self._folder.append(self._file, data)
-            self._digest.update(data)
-            self.size += len(data)
         self._sequence += 1
         self.end_ms = t_ms
+        self._write(head[:1])  # the first byte behind what was made durable: littlefs moves a whole block for it
+        yield
+        self._write(head[1:])
+        for at in range(0, len(body), PART_BYTES):
+            self._write(body[at : at + PART_BYTES])
+            yield
+        self._write(crc)
+
+    def _write(self, data):
+        self._folder.append(self._file, data)
+        self._digest.update(data)
+        self.size += len(data)
 
     @property
     def unsealed(self):
@@ -67,10 +81,7 @@ class Annex:
             self._named = True
 
     def told(self):
-        """The body of an ANNEX record on what was written since the last and is made durable now; None: nothing was."""
-        if self.size == self._told:
-            return None
-        self.sync()
+        """The body of an ANNEX record on what was written since the last. To be made durable before it is put."""
         body = struct.pack(C.ANNEX, self.number, self._told, self.size, self._digest.digest()[: C.ANNEX_DIGEST_BYTES])
         self._told = self.size
         self._digest = hashlib.sha256()

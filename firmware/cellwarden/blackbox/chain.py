@@ -46,6 +46,7 @@ class Chain:
     image_sha256: identity of the vehicle image, 32 bytes; cause: what made the box start, 0..255; capacity:
     bytes of all segments; segment_bytes: a segment ends with the seal that reaches them
 
+    annex_limits: what the identity says of annexes (form.IDENTITY), where the recorder keeps some;
     boot, sequence: of the next record; index: of the open block;
     lost_records, lost_blocks: given up since the start because the storage failed; error: how it failed last, an errno
 
@@ -57,12 +58,13 @@ class Chain:
         self._folder, self._keys = folder, keys
         self._vehicle, self._image, self._commitment = vehicle, image_sha256, slot.commitment
         self._capacity, self._segment_bytes = capacity, segment_bytes
+        self.annex_limits = (0, 0, 0, 0)
         self.boot = slot.boot + 1
         self.index = slot.index
         self.sequence = self._first = slot.sequence
         self.before = slot.tag
         self.lost_records = self.lost_blocks = self.error = 0
-        self._file = None
+        self._file, self._touched = None, False
         self._last_kind = None
         self._ended = bool(folder.read(END_NAME).strip(b"\0"))
         self._failed_ms = None  # when the storage failed last
@@ -196,8 +198,9 @@ class Chain:
         try:
             self._folder.barrier(self._file)  # a seal that stands whole has all that it seals before it
             yield
-            self._store(self.index + 1, 0, following, K.NO_PROOF, tag)  # from here on nobody can seal this block anew
-            yield
+            # from here on nobody can seal this block anew
+            for _ in self._storing(self.index + 1, 0, following, K.NO_PROOF, tag):
+                yield
             for data in (head, body, crc):
                 self._folder.append(self._file, data)
             self._folder.sync(self._file)
@@ -221,7 +224,9 @@ class Chain:
         try:
             self._settle()
             yield
-            self._store(self.index, 1, self._key, self._after, tag)  # and from here on nobody can say it was lost
+            # and from here on nobody can say it was lost
+            for _ in self._storing(self.index, 1, self._key, self._after, tag):
+                yield
             if shutdown:
                 self._mark_end(following)
         except OSError:  # it is stored; that it is will be known with the next
@@ -246,8 +251,8 @@ class Chain:
         """(oldest segment of the ring as stated last, the one that is open or was last)."""
         return self._oldest, self._segment
 
-    def _store(self, index, stored, key, after, tag):
-        self._keys.store(
+    def _storing(self, index, stored, key, after, tag):
+        return self._keys.storing(
             K.Slot(
                 index, self.boot, self.sequence, self._segment, self._missing_from, stored, key, after, tag,
                 self._proof, self._commitment,
@@ -271,12 +276,28 @@ class Chain:
         """Close the file. What is not sealed is lost."""
         self._close()
 
+    def touch(self, t_ms):
+        """Write the byte that every record begins with, after a seal: littlefs moves a whole block for the first byte
+        behind what was made durable, and so `put` is spared that. It is not made durable, and where any part of what
+        was not may be there after a power cut nothing is written.
+        """
+        if self._folder.atomic and self._file is not None and self.sequence == self._first and not self._touched:
+            try:
+                self._folder.append(self._file, bytes((F.MARK,)))
+                self._size += 1
+                self._touched = True
+            except OSError as error:
+                self._give_up(t_ms, error)
+
     def _append(self, kind, t_ms, body):
         head, crc = F.head_and_crc(kind, self.boot, self.sequence, t_ms, body)
-        for data in (head, body, crc):
+        self._mac.update(head)
+        for data in (head[1:] if self._touched else head, body, crc):
             self._folder.append(self._file, data)
-            self._mac.update(data)
             self._size += len(data)
+        self._mac.update(body)
+        self._mac.update(crc)
+        self._touched = False
         self.sequence += 1
         self._last_kind = kind
 
@@ -294,7 +315,7 @@ class Chain:
             t_ms,
             struct.pack(
                 F.IDENTITY, F.FORM, self._segment, self._oldest, self._first_index, self.index, self._vehicle,
-                self._image, self._commitment, self._capacity, self._segment_bytes,
+                self._image, self._commitment, self._capacity, self._segment_bytes, *self.annex_limits,
             ),
         )  # fmt: skip
         if self._boot_body:
@@ -358,7 +379,7 @@ class Chain:
 
     def _close(self):
         if self._file is not None:
-            file, self._file = self._file, None
+            file, self._file, self._touched = self._file, None, False
             try:
                 file.close()
             except OSError:

@@ -21,6 +21,7 @@ Frames. A body goes on with the table of entries of the body before it, unless i
        UNKNOWN   step, count: frames whose identifier the image does not know, which were counted and not kept
        ADVANCE   clock (4 bytes): due scans were run up to here
        GAP       count (4 bytes): frames that could not be kept. What follows is not what the core saw next
+       NOTED     number: here the state was what the FEATURES record of this number in the annex says
     step: 1 byte, ms to add to the clock; LONG: the clock follows, 4 bytes
 
 Words. A span (first, end, mode) of words is coded in groups of up to 4 where its mode is PLAIN, else 16: a head of 4
@@ -70,7 +71,7 @@ HAZARDS = (None, "storage full", "storage slow", "storage failing")  # what befa
 FRAMES_HEAD = "<IH"
 FRAMES_HEAD_BYTES = 6
 ENTRIES = 128  # most there are at once
-NEW, UNKNOWN, ADVANCE, GAP = 254, 253, 252, 251
+NEW, UNKNOWN, ADVANCE, GAP, NOTED = 254, 253, 252, 251, 250
 LONG = 255
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -95,8 +96,8 @@ _MOST = const(0xFFFFF)
 
 
 # The packer of frames, an array of int32
-AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS = range(10)
-PACKER = 10  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
+AT, LIMIT, CLOCK, HIGHEST, ENTRIES_USED, UNKNOWN_COUNT, UNKNOWN_CLOCK, SKIP, RECORD_WORDS, KNOWN_IDS, ROWS = range(11)
+PACKER = 11  # numbers; then KNOWN_IDS times identifier and channel of what the image knows
 
 _AT = const(0)
 _LIMIT = const(1)
@@ -108,8 +109,8 @@ _UNKNOWN_CLOCK = const(6)
 _SKIP = const(7)
 _RECORD_WORDS = const(8)
 _KNOWN_IDS = const(9)
-_PACKER = const(10)
-_ENTRIES = const(128)
+_ROWS = const(10)
+_PACKER = const(11)
 _NEW = const(254)
 _UNKNOWN = const(253)
 _LONG = const(255)
@@ -282,7 +283,7 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
     """Pack the records i..end of a ring; returns the first that has no room in `out` any more, or `end`.
 
     at: 0; ring32, ring: of Engine.ring(), its int32 and its bytes; packer: array of int32, PACKER; table, table8: array
-    of int32, ENTRIES rows of 2 + a record's words of data, and its bytes; hashed: 256 bytes; out: bytes
+    of int32, ROWS (ENTRIES at most) rows of 2 + a record's words of data, and its bytes; hashed: 256 bytes; out: bytes
     """
     r = ptr32(ring32)
     p = ptr32(packer)
@@ -318,7 +319,7 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
                     break
             x = x + 1 & 255
         if h[x] == 0:
-            if p[_ENTRIES_USED] == _ENTRIES:  # begin anew: what the entries stand for is told again
+            if p[_ENTRIES_USED] == p[_ROWS]:  # begin anew: what the entries stand for is told again
                 p[_ENTRIES_USED] = 0
                 x = 0
                 while x < 256:
@@ -458,7 +459,7 @@ class FrameItems:
 
     def unpack(self, body):
         """Yields (kind, clock, identifier, channel, data): kind 0: a frame record, as the core's ring had it; UNKNOWN,
-        GAP: `identifier` is the count; ADVANCE: due scans were run up to `clock`.
+        GAP: `identifier` is the count; ADVANCE: due scans were run up to `clock`; NOTED: `identifier` is the number.
 
         Raises ValueError for bytes that are none, and where the body before it is missing.
         """
@@ -487,6 +488,9 @@ class FrameItems:
                     if code == ADVANCE:
                         clock = told
                     yield code, clock, 0 if code == ADVANCE else told, 0, b""
+                elif code == NOTED:
+                    yield code, clock, body[at], 0, b""
+                    at += 1
                 elif code == UNKNOWN or code in entries:
                     step = body[at]
                     at += 1
@@ -602,10 +606,13 @@ MOST_WORDS = 1 << 14  # of any state
 
 
 class FeatureWords:
-    """The words of FEATURES bodies, given in order: each is the change since the one before."""
+    """The words of FEATURES bodies, given in order: each is the change since the one before.
 
-    def __init__(self):
-        self._next, self._spans, self._words = -1, (), None
+    unpack: unpack_words, or what does the same
+    """
+
+    def __init__(self, unpack=unpack_words):
+        self._next, self._spans, self._words, self._unpack = -1, (), None, unpack
 
     def unpack(self, body):
         """{index in the state: word}. Raises ValueError as FrameItems does."""
@@ -619,7 +626,7 @@ class FeatureWords:
             self._next = -1
             spans, at = _with_means(body, at, self._spans)
             words = {}
-            unpack_words(body, at, spans, self._words, words)
+            self._unpack(body, at, spans, self._words, words)
             self._words = words
         except (IndexError, ValueError) as error:
             self._next = -1
@@ -629,10 +636,10 @@ class FeatureWords:
 
 
 class SnapshotParts:
-    """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several."""
+    """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several. unpack: as above"""
 
-    def __init__(self):
-        self._size, self._known, self._words = 0, 0, None
+    def __init__(self, unpack=unpack_words):
+        self._size, self._known, self._words, self._unpack = 0, 0, None, unpack
 
     def unpack(self, body):
         """The state's bytes when they are all there, else None. Raises ValueError for bytes that are none."""
@@ -649,7 +656,7 @@ class SnapshotParts:
         if [span[0] for span in spans] + [end] != [first] + [span[1] for span in spans]:
             self._size = 0
             raise ValueError("a part that is not all there")
-        unpack_words(body, at, spans, None, self._words)
+        self._unpack(body, at, spans, None, self._words)
         self._known = end
         return bytes(self._words) if end == size else None
 

@@ -17,7 +17,7 @@ class Folder:
 
     def __init__(self, path, atomic=False):
         self.path = path
-        self._atomic = atomic
+        self.atomic = atomic
 
     def _of(self, name):
         return self.path + "/" + name
@@ -36,10 +36,13 @@ class Folder:
 
     def read(self, name):
         """The bytes of a small file; none where there is no such file."""
-        if name not in self.names():  # not by ENOENT, which has another number where libc is another
+        try:
+            with self.open(name) as file:
+                return file.read()
+        except OSError:
+            if name in self.names():
+                raise
             return b""
-        with self.open(name) as file:
-            return file.read()
 
     def create(self, name):
         """A new, empty file to append to, unbuffered. Its name is durable with `sync_names()`."""
@@ -58,7 +61,7 @@ class Folder:
 
     def barrier(self, file):
         """See to it that what is appended from now on is never there without what was appended before."""
-        if not self._atomic:
+        if not self.atomic:
             self.sync(file)
 
     def sync_names(self):
@@ -76,8 +79,14 @@ class Folder:
 
     def write(self, name, data):
         """Give a small file this content, in place, and make it durable; always with as many bytes as before."""
-        new = name not in self.names()
-        with _open(self._of(name), "wb" if new else "r+b") as file:
+        new = False
+        try:
+            file = _open(self._of(name), "r+b")
+        except OSError:
+            if name in self.names():  # ENOENT has another number where the C library is another
+                raise
+            file, new = _open(self._of(name), "wb"), True
+        with file:
             self.append(file, data)
             self.sync(file)
         if new:

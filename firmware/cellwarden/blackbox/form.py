@@ -59,8 +59,8 @@ ANNEX_TYPE, DROPPED_TYPE, HAZARD_TYPE = 18, 19, 20
 
 # form, segment, oldest segment that is kept, index of its first block, index of the block that begins here,
 # vehicle id (ASCII, filled with 0), SHA-256 of the vehicle image, commitment to the first key, bytes of the whole ring,
-# bytes that end a segment
-IDENTITY = "<HIIII17s32s32sII"
+# bytes that end a segment; of annexes: bytes of all, of one, ms that are kept before and after a raise (0 without them)
+IDENTITY = "<HIIII17s32s32sIIIIII"
 # what made the box start
 BOOT = "<B"
 # index of the first block before this one that was not stored, proof that neither it nor any after it was

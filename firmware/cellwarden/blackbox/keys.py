@@ -121,9 +121,15 @@ class FileKeys:
 
     def store(self, slot):
         """Make this slot the newest: when it returns no older key is left. Raises OSError where that fails."""
+        for _ in self.storing(slot):
+            pass
+
+    def storing(self, slot):
+        """As `store`, a generator with a pause after each operation of the storage."""
         data = pack_slot(slot)
         for name in SLOT_NAMES:
             self._folder.write(name, data)
+            yield
 
 
 class FlashKeys:
@@ -179,6 +185,11 @@ class FlashKeys:
 
     def store(self, slot):
         """As FileKeys.store()."""
+        for _ in self.storing(slot):
+            pass
+
+    def storing(self, slot):
+        """As FileKeys.storing()."""
         page = self._page
         while True:
             page = (page + 1) % self._pages
@@ -186,8 +197,11 @@ class FlashKeys:
                 raise OSError(EIO)  # nowhere is it erased
             if page % self._in_block == 0:
                 self._flash.ioctl(6, page // self._in_block)
+                yield
             if self._read(page) == ERASED:
                 break
         self._write(page, pack_slot(slot))
         before, self._page = self._page, page
+        yield
         self._write(before, ZEROS)
+        yield

@@ -17,7 +17,7 @@ from array import array
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import Annex, Shelf, annex_number
-from cellwarden.blackbox.chain import segment_number
+from cellwarden.blackbox.chain import CAPACITY, segment_number
 from cellwarden.core import layout as L
 from cellwarden.engine import byte_view
 
@@ -26,21 +26,32 @@ SEAL_MS, SEAL_ALARM_MS = 10_000, 1000
 ANNEX_TOLD_MS = 30_000  # frames away from any alarm are stated, and so sealed, each so often
 FEATURES_MS, FEATURES_NEAR_MS = 10_000, 1000
 SNAPSHOT_MS = 60_000
-WHOLE_EACH = (
-    10  # one snapshot of so many stands in the chain whole, the others as their digest; annexes have them whole
-)
+WHOLE_EACH = 60  # one snapshot of so many stands whole in the chain, of the others the digest; annexes have each whole
 ALONE_EACH = 60  # one body of features of so many stands alone
 ANNEX_BYTES = 256 << 10
 ANNEXES_BYTES = 2 << 20  # of all
-BODY_BYTES = 2048  # of frames
+SEGMENTS_BYTES = CAPACITY - ANNEXES_BYTES  # a Chain's capacity beside them
+BODY_BYTES = 1536  # of frames
 BODIES = 2
-SCRATCH_BYTES = 3072
+TABLE_BYTES = 2048  # of the entries: 128 of them, or 28 on CAN FD
+SCRATCH_BYTES = 2560
 SPARE_BYTES = 32  # behind the packer's limit, for what ends a body
 MOST_PENDING = 32  # records that others gave and that wait to be written
 SLOW_MS = 1000  # storage that lets a seal wait for so long is slow
 RETRY_MS = 1000
-ALL, USED, NONE = "all", "used", "none"  # frames that are kept
+FRAMES = ALL, USED, NONE = "all", "used", "none"  # that are kept
 FULL = 28  # ENOSPC
+
+
+def options(filters, blackbox=None):
+    """Options of a Recorder by what the vehicle image says; filters: its filters.json, blackbox: its blackbox.json."""
+    found = dict(blackbox or {})
+    found["known"] = [
+        (channel, name | L.EXT if extended else name)
+        for channel in range(len(filters))
+        for name, _, extended in filters[channel]
+    ]
+    return found
 
 
 class Recorder:
@@ -65,6 +76,7 @@ class Recorder:
         self._folder, self._frames = folder, frames
         self._before_ms, self._after_ms, self._annex_bytes = before_ms, after_ms, annex_bytes
         self._on_event, self._on_hazard = on_event, on_hazard
+        chain.annex_limits = (annexes_bytes, annex_bytes, before_ms, after_ms)
         self.hazards = {}
         self.lost_frames = self.lost_events = 0
         self._told_lost = (0, 0, 0)
@@ -76,7 +88,8 @@ class Recorder:
         self._packer[C.SKIP] = self._pick
         for i, (channel, name) in enumerate(known):
             self._packer[C.PACKER + 2 * i], self._packer[C.PACKER + 2 * i + 1] = name, channel
-        self._table = array("i", bytes(4 * C.ENTRIES * (words - 1)))
+        rows = self._packer[C.ROWS] = min(C.ENTRIES, TABLE_BYTES // (4 * (words - 1)))
+        self._table = array("i", bytes(4 * rows * (words - 1)))
         self._table8 = byte_view(self._table)
         self._hashed = bytearray(256)
         self._bodies = [bytearray(BODY_BYTES) for _ in range(BODIES)]
@@ -91,8 +104,9 @@ class Recorder:
         self._record = engine.ring(1)
         # words
         header = engine.params
-        self._scratch = bytearray(SCRATCH_BYTES)
         at = L.state_sections(header)
+        words = L.FEATURES + at["signals"][1] - L.SIGNALS_AT
+        self._scratch = bytearray(max(SCRATCH_BYTES, 6 * words + 2 * C.GROUP_BYTES))  # features like noise have room
         cells, signals_end = L.SIGNALS_AT + L.SCALARS, at["signals"][1]
         probes = cells + header[L.P_CELLS]
         self._first = L.FEATURES_AT
@@ -113,7 +127,7 @@ class Recorder:
         self._t_ms = 0  # now
         self._until_ms = -1  # the end of the last alarm's time
         self._near_ms = self._far_ms = self._snapshot_ms = 0
-        self._near_packed = 0  # how far the frames were at the last features each second
+        self._came = self._near_came = 0  # frames since the start, and those at the last features each second
         self._sealed_ms = -SEAL_ALARM_MS  # when sealing began last
         self._told_ms = 0  # when the chain told of the annex last
         self._sealed = None  # whether it came to a good end; None: there was nothing
@@ -123,7 +137,8 @@ class Recorder:
         self._dropping = []  # stated, and to be removed after the next seal
         self._statements = []  # since the last seal: (kind, body)
         self._again = False  # they have to be made again
-        self._job = None
+        self._writing = None  # a generator: what goes into the annex now
+        self._job = None  # a generator: what else is going on
         self._pending = []  # records that others gave: (kind, body)
         self._ending = False
         self._anew = True  # the body that is begun next has an empty table
@@ -155,6 +170,7 @@ class Recorder:
     def _pack(self, ring, n):
         if self._frames == NONE:
             return
+        self._came = self._came + n & L.MASK
         if self._advanced_ms >= 0:
             # Scans that ran later than the frame that comes now change what it means; else its own stamp says as much.
             if (ring[1][0] - self._advanced_ms) & L.MASK >= L.HALF:
@@ -183,6 +199,21 @@ class Recorder:
             self._end_unknown()
             self._mark(C.ADVANCE, self._advanced_ms)
             self._packer[C.CLOCK] = self._packer[C.HIGHEST] = self._advanced_ms
+
+    def _note(self, number):
+        """Say among the frames that here the state is what features of this number say."""
+        if self._frames == NONE or self._blind:
+            return
+        if self._advanced_ms >= 0:
+            self._tell_advance()
+            self._advanced_ms = -1
+        if self._packer[C.AT] > self._packer[C.LIMIT]:
+            self._next_body()
+        if not self._blind:
+            self._end_unknown()
+            out, at = self._bodies[self._filling], self._packer[C.AT]
+            out[at], out[at + 1] = C.NOTED, number
+            self._packer[C.AT] = at + 2
 
     def _mark(self, code, number):
         out, at = self._bodies[self._filling], self._packer[C.AT]
@@ -242,23 +273,24 @@ class Recorder:
     def work(self, t_ms):
         """One operation of the storage, or a few small ones. Returns False where there is nothing to do now."""
         self._t_ms = t_ms
-        if self._written != self._filled and self._written != self._boundary:
-            self._write_body()
+        if self._writing is None and self._written != self._filled and self._written != self._boundary:
+            self._writing = self._write_body()
+        if self._writing is not None:
+            if _is_over(self._writing):
+                self._writing = None
             return True
         if self._job is not None:
-            try:
-                next(self._job)
-            except StopIteration:
+            if _is_over(self._job):
                 self._job = None
             return True
         if self._tell():
             return True
         if t_ms >= self._near_ms and self._annex is not None:
             self._near_ms = _after(self._near_ms, FEATURES_NEAR_MS, t_ms)
-            packed = self._filled << 12 | self._packer[C.AT]
-            if packed != self._near_packed:  # else nothing came
-                self._near_packed = packed
-                self._into_annex(F.FEATURES_TYPE, self._features(self._near_words))
+            if self._came != self._near_came:  # else nothing came
+                self._near_came = self._came
+                self._note(self._near_words.number)
+                self._writing = self._write(self._annex, F.FEATURES_TYPE, self._features(self._near_words))
                 return True
         if t_ms >= self._far_ms:
             self._far_ms = _after(self._far_ms, FEATURES_MS, t_ms)
@@ -312,7 +344,7 @@ class Recorder:
 
     def shutdown(self, t_ms):
         """Seal what there is, whatever time it takes. Returns whether it could be sealed; the recorder is done then."""
-        while self._job is not None or self._written != self._filled:
+        while self._job is not None or self._writing is not None or self._written != self._filled:
             self.work(t_ms)
         self._t_ms = t_ms
         self._tell()
@@ -414,16 +446,24 @@ class Recorder:
         if self._annex is not None:
             self._annex.near = self._annex.near or 2
 
+    def _write(self, annex, kind, body):
+        """A generator: a record goes into an annex. The annex is lost where that fails."""
+        try:
+            for _ in annex.putting(kind, self._t_ms, body):
+                yield
+        except OSError as error:
+            self._lose_annex(error)
+
     def _write_body(self):
-        """The oldest body that is full goes into the annex."""
+        """A generator: the oldest body that is full goes into the annex."""
         at = self._written % BODIES
+        annex = self._annex
+        if annex is not None:
+            annex.frames += self._counts[at]
+            for _ in self._write(annex, F.FRAMES_TYPE, memoryview(self._bodies[at])[: self._lengths[at]]):
+                yield
         if self._annex is None:
             self.lost_frames += self._counts[at]
-        else:
-            self._annex.frames += self._counts[at]
-            self._into_annex(F.FRAMES_TYPE, memoryview(self._bodies[at])[: self._lengths[at]])
-            if self._annex is None:
-                self.lost_frames += self._counts[at]
         self._lengths[at] = self._counts[at] = 0
         self._written = self._written + 1 & L.MASK
         if self._blind:
@@ -455,20 +495,19 @@ class Recorder:
                 spans[row + 3] = mean
                 at = C.put_mean(out, at, mean)
         at = C.pack_words(0, at, out, len(out), state, stream.words, shift, spans, len(spans) // C.SPAN)
-        if at < 0:  # it never is where the scratch has room for a snapshot
-            raise ValueError("features need more than %d bytes" % len(out))  # noqa: UP031
         stream.keep()
         return memoryview(out)[:at]
 
     def _pack_snapshot(self):
+        """The body of a SNAPSHOT record, or None for a state like noise that no record holds."""
         out, state = self._scratch, self.engine.state
         while True:
             struct.pack_into(C.SNAPSHOT_HEAD, out, 0, C.WHOLE, len(state), 0, len(state), 0)
             at = _put_spans(out, struct.calcsize(C.SNAPSHOT_HEAD) - 1, self._whole)
             at = C.pack_words(0, at, out, len(out), state, state, -1, self._whole, len(self._whole) // C.SPAN)
             if at >= 0:
-                return memoryview(out)[:at]
-            out = bytearray(6 * len(state))  # of a state like noise
+                return memoryview(out)[:at] if at <= F.MOST_BODY else None
+            out = bytearray(6 * len(state) + 2 * C.GROUP_BYTES)  # for this once
 
     # --- what takes several operations --------------------------------------------------------------------------------
 
@@ -482,18 +521,17 @@ class Recorder:
             self._begin_body()
         self._boundary = self._filled
         body = self._pack_snapshot()
-        digest = None
+        digest = bytes((C.DIGEST,)) + hashlib.sha256(byte_view(self.engine.state)).digest()
         if snapshot:
             self._snapshot_ms = self._t_ms + SNAPSHOT_MS
-            digest = bytes((C.DIGEST,)) + hashlib.sha256(byte_view(self.engine.state)).digest()
         while self._written != self._boundary:
             yield
         if silent:
             self._boundary = -1
-            self._into_annex(F.SNAPSHOT_TYPE, digest or body)
+            self._into_annex(F.SNAPSHOT_TYPE, digest)
         else:
-            self._tell_annex()
-            yield
+            for _ in self._tell_annex():
+                yield
             annex, self._annex = self._annex, None
             if annex is not None:
                 self._shelf.add(annex, self.chain.segments[1], self.chain.boot)
@@ -504,11 +542,14 @@ class Recorder:
                 yield
             if not ending:
                 self._begin_annex()
-                self._into_annex(F.SNAPSHOT_TYPE, body)
+                yield
+                if self._annex is not None:
+                    for _ in self._write(self._annex, F.SNAPSHOT_TYPE, body or digest):
+                        yield
             self._boundary = -1
         yield
         if snapshot:
-            whole = self._snapshots % WHOLE_EACH == 0
+            whole = body is not None and self._snapshots % WHOLE_EACH == 0
             if self._put(F.SNAPSHOT_TYPE, body if whole else digest):
                 self._snapshots += 1
         self._spare()
@@ -530,18 +571,21 @@ class Recorder:
             except OSError:
                 pass
 
-    def _tell_annex(self):
-        """State in the chain what stands in the annex."""
-        if self._annex is None:
+    def _tell_annex(self, tell=True):
+        """A generator: make durable what stands in the annex; tell: and state it in the chain."""
+        if self._annex is None or not self._annex.unsealed:
             return
-        self._told_ms = self._t_ms
+        told = self._annex.told() if tell else None
         try:
-            told = self._annex.told()
+            self._annex.sync()
         except OSError as error:
             self._lose_annex(error)
             return
-        if told:
+        yield  # what is written from here on is neither durable nor told
+        if tell:
+            self._told_ms = self._t_ms
             self._state(F.ANNEX_TYPE, told)
+            yield
 
     def _spare(self):
         """State which annexes go."""
@@ -565,15 +609,8 @@ class Recorder:
         until = self._filled
         while self._written != until:
             yield
-        near = self._t_ms < self._until_ms
-        if near or self._t_ms - self._told_ms >= ANNEX_TOLD_MS:
-            self._tell_annex()
-        elif self._annex is not None:
-            try:
-                self._annex.sync()
-            except OSError as error:
-                self._lose_annex(error)
-        yield
+        for _ in self._tell_annex(self._t_ms < self._until_ms or self._t_ms - self._told_ms >= ANNEX_TOLD_MS):
+            yield
         lost = (self.lost_frames, self.engine.events[L.E_LOST], self.chain.lost_records)
         if lost != self._told_lost and self._put(F.LOST_TYPE, struct.pack(F.LOST, *lost)):
             self._told_lost = lost
@@ -590,6 +627,8 @@ class Recorder:
             self._again = True
             self._failed(self.chain.error)
             return
+        self.chain.touch(self._t_ms)
+        yield
         dropping, self._dropping, self._statements = self._dropping, [], []
         for number in dropping:
             try:
@@ -615,6 +654,15 @@ class _Stream:
     def keep(self):
         self._to[:] = self._from
         self.number = (self.number + 1) % ALONE_EACH
+
+
+def _is_over(steps):
+    """Take one step of a generator; whether it was the last."""
+    try:
+        next(steps)
+    except StopIteration:
+        return True
+    return False
 
 
 def _spans(*spans):

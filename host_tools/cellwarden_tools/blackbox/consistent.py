@@ -14,9 +14,11 @@ from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import annex_name
 from cellwarden.core import layout as L
 
+from ..engines import MANY
 from ..errors import InputError
-from .contents import annex_entries, chain_entries, fields, state_of
-from .frames import open_records
+from .contents import annex_entries, chain_entries, fields, state_of, word_names
+from .frames import open_records, open_words
+from .harmless import harm
 from .verify import Fault
 
 LATE_MS = 10_000  # an event is told of in the chain at most so long after it was made, and the more so a loss
@@ -76,9 +78,9 @@ class Consistency:
 
     verdict: True where everything that could be replayed gave what is recorded, False where something did not, None
     where nothing could be replayed; faults: [verify.Fault]; stretches: [Stretch]
-    frames, events, snapshots: that were replayed, that came out as recorded, whose state was met; not_checkable:
-    recorded events of which no frames were kept; late: events of the last frames before a power cut, which the box had
-    no time to write down; replayed_ms, other_ms: of the box's time; seconds: that all this took
+    frames, events, snapshots, features: that were replayed, that came out as recorded; not_checkable: recorded events
+    of which no frames were kept; late: events of the last frames before a power cut, which the box had no time to write
+    down; replayed_ms, other_ms: of the box's time; seconds: that all this took
     Raises InputError where the box never judged with this image.
     """
 
@@ -86,9 +88,11 @@ class Consistency:
         self.found, self.image = found, image
         self.faults, self.stretches = [], []
         self.frames = self.unknown_frames = self.events = self.snapshots = self.not_checkable = self.late = 0
+        self.features = 0
         self._tick = tick or (lambda done: None)
         self._taken = {}  # boot: numbers of its events that were met
         self._met = {}  # boot: numbers of its states
+        self._words = open_words(self._frames_about() > MANY)
         began = time.perf_counter()
         self.boots = self._read_chain()
         ours = bytes.fromhex(image.sha256)
@@ -168,7 +172,7 @@ class Consistency:
         if digest:
             return digest
         try:
-            state = C.SnapshotParts().unpack(body)
+            state = C.SnapshotParts(self._words).unpack(body)
         except ValueError as error:
             self._fault(entry.file, entry.at, f"a snapshot that cannot be read: {error}")
             return None
@@ -181,7 +185,7 @@ class Consistency:
         for number in sorted(self.found.annexes.paths):
             run = self._annex(number, run, ours)
             self._tick(number)
-        self._end(run, True)
+        self._end(run)
 
     def _annex(self, number, run, ours):
         """Replay one annex; the _Run that goes on, or None."""
@@ -190,17 +194,17 @@ class Consistency:
         told = fields(head) if head and head.record.type == F.ANNEX_TYPE else None
         boot = head and head.record.boot
         if told is None or boot not in self.boots:
-            self._end(run, False)
+            self._end(run)
             self._skip(number >> 16, 0, 0, f"nothing of {name} is proven")
             return None
         if told["annex"] != number:
             self._fault(name, 0, f"says that it is annex {told['annex']}")
         if self.boots[boot].image != ours:
-            self._end(run, False)
+            self._end(run)
             return None
         goes_on = run and run.boot == boot and run.number + 1 == number and run.whole
         if not goes_on:
-            self._end(run, False)
+            self._end(run)
             run = None
         if run is None and not any(entry.record.type == F.FRAMES_TYPE for entry in entries):
             self._skip(boot, head.record.t_ms, entries[-1].record.t_ms, "no frames were kept")
@@ -208,10 +212,12 @@ class Consistency:
         return self._feed(name, number, head, entries[1:], run)
 
     def _feed(self, name, number, head, entries, run):
-        parts, records, end = C.SnapshotParts(), open_records(self.image, self.engine.name == "fast"), head.end
+        fast, end = self.engine.name == "fast", head.end
+        parts, records = C.SnapshotParts(open_words(fast)), open_records(self.image, fast)
         boot, last_ms, why = head.record.boot, head.record.t_ms, None
+        words, noted = C.FeatureWords(open_words(fast)), []
         for entry in entries:
-            record, last_ms, end = entry.record, entry.record.t_ms, entry.end
+            record = entry.record
             if record.type == F.SNAPSHOT_TYPE:
                 digest = C.digest_of(record.body)
                 try:
@@ -229,9 +235,9 @@ class Consistency:
                 elif run:
                     if not self._meets(run, name, entry, digest, state):
                         if state is None or run.number == number:
-                            self._end(run, False)
+                            self._end(run)
                             return None
-                        self._end(run, False)
+                        self._end(run)
                         run = self._begin_run(name, entry, boot, number, state)
                         if run is None:
                             return None
@@ -241,11 +247,17 @@ class Consistency:
                 if run is None:
                     why = "no snapshot stands before its frames"
                     break
-                why = self._frames_of(run, records, name, entry)
+                why = self._frames_of(run, records, name, entry, noted)
                 if why:
                     break
+            elif record.type == F.FEATURES_TYPE:
+                try:
+                    noted.append((record.body[0], entry.at, words.unpack(record.body)))
+                except (ValueError, IndexError) as error:
+                    self._fault(name, entry.at, f"features that cannot be read: {error}")
+            last_ms, end = record.t_ms, entry.end
         if run is None:
-            self._skip(boot, head.record.t_ms, last_ms, why)
+            self._skip(boot, head.record.t_ms, entries[-1].record.t_ms, why or "no snapshot stands in it")
             return None
         run.last_ms, run.frames = last_ms, run.frames + records.frames
         self.frames += records.frames
@@ -253,8 +265,7 @@ class Consistency:
         run.last_size = end
         run.whole = why is None and end == self.found.annexes.paths[number].stat().st_size
         if why:
-            self._end(run, False)
-            self._skip(boot, last_ms, last_ms, f"{name}: {why}")
+            self._skip(boot, self._end(run), entries[-1].record.t_ms, f"{name}: {why}")
             return None
         return run
 
@@ -262,6 +273,10 @@ class Consistency:
         wanted = 4 * max(last for _, last in L.state_sections(self.image.params).values())
         if len(state) != wanted:
             self._fault(name, entry.at, f"a snapshot of {len(state)} bytes, the image has {wanted}")
+            return None
+        wrong = harm(state_of(state), self.image.params)
+        if wrong:
+            self._fault(name, entry.at, f"a snapshot of a state that cannot be: {wrong}")
             return None
         self.engine.flush()
         self.engine.events.clear()
@@ -277,6 +292,7 @@ class Consistency:
             run.states.append(mine)
             return True
         if self._lost(run.boot, run.last_ms, entry.record.t_ms):
+            self._skip(run.boot, run.last_ms, entry.record.t_ms, "the box says that it lost something, and so it did")
             return False
         self._fault(
             name, entry.at, "the state that is recorded here is not the one that the frames give" + _which(now, state)
@@ -289,40 +305,69 @@ class Consistency:
         self.engine.events.clear()
         return state
 
-    def _frames_of(self, run, records, name, entry):
+    def _frames_of(self, run, records, name, entry, noted):
         """Feed a body; why it cannot be gone on from here, or None."""
         try:
             for part in records.unpack(entry.record.body):
                 if part is None:
                     return f"{records.gaps} frames could not be kept"
-                self.engine.feed_records(part)
+                if isinstance(part, int):
+                    self._noted(run, name, entry, part, noted)
+                else:
+                    self.engine.feed_records(part)
         except ValueError as error:
             self._fault(name, entry.at, f"frames that cannot be read: {error}")
             return "its frames cannot be read"
+        except (ArithmeticError, LookupError, AssertionError):  # whatever a state does to the core that it never made
+            self._fault(name, entry.at, "the core cannot go on here: the state before is none that it made")
+            return "the core cannot go on from its snapshot"
         if self.engine.events:
             run.events += self.engine.events
             self.engine.events.clear()
         return None
 
+    def _noted(self, run, name, entry, number, noted):
+        """The features of this number must be those of the state now. noted: [(number, at, words)] that wait."""
+        found = next((n for n, (other, _, _) in enumerate(noted) if other == number), None)
+        if found is None:
+            self._fault(name, entry.at, f"features of number {number} are noted here and are not there")
+            return
+        _, at, words = noted[found]
+        del noted[: found + 1]
+        state = state_of(self._state(run))
+        differ = [word for word, value in words.items() if word >= len(state) or state[word] != value]
+        if differ:
+            told = word_names(self.image.params).get(differ[0], f"word {differ[0]}")
+            here = state[differ[0]] if differ[0] < len(state) else "nothing"
+            reason = f"{len(differ)} features are others than the frames give: {told} is {words[differ[0]]}, not {here}"
+            self._fault(name, at, reason)
+        else:
+            self.features += 1
+
     def _lost(self, boot, first_ms, last_ms):
         """Whether the box says that it lost something then."""
+        if (last_ms - first_ms) % MS >= MS // 2:  # that was before
+            return False
         return any(_within(t_ms, first_ms, last_ms + LATE_MS) for t_ms in self.boots[boot].losses)
 
     # --- both side by side --------------------------------------------------------------------------------------------
 
-    def _end(self, run, last):
-        """A run is over: compare its events and states with the chain's."""
+    def _end(self, run):
+        """A run is over: compare its events and states with the chain's. Returns up to when it went."""
         if run is None:
-            return
+            return None
         state = self._state(run)
         final = hashlib.sha256(state).digest()
-        _, offset = _clocks(state)
-        clock, _ = _clocks(state)
+        clock, offset = _clocks(state)
         boot = self.boots[run.boot]
         self._compare_states(run, boot, final)
-        made = [tuple(event)[:1] + tuple(event)[1:] for event in run.events]
+        made = [tuple(event) for event in run.events]
         self._compare_events(run, boot, made, clock, offset == run.offset)
-        self.stretches.append(Stretch(run.boot, run.first_ms, run.last_ms, run.frames, len(made), None))
+        until = run.last_ms
+        if offset == run.offset:  # records say when they were written; the frames may have waited
+            until = min(until, run.first_ms + ((clock - run.clock) & L.MASK))
+        self.stretches.append(Stretch(run.boot, run.first_ms, until, run.frames, len(made), None))
+        return until
 
     def _compare_states(self, run, boot, final):
         known = [*run.states, final]
@@ -335,7 +380,9 @@ class Consistency:
                 at = known.index(told.what, at)
                 met.add(number)
                 self.snapshots += at == len(known) - 1
-            elif not self._lost(run.boot, run.first_ms, told.t_ms):
+            elif self._lost(run.boot, run.last_ms, told.t_ms):
+                self._skip(run.boot, run.last_ms, told.t_ms, "the box says that it lost something, and so it did")
+            else:
                 self._fault(told.file, told.at, "this snapshot is of another state than the frames give")
 
     def _compare_events(self, run, boot, made, clock, steady):
@@ -356,7 +403,7 @@ class Consistency:
         there = [told.what for _, told in near]
         wanted = [number for number, (_, told) in enumerate(near) if inside(told.what) or surely(told)]
         first = _find(there, made, wanted)
-        if first is None and run.whole is not None and self._is_cut(run, boot):
+        if first is None and self._is_cut(run, boot):
             for cut in range(1, len(made) + 1):  # the box had no time to write the last ones
                 if (clock - made[-cut][EVENT_TIME]) & L.MASK > CUT_MS:
                     break
@@ -375,7 +422,7 @@ class Consistency:
 
     def _is_cut(self, run, boot):
         """Whether the run goes to the very end of a boot that was not shut down."""
-        return not boot.shutdown and not _within(boot.last_ms, 0, 0) and (boot.last_ms - run.last_ms) % MS <= LATE_MS
+        return not boot.shutdown and (boot.last_ms - run.last_ms) % MS <= LATE_MS
 
     def _differ(self, run, near, wanted, made):
         """Say which event is the first that differs."""

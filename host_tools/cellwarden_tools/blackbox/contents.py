@@ -48,7 +48,8 @@ def _entries(name, path, proven):
 # {type: (names of its fields, form)} of the bodies that are a few numbers
 SMALL = {
     F.IDENTITY_TYPE: (
-        "form segment oldest_segment first_index index vehicle image_sha256 commitment capacity segment_bytes",
+        "form segment oldest_segment first_index index vehicle image_sha256 commitment capacity segment_bytes "
+        "annexes_bytes annex_bytes before_ms after_ms",
         F.IDENTITY,
     ),
     F.BOOT_TYPE: ("cause", F.BOOT),

@@ -31,7 +31,8 @@ class Records:
         self._items = C.FrameItems()
 
     def unpack(self, body):
-        """Yields bytes of whole records, and None where a gap is: what follows is not what the core saw next.
+        """Yields bytes of whole records; None where a gap is: what follows is not what the core saw next; and a number
+        where the state was what the FEATURES record of this number says.
 
         Raises ValueError as FrameItems does.
         """
@@ -45,6 +46,11 @@ class Records:
                         yield out
                         out = bytearray()
                     yield None
+                elif kind == C.NOTED:
+                    if out:
+                        yield out
+                        out = bytearray()
+                    yield name
                 elif kind == C.ADVANCE:
                     out += self._record.pack(clock, NOTHING, 0, 0, b"")
                 elif kind == C.UNKNOWN:
@@ -60,6 +66,17 @@ class Records:
             raise
         if out:
             yield out
+
+
+def open_words(fast):
+    """What unpacks the words of one stream (content.unpack_words); fast: compiled, where Numba is there."""
+    if fast:
+        try:
+            from .words_kernel import Unpacker
+        except ImportError:
+            return C.unpack_words
+        return Unpacker()
+    return C.unpack_words
 
 
 def open_records(image, fast):

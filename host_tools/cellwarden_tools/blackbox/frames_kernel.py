@@ -9,11 +9,12 @@ from ..readers.kernels import compiled
 from .frames import MOST_DATA, NOTHING, Records
 
 ROWS = 1 << 14  # ring records made at a time
-DONE, FULL, AT_GAP, BAD = range(4)
+DONE, FULL, AT_GAP, AT_NOTE, BAD = range(5)
 # what `state` holds, int64: place in the body, rows filled, the clock, how many of an UNKNOWN item are left, frames and
-# unknown ones so far, and what a GAP item says
-AT, ROW, CLOCK, LEFT, FRAMES, STRANGE, LOST = STATE = range(7)
-_NEW, _UNKNOWN, _ADVANCE, _GAP, _LONG, _ENTRIES = C.NEW, C.UNKNOWN, C.ADVANCE, C.GAP, C.LONG, C.ENTRIES
+# unknown ones so far, and what a GAP or NOTED item says
+AT, ROW, CLOCK, LEFT, FRAMES, STRANGE, SAID = STATE = range(7)
+_NEW, _UNKNOWN, _ADVANCE, _GAP, _NOTED = C.NEW, C.UNKNOWN, C.ADVANCE, C.GAP, C.NOTED
+_LONG, _ENTRIES = C.LONG, C.ENTRIES
 _MASK, _DATA, _CHANNEL, _LENGTH = L.MASK, L.RECORD_DATA, L.RECORD_CHANNEL, L.RECORD_LENGTH
 
 
@@ -73,12 +74,20 @@ def _unpack(body, state, heads, known, lengths, data, out, out32, strange):
             number = _number(body, at)
             at += 4
             if code == _GAP:
-                state[LOST] = number
+                state[SAID] = number
                 why = AT_GAP
                 break
             clock = number
             _bare(row, clock, NOTHING, out, out32)
             row += 1
+        elif code == _NOTED:
+            if at >= end:
+                why = BAD
+                break
+            state[SAID] = body[at]
+            at += 1
+            why = AT_NOTE
+            break
         elif code == _UNKNOWN or (code < _ENTRIES and known[code]):
             if at >= end:
                 why = BAD
@@ -178,8 +187,10 @@ class FastRecords(Records):
             if rows:
                 yield memoryview(self._out[:rows]).cast("B")
             if why == AT_GAP:
-                self.gaps += int(state[LOST])
+                self.gaps += int(state[SAID])
                 yield None
+            elif why == AT_NOTE:
+                yield int(state[SAID])
             elif why == BAD:
                 raise ValueError(f"no item of frames at byte {state[AT]}")
         self._next = number + 1 & 0xFFFF

@@ -250,7 +250,7 @@ class Incident:
 
     def _stream(self, number, last_ms):
         """("state", bytes), ("item", kind, clock, name, channel, data), ("gap",) and ("end", byte) of an annex."""
-        items, parts = C.FrameItems(), C.SnapshotParts()
+        items, parts, over = C.FrameItems(), C.SnapshotParts(), False
         for entry in self._entries(number):
             record = entry.record
             try:
@@ -259,10 +259,12 @@ class Incident:
                     if state:
                         yield "state", state
                 elif record.type == F.FRAMES_TYPE:
-                    if record.t_ms > last_ms:
+                    if over:
                         return
+                    over = record.t_ms > last_ms  # what was written after the window holds frames from within it
                     for item in items.unpack(record.body):
-                        yield ("gap",) if item[0] == C.GAP else ("item", *item)
+                        if item[0] != C.NOTED:
+                            yield ("gap",) if item[0] == C.GAP else ("item", *item)
             except ValueError:
                 yield ("gap",)
             yield "end", entry.end

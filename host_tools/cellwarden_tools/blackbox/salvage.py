@@ -60,7 +60,7 @@ def _records(found, counts, image):
             "file": entry.file, "at": entry.at, "end": entry.end, "proven": entry.proven, "type": F.TYPES[record.type],
             "boot": record.boot, "sequence": record.sequence, "t_ms": record.t_ms,
         }  # fmt: skip
-        yield told | _content(entry, words, parts, names)
+        yield {**told, "says": _content(entry, words, parts, names)}
 
 
 def _content(entry, words, parts, names):
@@ -72,7 +72,7 @@ def _content(entry, words, parts, names):
         return said
     try:
         if record.type == F.FEATURES_TYPE:
-            return {"words": {names.get(at, str(at)): word_or_none(v) for at, v in words.unpack(record.body).items()}}
+            return {names.get(at, f"word_{at}"): word_or_none(v) for at, v in words.unpack(record.body).items()}
         if record.type == F.SNAPSHOT_TYPE:
             digest = C.digest_of(record.body)
             if digest:
@@ -109,7 +109,7 @@ def _items(found, number, proven):
             continue
         try:
             for item in items.unpack(entry.record.body):
-                if entry.proven == proven and item[0] != C.GAP:
+                if entry.proven == proven and item[0] not in (C.GAP, C.NOTED):
                     yield item
         except ValueError:
             continue

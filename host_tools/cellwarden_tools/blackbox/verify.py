@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import struct
 from array import array
 from collections import Counter
 from functools import partial
@@ -114,6 +115,7 @@ class Verification:
         self.records = self.unsealed_records = 0
         self.first = self.last = self.tail = self.identity = None
         self.boots = set()
+        self._ended = set()  # boots that shut down cleanly
         self._tick = tick or (lambda done: None)
         self._keys = Keys(first_key)
         self._commitment = K.commitment(first_key)
@@ -136,8 +138,9 @@ class Verification:
         self._check_start()
         self._check_end()
         for told in self.annexes.faults(
-            segment_name, bool(self._gaps or self.lost), self.last.boot if self.last else 0
-        ):
+            segment_name, bool(self._gaps or self.lost), self.last.boot if self.last else 0,
+            self.identity[2] if self.identity else 0, self._ended,
+        ):  # fmt: skip
             self._list(Fault(*told))
         self.faults.sort(key=lambda fault: fault[:2])
         self.intact = bool(self.tags) and "intact" not in self._hurt
@@ -231,6 +234,8 @@ class Verification:
             _join(self.proven.setdefault(number, []), at, found.end)
         self.records += len(kinds) + 1
         self.boots.add(block.boot)
+        if block.shutdown:
+            self._ended.add(block.boot)
         if self.first is None:
             self.first, self._start = block, (block, told, self._unproven)
         self.last, self._unproven = block, 0
@@ -247,21 +252,22 @@ class Verification:
         told = {}
         forms = {
             F.IDENTITY_TYPE: F.IDENTITY, F.MISSING_TYPE: F.MISSING, F.TAIL_TYPE: F.TAIL,
-            F.ANNEX_TYPE: C.ANNEX, F.DROPPED_TYPE: C.DROPPED,
+            F.ANNEX_TYPE: C.ANNEX, F.DROPPED_TYPE: C.DROPPED, F.EVENT_TYPE: C.EVENT,
+            F.HAZARD_TYPE: C.HAZARD,
         }  # fmt: skip
         for n, kind in enumerate(kinds):
             if kind not in forms:
                 continue
             at, end = open_block.at[start + n], open_block.end[start + n]
             fields = F.unpack(forms[kind], data[at + F.HEAD_BYTES : end - F.CRC_BYTES])
+            if fields is None and kind == F.EVENT_TYPE:
+                continue
             if fields is None:
                 self._fault(block.segment, at, "contradiction", f"a {F.TYPES[kind]} record of another form")
             elif kind == F.TAIL_TYPE:
                 self._told_tails.append((block, fields))
-            elif kind == F.ANNEX_TYPE:
-                self.annexes.state(block, at, fields)
-            elif kind == F.DROPPED_TYPE:
-                self.annexes.drop(*fields)
+            elif kind in (F.ANNEX_TYPE, F.DROPPED_TYPE, F.EVENT_TYPE, F.HAZARD_TYPE):
+                self.annexes.tell(kind, block, at, fields, struct.unpack_from("<I", data, at + 12)[0])
             else:
                 told[kind] = fields
         return told
@@ -272,7 +278,8 @@ class Verification:
         fault = partial(self._fault, block.segment, block.at)
         if identity:
             self.identity = identity
-            self._ring = max(self._ring, identity[8:])
+            self._ring = max(self._ring, identity[8:10])
+            self.annexes.limit(block.boot, identity[10:])
             if identity[1] != block.segment:
                 fault("order", f"block {block.index} begins segment {identity[1]}, not this file's")
             if identity[4] != block.index:

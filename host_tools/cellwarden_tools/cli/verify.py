@@ -145,7 +145,7 @@ def _end_of(replayed):
     return {
         "consistent": {True: True, False: False, None: "not checkable"}[replayed.verdict],
         "frames": replayed.frames, "unknown_frames": replayed.unknown_frames, "events": replayed.events,
-        "snapshots": replayed.snapshots, "events_not_checkable": replayed.not_checkable,
+        "snapshots": replayed.snapshots, "features": replayed.features, "events_not_checkable": replayed.not_checkable,
         "events_late": replayed.late, "replayed_ms": replayed.replayed_ms, "not_checkable_ms": replayed.other_ms,
     }  # fmt: skip
 
@@ -163,7 +163,8 @@ def _tell_replayed(replayed, show):
             console.print(text, style="yellow", soft_wrap=True)
     verdict = {True: "yes", False: "no", None: "not checkable, nothing could be replayed"}[replayed.verdict]
     told = f"{replayed.frames} frames of {replayed.replayed_ms / 1000:.1f} s gave {replayed.events} events and "
-    told += f"{replayed.snapshots} states as they are recorded ({replayed.engine.name})"
+    told += f"{replayed.snapshots} states and {replayed.features} rows of features as they are recorded "
+    told += f"({replayed.engine.name})"
     style = "green" if replayed.verdict else "bold red"
     console.print(f"consistent: {verdict}; {told}", style=style, soft_wrap=True)
     if replayed.other_ms or replayed.not_checkable:

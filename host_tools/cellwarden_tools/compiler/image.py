@@ -3,7 +3,7 @@
 The file is a ZIP archive of stored, undated members, so the same profile and DBC give the same bytes:
 manifest.json (the SHA-256 of every other part), decoder.py, params.bin (int32, little-endian), names.json and
 filters.json. A decoder too long for one function of MicroPython's bytecode is there once more in several functions, as
-decoder_parts.py, for boards without native code and for Numba.
+decoder_parts.py, for boards without native code and for Numba. What the profile says of the black box is blackbox.json.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from .rule_table import rules_of, table_row
 
 PARTS = ("decoder.py", "params.bin", "names.json", "filters.json")
 IN_PARTS = "decoder_parts.py"
+BLACKBOX = "blackbox.json"
 
 
 @dataclass
@@ -82,8 +83,7 @@ def load_image(path):
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("manifest.json"))
             parts = {name: archive.read(name) for name in PARTS}
-            if IN_PARTS in archive.namelist():
-                parts[IN_PARTS] = archive.read(IN_PARTS)
+            parts |= {name: archive.read(name) for name in (IN_PARTS, BLACKBOX) if name in archive.namelist()}
         if not isinstance(manifest, dict):
             raise ValueError("its manifest is none")
     except OSError as error:
@@ -129,6 +129,8 @@ def compile_profile(path, table=None):
     parts["params.bin"] = params.tobytes()
     parts["names.json"] = _json(names)
     parts["filters.json"] = _json(_filters(profile, plan))
+    if profile.blackbox:
+        parts[BLACKBOX] = _json(profile.blackbox)
     manifest = {
         "vehicle": profile.name,
         "layout": L.FORMAT,

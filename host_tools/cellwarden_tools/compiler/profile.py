@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
 
+from cellwarden.blackbox.recorder import FRAMES
 from cellwarden.core import catalogue
 
 from ..errors import InputError, did_you_mean
@@ -28,7 +29,8 @@ _BUS = {"channel", "dbc", "strict"}
 _SIGNAL = {"signal", "sign", "unit", "min", "max", "bus"}
 _MESSAGE = {"period_ms", "deadline_ms", "counter", "checksum"}
 _LIMIT = {"levels", "assert_s", "clear_s", "clear_at", "enabled", "latched"}
-_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "parked", "table"}
+_TOP = {"vehicle", "bus", "signals", "invalid", "messages", "limits", "parked", "blackbox", "table"}
+_BLACKBOX = {"frames", "before_s", "after_s", "annexes_kib"}
 DEFAULT_DEADLINE_MS = 5000
 
 
@@ -94,6 +96,7 @@ class Profile:
         default_factory=dict
     )  # how long a box watches and sleeps, minutes, where it is not the catalogue's
     probe_numbers: tuple[int, ...] = ()  # the table's own number of each probe
+    blackbox: dict = field(default_factory=dict)  # options of the recorder, where they are not its own
 
     @property
     def quantities(self):
@@ -218,14 +221,32 @@ class _Loader:
         parked = self.table("parked", tuple(catalogue.PARKED_MIN))
         for key in parked:
             self.number("parked", parked, key, low=1, high=1440)
+        blackbox = self.read_blackbox()
         mapped = {b.quantity.name for b in bindings}
         limits = self.read_limits()
         return Profile(
             self.path, name, chemistry,
             cells if "cell_voltage" in mapped else 0, probes if "temperature" in mapped else 0,
             vehicle | {"cells": cells, "probes": probes}, buses, bindings, trust, limits, self.warnings,
-            is_table, table and table.mapping, has_bus, sleep_ms, parked, numbers,
+            is_table, table and table.mapping, has_bus, sleep_ms, parked, numbers, blackbox,
         )  # fmt: skip
+
+    def read_blackbox(self):
+        """What [blackbox] says as options of cellwarden.blackbox.recorder.Recorder."""
+        told, options = self.table("blackbox", _BLACKBOX), {}
+        if "frames" in told:
+            options["frames"] = told["frames"]
+            if told["frames"] not in FRAMES:
+                wanted = ", ".join(f'"{word}"' for word in FRAMES)
+                self.fail("blackbox", f"frames = {told['frames']!r}", f"one of {wanted}")
+        for key, option, factor, low, high in (
+            ("before_s", "before_ms", 1000, 0, 600),
+            ("after_s", "after_ms", 1000, 0, 3600),
+            ("annexes_kib", "annexes_bytes", 1024, 1024, 1 << 20),
+        ):
+            if key in told:
+                options[option] = factor * self.number("blackbox", told, key, low=low, high=high)
+        return options
 
     def read_buses(self):
         entries = self.data.get("bus")
