@@ -53,8 +53,13 @@ def test_two_cuts_in_a_row(found, tmp_path):
 
 def test_an_update_of_the_demonstration_as_a_whole(found, tmp_path):
     vehicle = compile_profile(DEMO_PROFILE).image
-    main = "print('version %d')\n"
+    main = b"print('version %d')\n"
     rows = told(
-        found, tmp_path, 4096, 256, every=3 if WHOLE else 100, files=lambda n: build.slot_files(vehicle, main % n)
+        found,
+        tmp_path,
+        4096,
+        256,
+        every=3 if WHOLE else 100,
+        files=lambda n: build.slot_files(vehicle, {"main.py": main % n}),
     )
     assert rows["install"][0] > 2000

@@ -75,6 +75,7 @@ from array import array
 
 from cellwarden.engine import Engine
 from cellwarden.update import slots
+from wiring import SCANS
 
 
 class Vehicle:
@@ -90,11 +91,11 @@ from decoder import drain
 Vehicle.drain = drain
 engine = Engine(Vehicle)
 box = slots.Slots(root, slots.read_box(root))
-for k in range(1, 1001):
+for k in range(1, SCANS + 1):
     engine.advance(100 * k)
     if box.scanned_well():
         print("confirmed after", k, "scans")
-print("version %d ran a thousand scans")
+print("version %d ran", SCANS, "scans")
 """
 
 
@@ -102,11 +103,26 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(micropython, f
     monkeypatch.chdir(tmp_path)
     assert run(["keys", "root", "company", "--height", "5"]) == 0
     assert run(["keys", "tree", "office", "--root", "company.key", "--height", "5"]) == 0
+    (tmp_path / "wiring.py").write_text("SCANS = 1000\n")
+    (tmp_path / "note.txt").write_text("for people\n")
     flash = ["-i", "box.cwu", "--board", BOARD, "--key", "company.pub", "--folder", str(folder)]
     for n, confirmed in ((1, ""), (2, "confirmed after 600 scans\n")):
         (tmp_path / "main.py").write_text(MAIN % n)
         build = ["update", "build", str(DEMO_PROFILE), "--board", BOARD, "--main", "main.py", "--arch", "x64"]
-        build += ["--version", f"1.{n}.0", "--counter", str(n), "--key", "office.key", "-o", "box.cwu"]
+        build += [
+            "--add",
+            "wiring.py",
+            "--add",
+            "note.txt=notes/one.txt",
+            "--version",
+            f"1.{n}.0",
+            "--counter",
+            str(n),
+            "--key",
+            "office.key",
+            "-o",
+            "box.cwu",
+        ]
         assert run(build) == 0, capsys.readouterr().err
         with Line(micropython, folder) as line:
             before = sorted(folder.rglob("*"))
@@ -115,8 +131,8 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(micropython, f
             assert run(["flash", line.port, *flash]) == 0, capsys.readouterr().err
             assert "is whole on the box" in capsys.readouterr().out
             assert run(["flash", line.port, *flash]) == 0, "the same once more is no fault"
-        assert runs(micropython, folder) == f"{confirmed}version {n} ran a thousand scans\n"
-        assert runs(micropython, folder) == f"version {n} ran a thousand scans\n"
+        assert runs(micropython, folder) == f"{confirmed}version {n} ran 1000 scans\n"
+        assert runs(micropython, folder) == f"version {n} ran 1000 scans\n"
     with Line(micropython, folder) as line:
         assert run(["device", line.port, "--folder", str(folder), "--json"]) == 0
         told = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -129,6 +145,9 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(micropython, f
         "board": BOARD, "vehicle": "demo-96s", "confirmed": "b", "state": "steady", "starts_left": None,
         "why": "confirmed by its own good scans", "counter": 2, "tree": 0, "leaf": 1,
     }  # fmt: skip
+    assert (folder / "b" / "notes" / "one.txt").read_text() == "for people\n"
+    assert run([*build, "--add", "note.txt=vehicle/params.bin"]) == 2
+    assert "vehicle/params.bin: is a file of every image already" in capsys.readouterr().err
     (folder / "b" / "main.mpy").write_bytes(b"rotten")
     assert run(["device", str(folder)]) == 1
     shown = capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_on_a_32_bit_micropython(found, folder, expected):
 def test_the_check_of_the_demonstration_fits_a_cortex_m3(found):
     """Signature, manifest and every byte of every file: what stands between an image and its first start."""
     found(board.find_qemu, board.find_firmware, board.find_mpy_cross)
-    files = build.slot_files(compile_profile(DEMO_PROFILE).image, "print(1)\n", "armv7m")
+    files = build.slot_files(compile_profile(DEMO_PROFILE).image, {"main.py": b"print(1)\n"}, "armv7m")
     manifest = build.manifest_of(files, BOARD, VEHICLE, "1.0.0", 1, build.runs("armv7m"))
     key, _, signature = signed(2, 5, 4, manifest)
     rom = board.device_package() | {f"a/{path}": data for path, data in files.items()}

@@ -21,6 +21,9 @@ def build(
     key: Key,
     output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")],
     arch: Annotated[str | None, typer.Option(help="What MicroPython compiles for, such as armv7emsp.")] = None,
+    add: Annotated[
+        list[str], typer.Option(metavar="FILE[=PATH]", help="One more file of the slot, as PATH; .py is compiled.")
+    ] = [],  # noqa: B006 (typer's)
     least: Annotated[str, typer.Option("--from", help="Boxes with an older version than this refuse it.")] = "0.0.0",
     json: Json = False,
 ):
@@ -39,13 +42,13 @@ def build(
         names = [name for name in ARCHITECTURES if name]
         raise InputError("--arch", f"no architecture `{arch}`{did_you_mean(arch, names)}", ", ".join(names))
     signer = signing.read_key(key)
-    try:
-        text = main.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(main, f"cannot be read ({error})", "Python source text") from None
+    own = {"main.py": _read(main)}
+    for word in add:
+        name, _, path = word.partition("=")
+        own[path or Path(name).name] = _read(name)
     vehicle, warnings = open_image(profile)
     show.warnings(warnings)
-    files = build.slot_files(vehicle, text, arch)
+    files = build.slot_files(vehicle, own, arch)
     data = build.manifest_of(files, board, vehicle.manifest["vehicle"], version, counter, build.runs(arch), least)
     with show.busy("signing"):
         build.write_signed(output, data, signer, files)
@@ -99,6 +102,15 @@ def permit(
         raise InputError(image, f"is not sound: {error}", "an image signed under the same root") from None
     build.write_signed(output, build.permit_of(found, allow), signer)
     show.message(f"{output}: permits {' and '.join(allow)} for {image}")
+
+
+def _read(path):
+    from ..errors import InputError
+
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "a file of the image") from None
 
 
 def _told(path, found, json, show):

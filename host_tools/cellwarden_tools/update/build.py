@@ -26,30 +26,42 @@ def runs(architecture):
     return SOURCE if architecture is None else f"{MPY} {architecture}"
 
 
-def slot_files(vehicle, main, architecture=None):
-    """{path: bytes} of all that a slot holds: the device package, the vehicle image, and main.
+def slot_files(vehicle, own, architecture=None):
+    """{path: bytes} of all that a slot holds: the device package, the vehicle image, and what the box does.
 
-    vehicle: a vehicle image; main: source text of what the box does; architecture: of slots.ARCHITECTURES, or None for
-    source text that every MicroPython takes. Raises InputError where something does not compile.
+    vehicle: a vehicle image; own: {path: bytes}, `main.py` among them, and .py is compiled; architecture: of
+    slots.ARCHITECTURES, or None for source text that every MicroPython takes. Raises InputError where something does
+    not compile, or is there twice.
     """
     package = Path(cellwarden.__file__).parent
-    texts = {f"cellwarden/{path.relative_to(package).as_posix()}": path.read_text(encoding="utf-8")
+    files = {f"cellwarden/{path.relative_to(package).as_posix()}": path.read_bytes()
              for path in package.rglob("*.py") if architecture is None or path.name != "cpython.py"}  # fmt: skip
-    texts["main.py"] = main
     parts = vehicle.parts if architecture is None else {name: vehicle.parts[name] for name in PARTS}
-    files = {f"{VEHICLE}/{name}": data for name, data in parts.items()}
-    files[f"{VEHICLE}/manifest.json"] = vehicle.manifest_bytes
-    for path, text in texts.items():
-        if architecture is None:
-            files[path] = device_text(text, native=False).encode()
-        else:
-            files[path.removesuffix(".py") + ".mpy"] = compile_mpy(Path(path).name, text, architecture)
+    kept = {f"{VEHICLE}/{name}": data for name, data in parts.items()}  # the decoder's source is part of its identity
+    kept[f"{VEHICLE}/manifest.json"] = vehicle.manifest_bytes
     if architecture is not None:
         compiled = compile_mpy("decoder.py", vehicle.parts["decoder.py"].decode(), architecture)
         told = {"image": vehicle.sha256, "sha256": hashlib.sha256(compiled).hexdigest()}
-        files[f"{VEHICLE}/decoder.mpy"] = compiled
-        files[f"{VEHICLE}/board.json"] = (json.dumps(told, indent=1) + "\n").encode()
-    return dict(sorted(files.items()))
+        kept[f"{VEHICLE}/decoder.mpy"] = compiled
+        kept[f"{VEHICLE}/board.json"] = (json.dumps(told, indent=1) + "\n").encode()
+    for path in own:
+        if path in files or path in kept:
+            raise InputError(path, "is a file of every image already", "another path for it")
+    for path, data in (files | own).items():
+        if not path.endswith(".py"):
+            kept[path] = data
+        elif architecture is None:
+            kept[path] = device_text(_text(path, data), native=False).encode()
+        else:
+            kept[path.removesuffix(".py") + ".mpy"] = compile_mpy(Path(path).name, _text(path, data), architecture)
+    return dict(sorted(kept.items()))
+
+
+def _text(path, data):
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InputError(path, "is no text in UTF-8", "Python source text") from None
 
 
 def manifest_of(files, board, vehicle, version, counter, built_for, least="0.0.0"):
