@@ -244,6 +244,50 @@ def test_a_byte_that_rots_in_the_slot_that_runs_brings_the_other_back(a_box, mak
     assert boot.read_record(a_box.root).why == (boot.OTHER_DAMAGED if confirmed else boot.DAMAGED)
 
 
+class BadLink(io.BytesIO):
+    """A source that gives a few bytes at a time and is lost after so many."""
+
+    def __init__(self, data, lost_after):
+        super().__init__(data)
+        self.left, self.given = lost_after, 0
+
+    def read(self, count):
+        if self.left <= 0:
+            raise OSError(104, "connection reset")
+        data = super().read(min(count, 7, self.left))
+        self.left -= len(data)
+        self.given += len(data)
+        return data
+
+
+def test_a_link_that_is_lost_again_and_again_brings_the_image_in_the_end(a_box, maker):
+    whole = maker.image(2, small_files(2)).read_bytes()
+    head = len(whole) - sum(map(len, small_files(2).values()))
+    given, losses = 0, 0
+    while True:
+        link = BadLink(whole, head + 1200 + 400 * losses)
+        try:
+            a_box.slots.install(link)
+            break
+        except Refused as error:
+            assert error.reason == "source" and a_box.starts() == 1
+            losses += 1
+        finally:
+            given += link.given
+    assert losses > 1 and a_box.starts() == 2
+    assert link.given < len(whole), "what was stored already was read again"
+
+
+def test_a_box_without_memory_for_it_refuses(a_box, maker):
+    class Tight(io.BytesIO):
+        def read(self, count):
+            raise MemoryError("memory allocation failed")
+
+    with pytest.raises(Refused) as caught:
+        a_box.slots.install(Tight())
+    assert caught.value.reason == "storage"
+
+
 def test_a_byte_that_rots_while_the_rest_is_stored_is_noticed(a_box, maker):
     path = os.path.join(a_box.root, "b", "main.py")
 

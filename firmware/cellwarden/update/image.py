@@ -44,6 +44,7 @@ REASONS = {
     "version": "it needs a newer version to start from",
     "counter": "it is older than what this box has run",
     "leaf": "its signature reuses a leaf of the key, or is older than one accepted before",
+    "source": "it could not be read to its end",
     "file": "a file in it is not the one that was signed",
     "storage": "the box could not store it",
     "busy": "the box must not be updated now",
@@ -168,8 +169,21 @@ def read_signed(source, key, form=Manifest):
     return found
 
 
+def piece(source, count, at=None):
+    """Up to `count` bytes of a file, from its byte `at` on where that is given; none at its end. Raises Refused."""
+    try:
+        if at is not None:
+            source.seek(at)
+        return source.read(count)
+    except OSError as error:
+        raise Refused("source", "error %s" % error)  # noqa: B904, UP031
+
+
 def _take(source, count):
-    data = source.read(count)
-    if len(data) != count:
-        raise Refused("form", "it ends %d bytes too early" % (count - len(data)))  # noqa: UP031
+    data = b""
+    while len(data) < count:
+        more = piece(source, count - len(data))
+        if not more:
+            raise Refused("form", "it ends %d bytes too early" % (count - len(data)))  # noqa: UP031
+        data += more
     return data

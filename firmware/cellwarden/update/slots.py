@@ -81,22 +81,20 @@ class Slots:
         Raises Refused, and then what runs, and what would run after a start, is as before. What was stored of the
         files is used where the same image comes again.
         """
-        manifest = image.read_signed(source, self.box.key)
-        allowed = image.read_signed(permit, self.box.key, image.Permit) if permit else None
         try:
+            manifest = image.read_signed(source, self.box.key)
+            allowed = image.read_signed(permit, self.box.key, image.Permit) if permit else None
             self.accept(manifest, allowed, busy)
             at = manifest.files_at
             for path, size, digest in manifest.files:
                 self._pause()
                 if not boot.same_file(self.folder(self.idle) + "/" + path, size, digest):
-                    source.seek(at)
-                    self.put(path, size, digest, source)
+                    self.put(path, size, digest, source, at)
                 at += size
-            source.seek(at)
-            if source.read(1):
+            if image.piece(source, 1, at):
                 raise Refused("form", "there is more behind its last file")
             self.switch(manifest, allowed)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise Refused("storage", "error %s" % error)  # noqa: B904, UP031
         return manifest
 
@@ -147,8 +145,11 @@ class Slots:
         if runs and runs.version < manifest.from_version:
             raise Refused("version", "%d.%d.%d" % manifest.from_version)  # noqa: UP031
 
-    def put(self, path, size, digest, source):
-        """Store a file of the idle slot. Raises Refused where its bytes are not those that were signed, and OSError."""
+    def put(self, path, size, digest, source, at):
+        """Store a file of the idle slot, which begins at byte `at` of the source.
+
+        Raises Refused where its bytes are not those that were signed, and OSError.
+        """
         target, found = self.folder(self.idle), hashlib.sha256()
         names = path.split("/")
         for name in names[:-1]:
@@ -159,7 +160,7 @@ class Slots:
         with open(target, "wb") as file:
             left = size
             while left:
-                data = source.read(min(left, _BUFFER))
+                data = image.piece(source, min(left, _BUFFER), at + size - left)
                 if not data:
                     break
                 file.write(data)
