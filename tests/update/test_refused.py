@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vectors import foreign
 
+WHOLE = os.environ.get("CELLWARDEN_CUTS") == "whole"  # make cuts
 FILES = {"main.py": b"print(1)\n", "vehicle/x.bin": bytes(range(100)), "z.py": b""}
 
 
@@ -83,7 +84,11 @@ def test_any_bit_flipped_in_an_image_is_refused(a_box, maker):
     slots = a_box.slots
     record = vars(slots.record).copy()
     reasons = set()
+    size, signed = struct.unpack("<II", whole[4:12])
+    signature = range(12 + size, 12 + size + signed)
     for bit in range(8 * len(whole)):
+        if not WHOLE and bit >> 3 in signature and bit % 8 != (bit >> 3) % 8:
+            continue  # of the signature one bit of each byte; `make cuts` flips all
         changed = bytearray(whole)
         changed[bit >> 3] ^= 1 << (bit & 7)
         with pytest.raises(Refused) as caught:
