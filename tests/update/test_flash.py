@@ -318,7 +318,10 @@ def test_a_board_with_littlefs_takes_an_image(micropython, maker, folder):
 def test_a_board_with_fat_is_refused(micropython, maker, folder):
     with Line(micropython, folder) as line:
         prepared(line, "VfsFat")
-        with Flash(line.port, "/flash") as box, pytest.raises(InputError, match="keeps its files on FAT"):
+        with (
+            Flash(line.port, "/flash") as box,
+            pytest.raises(InputError, match="keeps its files on VfsFat; expected littlefs"),
+        ):
             box.put_on(maker.image(1, files(1)), maker.key, BOARD)
         with Repl(line.port) as repl:
             repl.enter()

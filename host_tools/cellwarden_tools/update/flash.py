@@ -22,6 +22,7 @@ GUEST = Path(__file__).with_name("flash_guest.py")
 TOOLS = ("__init__.py", "update/__init__.py", "update/boot.py", "update/image.py", "update/lms.py", "update/slots.py")
 WORKSHOP = "flash.tmp"  # folder on the box with the updater, while it is used
 MAIN = b"import main\n"  # /main.py: boot.py has left nothing to import but the slot that was chosen, and its main
+FILE_SYSTEMS = ("VfsLfs2", "VfsPosix")
 PIECE = 1536  # bytes sent at a time
 TRIES = 20  # of a piece, until the line is given up
 
@@ -89,9 +90,10 @@ class Flash:
         """
         manifest = build.check(path, key)
         _is_for(path, manifest, board, self.runs)
-        if self.facts["files"] == "VfsFat":
-            expected = "littlefs, which survives power cuts"
-            raise InputError(self._repl.name, "the board keeps its files on FAT", expected, "format it with VfsLfs2")
+        if self.facts["files"] not in FILE_SYSTEMS:
+            text = f"the board keeps its files on {self.facts['files'] or 'what it does not tell'}"
+            mend = "format it with VfsLfs2, or put a newer MicroPython on"
+            raise InputError(self._repl.name, text, "littlefs, which survives power cuts", mend)
         return manifest
 
     def put_on(self, path, key, board):
