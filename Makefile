@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick mutate cuts fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,13 +29,14 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 	@echo "  cp dbc/demo_pack.toml yours.toml                         then map your signals in it (docs/profile.md)"
 	@echo "  $(BIN)/cellwarden replay YOUR.log -p yours.toml            the alarms"
 
-# Under measurement the whole of tests/core takes a quarter of an hour: these are the ones that reach most of it.
-COVERED = twin runaway validity engine rules_computed
+# Coverage makes tests three times as slow: these reach most of the core, and run under it instead of without.
+COVERED = $(addprefix tests/core/test_,$(addsuffix .py,twin runaway validity engine rules_computed))
+TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/blackbox tests/update tests/core
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 -q tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/device tests/blackbox tests/update tests/core
-	$(BIN)/python -m pytest -n 2 -q --cov --cov-report= $(COVERED:%=tests/core/test_%.py)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS) $(COVERED:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --cov --cov-report= $(COVERED)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=92 --show-missing --skip-covered
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
@@ -45,6 +46,9 @@ coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests r
 
 test-quick: .venv/.test ## Run the tests of core and host only
 	$(BIN)/python -m pytest -n 2 -q tests/core tests/host
+
+physics: .venv/.physics ## Hold the simulator's cells to PyBaMM's (600 MB more in .venv)
+	$(BIN)/python -m pytest -q tests/host/test_cells_beside_pybamm.py
 
 mutate: .venv/.test ## Make every small fault in the detection core that can be made, and see each fail a test
 	$(BIN)/python tests/mutate/mutate.py $(ARGS)
@@ -96,6 +100,11 @@ clean: ## Remove the environment and everything built
 # A rival that cannot be installed is left out; the page says so.
 .venv/.bench: .venv/.test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]' || echo "make: some rivals are missing" >&2
+	@touch $@
+
+.venv/.physics: .venv/.test
+	@echo "installing PyBaMM into .venv (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[physics]'
 	@touch $@
 
 # A 32-bit MicroPython for the device tests; without it they are skipped and say so.

@@ -8,24 +8,21 @@ import sys
 from pathlib import Path
 
 import cantools
+import measure
 import numpy
+import page as pages
 import pytest
+import rings
+import sections
+import vehicle
+import with_c
+import workload
 from cellwarden.core import layout as L
 from cellwarden_tools.compiler.image import open_image
 from cellwarden_tools.engines import device_files
 from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.readers import EXT, open_log
 from cellwarden_tools.simulator import DEMO_PROFILE
-
-sys.path.insert(0, str(Path(__file__).parent / "rivals"))
-sys.path.insert(0, str(Path(__file__).parent))
-import measure
-import page as pages
-import rings
-import sections
-import vehicle
-import with_c
-import workload
 
 HERE = Path(__file__).parent
 FRAMES = 5000  # of rounds of 2112

@@ -1,13 +1,7 @@
 """What the black box's tests share."""
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # story.py and disk.py; story.py also goes to MicroPython
-
 import disk
+import pytest
 import story
 from cellwarden.blackbox import folder
 from cellwarden_tools.blackbox.verify import Verification

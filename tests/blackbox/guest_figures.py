@@ -19,6 +19,7 @@ LOT = 45  # records: 10 ms of a full bus
 BLOCK, BLOCKS = 4096, 4096
 KEY_BLOCKS = 4
 EARLY_S = 300
+LOG = "/flash/log"  # not the root: where much is written to that littlefs looks through all files
 SCAN_MS = 100
 
 
@@ -178,7 +179,7 @@ class Flash:
 
 
 def segments_bytes():
-    return sum(os.stat("/flash/" + name)[6] for name in os.listdir("/flash") if name.endswith(".cwb"))
+    return sum(os.stat(LOG + "/" + name)[6] for name in os.listdir(LOG) if name.endswith(".cwb"))
 
 
 def flash(folder, seconds, erase_ms):
@@ -191,10 +192,11 @@ def flash(folder, seconds, erase_ms):
     engine = Engine(image)
     clock = [0]
     chip, keys = Flash(BLOCKS - KEY_BLOCKS, erase_ms * 1000, clock), Flash(KEY_BLOCKS, erase_ms * 1000, clock)
-    options = {"readsize": 32, "progsize": 32, "lookahead": 512}
+    options = {"readsize": 128, "progsize": 128, "lookahead": 512}
     vfs.VfsLfs2.mkfs(chip, **options)
     vfs.mount(vfs.VfsLfs2(chip, **options), "/flash")
-    recorder, memory = made("/flash", image, engine, True, FlashKeys(keys))
+    os.mkdir(LOG)
+    recorder, memory = made(LOG, image, engine, True, FlashKeys(keys))
     while recorder.work(0):
         pass
     begun = chip.erases + keys.erases, chip.written
@@ -207,7 +209,8 @@ def flash(folder, seconds, erase_ms):
     clock[0] = 0
     scans = 0
     levels = 0
-    early = 0
+    early = sealed_us = 0
+    since = []  # between two seals
     while scans * SCAN_MS < seconds * 1000:
         if scans == EARLY_S * 1000 // SCAN_MS:
             early = segments_bytes()
@@ -236,10 +239,14 @@ def flash(folder, seconds, erase_ms):
         while first or now_us + LONGEST_US <= next_us:
             first = False
             before = clock[0]
+            index = recorder.chain.index
             more = recorder.work(now_us // 1000)
             took = clock[0] - before
             now_us += took
             worst = max(worst, took)
+            if recorder.chain.index != index:
+                since.append(now_us - sealed_us)
+                sealed_us = now_us
             over += took > LONGEST_US
             steps += 1
             if not more:
@@ -264,12 +271,14 @@ def flash(folder, seconds, erase_ms):
         "lost": recorder.lost_frames,
         "writer_bytes": memory,
         "hazards": list(recorder.hazards),
+        "seals": len(since),
+        "seals_2_to_9_s_apart": sum(2e6 < us < 9e6 for us in since),
         "segments_bytes": segments_bytes(),
         "segments_bytes_early": early,
     }
 
 
-LONGEST_US = 99000
+LONGEST_US = 85000
 
 if __name__ == "__main__":
     if sys.argv[1] == "loop":

@@ -388,6 +388,25 @@ def test_behind_a_gap_nothing_is_checked_up_to_the_next_snapshot(tmp_path, image
     assert seen.events == 4 and seen.replayed_ms < 200_000 - 20_000, seen.stretches
 
 
+def test_a_clock_that_is_set_back_and_a_silent_bus_are_no_contradiction(tmp_path, image, checked):
+    """Stamps that jump back a little and much; then nothing comes, and scans run all the same."""
+    path = tmp_path / "back"
+    path.mkdir()
+    rng = random.Random(3)
+    box = Box(path, image)
+    frames = []
+    for t_us, bus, can_id, data in small.frames(130, 20_000, interlock=[(20, 22), (100, 102)]):
+        t_us -= 4_700_000 if t_us > 90_000_000 else 0
+        frames.append((t_us - rng.randrange(900_000) * (rng.random() < 0.02), bus, can_id, data))
+    box.feed(frames)
+    box.silence(40_000)
+    assert box.shutdown()
+    for engine in ("python", "auto"):
+        seen = checked({each.name: each.read_bytes() for each in path.iterdir()}, engine=engine)
+        assert seen.verdict is True and not seen.faults and seen.late == 0
+        assert seen.events + seen.not_checkable == len(box.told) and seen.events >= 5
+
+
 # --- power cuts -------------------------------------------------------------------------------------------------------
 
 

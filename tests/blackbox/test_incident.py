@@ -4,10 +4,12 @@ import csv
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 
+import forge
 import pyarrow.parquet
 import pytest
 import small
@@ -373,3 +375,60 @@ def test_verify_with_another_image_is_one_line(say, tmp_path):
 
 def test_a_profile_serves_where_it_makes_the_very_image(say):
     assert say("verify", "log", "--key", "first.key", "-p", "small.toml")[0] == 0
+
+
+# --- any bytes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["damaged", "sealed by who has the key"])
+def test_no_log_makes_the_verbs_fall_over(say, place, tmp_path, sealed):
+    """Bytes changed, cut and put in; or bodies changed and sealed: a verdict or one line, and a folder or none."""
+    plain = {path.name: path.read_bytes() for path in (place / "log").iterdir()}
+    statuses = []
+    for seed in range(6):
+        rng = random.Random(seed)
+        files = dict(plain)
+        if sealed:
+            forgery = forge.Forgery(plain, FIRST_KEY)
+            everything = [one for some in (*forgery.chain.values(), *forgery.annexes.values()) for one in some]
+            for record in rng.sample([one for one in everything if one.kind not in (forge.SEAL, forge.ANNEX)], 5):
+                record.body = spoiled(rng, record.body)
+            files = forgery.sealed()
+        else:
+            for name in rng.sample(sorted(files), 2):
+                files[name] = spoiled(rng, files[name])
+        shutil.rmtree(tmp_path / "log")
+        (tmp_path / "log").mkdir()
+        for name, data in files.items():
+            (tmp_path / "log" / name).write_bytes(data)
+        for words in (
+            ("verify", "log", "--key", "first.key", "-p", "small.cwi", "--salvage", "out", "--engine", "python"),
+            ("incident", "log", "-o", "out", "--key", "first.key", "-p", "small.cwi", "--engine", "python"),
+            ("incident", "log", "-o", "out"),
+        ):
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            status, _, err = say(*words)
+            assert status in (0, 1, 2), (seed, words)
+            assert (tmp_path / "out" / "manifest.json").exists() is (status != 2), (seed, words, err)
+            assert status != 2 or err.count("\n") == 1
+            statuses.append(status)
+    assert statuses.count(1) >= 6 and not list(tmp_path.glob(".out*"))
+    print(f"{len(statuses)} runs: {[statuses.count(status) for status in (0, 1, 2)]} ended with 0, 1, 2")
+
+
+def spoiled(rng, data):
+    data = bytearray(data)
+    for _ in range(rng.randrange(1, 8)):
+        if not data:
+            break
+        at = rng.randrange(len(data))
+        what = rng.randrange(4)
+        if what == 0:
+            data[at] ^= 1 << rng.randrange(8)
+        elif what == 1:
+            del data[at : at + rng.randrange(200)]
+        elif what == 2:
+            data[at:at] = rng.randbytes(rng.randrange(200))
+        else:
+            data[at : at + 4] = rng.choice((bytes(4), b"\xff" * 4, rng.randbytes(4)))
+    return bytes(data)

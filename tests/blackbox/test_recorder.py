@@ -3,10 +3,12 @@
 import hashlib
 import itertools
 import random
+import struct
 from array import array
 from pathlib import Path
 
 import pytest
+from cellwarden.acknowledge import acknowledge, challenge, hmac_sha256
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
 from cellwarden.core import layout as L
@@ -234,3 +236,33 @@ def test_a_state_like_noise_is_recorded_whole(tmp_path, demo, spoil):
 def chain_now(path):
     """The records of a log that is still being written."""
     return list(chain_records(Verification(path, FIRST_KEY)))
+
+
+def test_an_acknowledgement_goes_through_the_recorder_and_is_replayed(tmp_path):
+    """A latched alarm that was released: without the acknowledgement the replay would still have it."""
+    image = compile_profile(DEMO_PROFILE).image
+    box = Box(tmp_path, image)
+    box.keep()
+    frames = [(t_us, 0, can_id, data) for t_us, _, can_id, data in simulate("hard_short_burns", DEMO_PROFILE, 1, 1.6)]
+    box.feed(frames)
+    latched = [event[RULE] for event in box.told if event[LEVEL] == 3]
+    ask = challenge(box.engine, latched[0], bytes.fromhex(image.sha256))
+    refused, taken = bytes(32), hmac_sha256(b"owner", ask)
+    for tag in (refused, taken):
+        done = acknowledge(box.recorder, b"owner", latched[0], tag, box.now_ms, bytes.fromhex(image.sha256))
+        box.recorder.acknowledgement(latched[0], done, tag)
+    box.silence(1_000)
+    assert box.shutdown()
+    found = verified(tmp_path)
+    told = [r.body for r in chain_records(found) if r.type == F.ACKNOWLEDGEMENT_TYPE]
+    assert [struct.unpack(C.ACKNOWLEDGEMENT, body) for body in told] == [
+        (latched[0], 0, refused),
+        (latched[0], 1, taken),
+    ]
+    assert Replayed(found, image).checks >= 1
+    notices = [
+        item[2:] for number in sorted(found.annexes.proven) for items in [C.FrameItems()]
+        for record in found.annexes.records(number) if record.type == F.FRAMES_TYPE
+        for item in items.unpack(record.body) if item[0] == 0 and item[2] < 0
+    ]  # fmt: skip
+    assert notices == [(L.NOTICE | L.NOTICE_ACK, 0, bytes([latched[0]]))]

@@ -1,5 +1,6 @@
 """The recorder on MicroPython, 64-bit and 32-bit: nothing from the heap while frames are judged, and the same bytes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -40,8 +41,12 @@ def demo():
 @pytest.fixture(scope="module")
 def plan():
     """(records of the core's ring, counts of them): a minute and a half, a cell collapses, silence."""
+    return planned("demo")
+
+
+def planned(scenario):
     records, counts, last_ms = bytearray(), [], None
-    for t_us, _, can_id, data in simulate("demo", DEMO_PROFILE, 1, 1.6):
+    for t_us, _, can_id, data in simulate(scenario, DEMO_PROFILE, 1, 1.6):
         t_ms = t_us // 1000
         records += array("i", [t_ms, can_id]).tobytes() + bytes([0, len(data), 0, 0]) + data.ljust(8, b"\0")
         if last_ms is None or t_ms >= last_ms + 50 or counts[-1] == 64:
@@ -136,3 +141,23 @@ def test_a_recorder_that_makes_a_list_for_a_frame_is_caught(port, tmp_path, demo
     )
     with pytest.raises(RuntimeError, match="MemoryError"):
         live(port, tmp_path / "device", demo, plan, poison=poison)
+
+
+def test_on_a_flash_no_scan_is_late_and_the_writer_is_small(tmp_path, demo):
+    """littlefs on a simulated NOR flash of 16 MiB, whose time is simulated, too; an alarm comes."""
+    try:
+        program = micropython.find_micropython()
+    except InputError as error:
+        pytest.skip(str(error))
+    write_device_files(tmp_path)
+    write_image_files(demo, tmp_path / "image")
+    (tmp_path / "image" / "frames.bin").write_bytes(planned("hard_short_burns")[0])
+    shutil.copy(HERE / "story.py", tmp_path)
+    words = [program, "-X", "heapsize=64m", HERE / "guest_figures.py", "flash", tmp_path, "95", "45"]
+    environment = {**os.environ, "MICROPYPATH": str(tmp_path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert told["level"] >= 2 and told["scans"] == 950 and told["erases"] > 50
+    assert told["most_late_ms"] <= 2 and told["late_over_2ms"] == 0
+    assert told["lost"] == 0 and told["hazards"] == []
+    assert 10_000 < told["writer_bytes"] < 16_384

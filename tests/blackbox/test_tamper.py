@@ -18,14 +18,16 @@ def log(on, provisioned):
     """A small log, {name: bytes}: two boots, each with two segments, and shut down."""
     there = disk.Disk(provisioned)
     for boot in range(2):
-        chain = story.start(on(there), boot, 1 << 20, 250)
+        chain = story.start(on(there), boot, 1 << 20, 390)
         for n in range(3):
             chain.put(F.EVENT_TYPE, n, bytes([boot, n]))
             if n == 2:
                 chain.put(F.SHUTDOWN_TYPE, n, b"")
             assert chain.seal(n)
         chain.close()
-    return {name: bytes(file.data) for name, file in there.names.items()}
+    files = {name: bytes(file.data) for name, file in there.names.items()}
+    assert [len(data) for name, data in sorted(files.items()) if name[:-4].isdigit()] == [392, 277, 392, 277]
+    return files
 
 
 class Judge:

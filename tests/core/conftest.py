@@ -1,14 +1,10 @@
 """The demonstration pack, compiled once a session, whole and cut down to six cells and six probes."""
 
-import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests
-
 from cellwarden_tools.compiler.image import compile_profile
+from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "core", derandomize=True, deadline=None, database=None, print_blob=True,

@@ -40,7 +40,9 @@ class Excursions:
         by = [None if d is None or r is None else d - r for d, r in zip(dev, self.reference, strict=True)]
         paired = self.find_line(by)
         for n in range(self.cells):
-            if dev[n] is not None:
+            if dev[n] is None:  # when it is back it begins anew
+                self.reference[n] = self.out_since[n] = None
+            else:
                 self.follow(n, dev[n], by[n], n in paired, view.t)
         self.tell(view.t)
 
@@ -52,7 +54,7 @@ class Excursions:
             if a is None or b is None or a * b >= 0 or min(abs(a), abs(b)) <= self.OUT_MV:
                 continue
             small, large = sorted((abs(a), abs(b)))
-            if (large - small) * 4 <= large:
+            if (large - small) * 4 <= small:
                 paired |= {n, n + 1}
                 if small > self.line_mv:
                     self.line_mv, self.line_at = small, n
@@ -171,7 +173,7 @@ class Contact:
         self.currents = [(t, i) for t, i in self.currents if round(view.t - t, 6) <= self.SETTLED_S]
         self.currents.append((view.t, view["current"]))
         sample = watch.cells
-        if not sample or round(view.t - self.currents[0][0], 6) < self.SETTLED_S:
+        if not sample or sample.median is None or round(view.t - self.currents[0][0], 6) < self.SETTLED_S:
             return
         values = [i for _, i in self.currents]
         if max(values) - min(values) >= self.SETTLED_MA:

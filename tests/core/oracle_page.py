@@ -54,10 +54,13 @@ class Page:
     """scan(view) -> {rule: feature} of sections B, D, E and of C as far as values tell; None is "no value".
 
     reference_s: the part of the page's "30-60 s" that the reference of sign (a) uses; with more than 30 the widest
-    reading of the page in all things, else the narrowest that is allowed.
+    reading of the page in all things, else the narrowest that is allowed. late: a sample of the probes is judged before
+    the cells of its scan are looked at.
     """
 
-    def __init__(self, cells, probes, limits=None, reference_s=30, sleep_s=10, scan_s=0.1, middle_mv=(3450, 4250)):
+    def __init__(
+        self, cells, probes, limits=None, reference_s=30, sleep_s=10, scan_s=0.1, middle_mv=(3450, 4250), late=False
+    ):
         self.limits = limits or NMC
         self.watch = Watch(sleep_s, scan_s)
         self.probes = Probes(probes)
@@ -77,6 +80,7 @@ class Page:
         self.excursions, self.drift = Excursions(cells), Drift(cells, middle_mv)
         self.contact, self.discharge = Contact(cells), SelfDischarge(cells)
         self.runaway = Runaway(self.limits, reference_s)
+        self.late, self.bad_cells = late, False
 
     def where(self):
         """{rule: numbers from 1 of the cells or probes that its feature may name}"""
@@ -97,9 +101,10 @@ class Page:
         self.runaway.remember(watch)
         there = [v for v in view.cells if v is not None]
         low = bool(there) and min(there) <= limits["cell_l3_mv"]
-        fell = self.runaway.collapsed(view, watch)
         burns = any(self.runaway.on(sign, view.t) for sign in ("a", "b", "c"))
-        self.probes.scan(view, watch, bool(self.lost.lost) or low or fell or burns, limits["hot_ddegc"])
+        before, self.bad_cells = self.bad_cells, bool(self.lost.lost) or low
+        before = burns or (before if self.late else self.bad_cells)
+        self.probes.scan(view, watch, before, burns or self.bad_cells, limits["hot_ddegc"])
         step, mismatch = self.step.scan(view, watch), self.sum.scan(view, watch)
         stepped = step is not None and step >= limits["step_mv"]
         hot = self.probes.highest is not None and self.probes.highest >= limits["hot_ddegc"]

@@ -10,10 +10,11 @@ FLICKER_DK = 20  # so much a healthy probe may jump; it counts where both halves
 
 
 class Probes:
-    """scan(view, watch, distress, hot_ddegc); then, of the believed ones:
+    """scan(view, watch, before, now, hot_ddegc); then, of the believed ones:
 
     faulty (indices of the others); rise (mK/s, None without a window), rise_at; steep: one rises as C.5.3.7 c) says.
-    distress: the cells or the signs remembered say that it burns. Then what a probe says is believed.
+    before, now: the cells or the signs remembered say that it burns, when a sample of the probes is judged and when
+    any other scan is. Then what a probe says is believed.
     """
 
     def __init__(self, count):
@@ -33,7 +34,7 @@ class Probes:
     def believed(self, values):
         return {n: v for n, v in enumerate(values) if v is not None and n not in self.doubted}
 
-    def scan(self, view, watch, distress, hot_ddegc):
+    def scan(self, view, watch, before, now, hot_ddegc):
         self.there = {n for n, v in enumerate(view.probes) if v is not None}
         if watch.asleep:
             self.seen, self.ring, self.absent = set(), [], set()
@@ -41,8 +42,8 @@ class Probes:
             return
         self.absent = {n for n in view.missing("probe") if n in self.seen}
         self.seen |= {n for n, v in enumerate(view.probes) if v is not None}
-        for n in self.absent:
-            self.doubted[n] = 0  # it has to come back among the others before it is believed again
+        if watch.probes:  # what is dead in a sample has to come back among the others before it is believed again
+            self.doubted |= dict.fromkeys(self.absent, 0)
         if watch.waking:
             self.highest = max(self.believed(view.probes).values(), default=None)
             return
@@ -50,7 +51,7 @@ class Probes:
             self.ring = []
         hot = any(v >= hot_ddegc for v in self.believed(view.probes).values())
         if watch.probes or hot or self.doubted:
-            self.judge(view, bool(watch.probes), distress)
+            self.judge(view, bool(watch.probes), before if watch.probes or self.doubted else now)
         if watch.probes:
             self.steepest(view)
             self.ring = [*self.ring, watch.probes][-RING:]
@@ -58,10 +59,6 @@ class Probes:
 
     def judge(self, view, sampled, distress):
         last = self.ring[-1] if self.ring else None
-        if last:  # what one that is not believed reads counts as its last sample
-            last.values = [
-                v if n in self.doubted else old for n, (v, old) in enumerate(zip(view.probes, last.values, strict=True))
-            ]
         seconds = ceil(round(view.t - last.t, 6)) if last else 0
         values = self.believed(view.probes)
         moves = {n: v - last.values[n] for n, v in values.items() if last and last.values[n] is not None}
@@ -82,6 +79,10 @@ class Probes:
                     del self.doubted[n]
         if jumps and not distress and not moved and len({values[n] for n in jumps}) == 1:
             self.doubted |= dict.fromkeys(jumps, 0)
+        if last and not sampled:  # what one that is still not believed reads counts as its last sample
+            last.values = [
+                v if n in self.doubted else old for n, (v, old) in enumerate(zip(view.probes, last.values, strict=True))
+            ]
 
     def steepest(self, view):
         """The steepest rise over the shortest window of 4 s or more between samples."""

@@ -9,16 +9,20 @@ OVER_DDEGC = 800  # no healthy battery is hotter
 class Runaway:
     """scan(view, watch, probes, lost, facts) -> (confirmed, suspected), each 0 or 1; a sign counts for 30 s.
 
-    reference_s: how far back the highest median is looked for; the page leaves 30 to 60 s open.
+    reference_s: how far back the highest median is looked for; the page leaves 30 to 60 s open. Of the widest
+    reading, time in which no cell has a value is none: what the cells had before they vanished is still known.
     facts: {"step", "fault", "insulation", "lost2": bool} from the other rules at this scan.
     """
 
     def __init__(self, limits, reference_s=30):
         self.limits = limits  # {"cell_l3_mv": cell_undervoltage L3, "hot_ddegc": temperature_high L2}
         self.reference_s = reference_s
-        self.medians = []  # (time with true data, median) of every sample
+        self.medians = []  # (time, median) of every sample
         self.shown = {}  # sign -> when it was seen last
         self.newly2 = False
+
+    def clock(self, watch):
+        return watch.awake_s if self.reference_s <= 30 else watch.known_s
 
     def reference(self, now_s):
         self.medians = [(t, m) for t, m in self.medians if now_s - t <= self.reference_s]
@@ -29,13 +33,13 @@ class Runaway:
         if watch.asleep:
             return False
         there = [v for v in view.cells if v is not None]
-        reference = self.reference(watch.awake_s)
+        reference = self.reference(self.clock(watch))
         return bool(there) and reference is not None and min(there) * 4 < 3 * reference
 
     def remember(self, watch):
         """Called before the signs are read: the medians of the samples."""
         if watch.cells and watch.cells.median is not None:
-            self.medians.append((watch.awake_s, median_low([v for v in watch.cells.values if v is not None])))
+            self.medians.append((self.clock(watch), median_low([v for v in watch.cells.values if v is not None])))
 
     def on(self, sign, now):
         """Seen within the last 30 s."""
@@ -43,7 +47,7 @@ class Runaway:
 
     def scan(self, view, watch, probes, lost, facts):
         if watch.asleep:
-            return self.judge(view, watch, probes, False, False)
+            return self.judge(view, watch, probes, lost, False, False)
         now = view.t
         hottest = probes.highest
         hot = hottest is not None and hottest >= self.limits["hot_ddegc"]
@@ -61,9 +65,9 @@ class Runaway:
         }
         self.shown |= {name: now for name, on in signs.items() if on}
         self.newly2 = lost.newly >= 2
-        return self.judge(view, watch, probes, low, True)
+        return self.judge(view, watch, probes, lost, low, True)
 
-    def judge(self, view, watch, probes, low, awake):
+    def judge(self, view, watch, probes, lost, low, awake):
         on = {s: self.on(s, view.t) for s in ("a", "b", "c", "step", "lost4", "lost2", "fault", "insulation")}
         confirmed = (
             ((on["a"] or on["b"]) and on["c"])
@@ -74,8 +78,7 @@ class Runaway:
             or (on["fault"] and (on["a"] or (awake and self.newly2)))
         )
         if watch.first_true:
-            before = watch.slept.cells if watch.slept else []
-            gone = [n for n in view.missing("cell") if before and before[n] is not None]
+            gone = lost.before & {*view.missing("cell")}
             confirmed = confirmed or (on["b"] and (low or len(gone) >= 4))
         suspected = sum(on[name] for name in ("a", "b", "c", "step", "lost2", "insulation")) >= 2
         return int(confirmed), int(suspected)

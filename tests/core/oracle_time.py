@@ -140,7 +140,7 @@ class Watch:
         self.woken = self.true_since = self.start = None
         self.slept = None  # a View: the last before sleep with frames in it
         self.newest = None
-        self.awake_s = 0.0  # time with true data
+        self.awake_s = self.known_s = 0.0  # time with true data; and of it, with a value of any cell
         self.last_t = None
 
     def scan(self, view):
@@ -158,20 +158,24 @@ class Watch:
             self.newest = None
             for sampler in (self.cell_sampler, self.probe_sampler):
                 sampler.forget(view)
+        self.cells = self.probes = None
         if self.waking:
-            if self.slept is None or self.differs(view) or view.t - self.woken >= self.WAKING_S:
-                self.waking, self.woke = False, True
+            for sampler in (self.cell_sampler, self.probe_sampler):
+                sampler.gathered = view.t + Sampler.GATHER_S
+            sample = self.cell_sampler.scan(view)
+            if view.t - self.woken >= self.WAKING_S or (sample and (self.slept is None or self.differs(view))):
+                self.waking, self.woke, self.cells = False, True, sample
                 self.start = self.true_since = view.t
             else:
-                for sampler in (self.cell_sampler, self.probe_sampler):
-                    sampler.forget(view)
-        self.cells = self.probes = None
+                self.cell_sampler.samples = []
         if not self.asleep and not self.waking:
-            self.cells, self.probes = self.cell_sampler.scan(view), self.probe_sampler.scan(view)
+            self.cells = self.cells if self.woke else self.cell_sampler.scan(view)
+            self.probes = self.probe_sampler.scan(view)
             if self.cells or self.probes or self.newest is None:
                 self.newest = view
             if self.last_t is not None:
                 self.awake_s += view.t - self.last_t
+                self.known_s += 0 if view.cells.count(None) == len(view.cells) else view.t - self.last_t
         self.last_t = view.t
         if self.cells:
             step = self.cell_sampler.step
@@ -181,7 +185,7 @@ class Watch:
         self.mode = self.judge_mode(view)
 
     def differs(self, view):
-        """What is there now and was there before the sleep reads differently, or nothing can be compared.
+        """What is there now and was there before the sleep reads differently, or no cell can be compared.
 
         Compared are each cell, the hottest and the coldest probe, and the pack voltage.
         """
@@ -190,10 +194,12 @@ class Watch:
             there = [v for v in probes if v is not None]
             return [max(there, default=None), min(there, default=None)]
 
-        before = [*self.slept.cells, *ends(self.slept.probes), self.slept["pack"]]
-        now = [*view.cells, *ends(view.probes), view["pack"]]
-        pairs = [(old, new) for old, new in zip(before, now, strict=True) if None not in (old, new)]
-        return any(old != new for old, new in pairs) or not pairs
+        def pairs(before, now):
+            return [(old, new) for old, new in zip(before, now, strict=True) if None not in (old, new)]
+
+        cells = pairs(self.slept.cells, view.cells)
+        others = pairs([*ends(self.slept.probes), self.slept["pack"]], [*ends(view.probes), view["pack"]])
+        return any(old != new for old, new in cells + others) or not cells
 
     def watch_current(self, view):
         current = view["current"]

@@ -9,17 +9,17 @@ class CellsLost:
     """scan(view, watch), then value(second_sign) -> 0 none, 1 some, 2 some and a second sign.
 
     lost: cells without a value now that had one since the start or the first frame after a sleep, in a fresh message.
-    newly: how many more they have become within the last `within_s`.
+    newly: how many more they have become within the last `within_s`. before: which had one before the last sleep.
     """
 
-    def __init__(self, within_s=10):
-        self.within_s = within_s
+    def __init__(self, within_s=10, before=frozenset()):
+        self.within_s, self.before = within_s, before
         self.seen, self.lost, self.newly = set(), set(), 0
         self.counts = []  # (t, how many were lost)
 
     def scan(self, view, watch):
         if watch.asleep:
-            self.__init__(self.within_s)
+            self.__init__(self.within_s, self.seen if self.counts else self.before)
             return
         self.lost = {n for n in view.missing("cell") if n in self.seen}
         self.seen |= {n for n, v in enumerate(view.cells) if v is not None}

@@ -74,7 +74,7 @@ SLOTS = {
 }  # fmt: skip
 NOMINAL_MV = CELLS * 3700
 OHM_PER_V = NOMINAL_MV // 100 / 10  # the pack is under 60 V: insulation is judged by its nominal voltage
-RELATIVE = {"self_discharge": 0.005}  # the core counts whole minutes asleep
+RELATIVE = {"self_discharge": 0.005, "frozen": 0.17}  # the core counts whole minutes asleep, whole seconds of samples
 HEALTHY = {
     L.PACK_VOLTAGE_MV: NOMINAL_MV, L.PACK_CURRENT_MA: 0, L.SOC_PERMILLE: 500, L.INSULATION_OHM: 1_000_000,
     L.VEHICLE_ON: 1, L.CHARGING: 0, L.CONTACTORS: 1,
@@ -96,7 +96,7 @@ class Twin:
         self.owners = list(self.rig.engine.section("owners"))
         # The page leaves open how far between 30 and 60 s sign (a) looks back: the core lies between two oracles.
         self.scan_ms = compiled.image.params[L.P_SCAN_MS]
-        self.pages = [Page(CELLS, PROBES, reference_s=s, scan_s=self.scan_ms / 1000) for s in (30, 60)]
+        self.pages = [Page(CELLS, PROBES, reference_s=s, scan_s=self.scan_ms / 1000, late=True) for s in (30, 60)]
         self.rows = [row for row in rows() if row.name in catalogue.RULES]
         self.verdicts = Verdicts(self.scan_ms / 1000)
         self.first = {row.name: next(limit for limit in row.limits if limit is not None) for row in self.rows}
@@ -269,10 +269,12 @@ class Twin:
         view = self.view()
         clock = self.rig.clock
         for page in self.pages:
-            page.watch.cell_sampler.taken = clock[L.CELLS_AGE_MS] == 0 and not clock[L.WAKING_MS]
+            page.watch.cell_sampler.taken = clock[L.CELLS_AGE_MS] == 0
             page.watch.probe_sampler.taken = clock[L.PROBES_AGE_MS] == 0
         least, most = (page.scan(view) for page in self.pages)
-        for rule, numbers in self.pages[0].where().items():
+        narrow, wide = (page.where() for page in self.pages)
+        for rule in narrow:
+            numbers = narrow[rule] | wide[rule]
             named = self.named.setdefault(rule, deque(maxlen=self.window(rule)))
             named.append(numbers)
             if rule in self.features and (self.core(rule) or 0) >= self.first[rule]:
@@ -284,7 +286,7 @@ class Twin:
             if isinstance(low, tuple):
                 low, high = low[0], high[1]
             recent = self.told.setdefault(rule, deque(maxlen=self.window(rule)))
-            recent.append((low or 0, high or 0))
+            recent.append(tuple(sorted((low or 0, high or 0))))
             if rule not in self.features:
                 continue
             core, by = self.core(rule) or 0, TOLERANCE.get(rule, 0)

@@ -160,6 +160,19 @@ class JudgeRig(Rig):
             self.take()
 
 
+class Loaded:
+    """An array as 64-bit viper loads it: words of 32 bits without a sign."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def __getitem__(self, at):
+        return self.words[at] & 0xFFFFFFFF
+
+    def __setitem__(self, at, value):
+        self.words[at] = (value + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
+
+
 # --- frames ----------------------------------------------------------------------------------------------------------
 
 

@@ -511,3 +511,83 @@ def test_what_its_gate_ends_waits_for_no_lost_probe(demo):
         rig.value = 250
         rig.scan(101)
         assert rig.level("charge_too_cold") == level, f"a probe is missing, the gate is {gate}"
+
+
+@pytest.mark.parametrize("cell", [0, 50])
+def test_a_second_sample_is_one_of_the_message_that_carries_it(demo, cell):
+    """Every message has come another number of times; of all others more samples come, of its own none."""
+    rig = JudgeRig(demo.image, L.F_CELL_SPREAD_MV, cell)
+    own = rig.engine.section("owners")[rig.features[L.SLOT + L.F_CELL_SPREAD_MV]]
+    for group in range(len(rig.groups) // L.GROUP_SIZE):
+        rig.groups[group * L.GROUP_SIZE + L.ARRIVALS] = 1000 * (group + 1)
+    rig.value = 300
+    for scans, more, level in ((60, 1, 0), (1, 0, 2)):
+        for _ in range(scans):
+            rig.groups[own * L.GROUP_SIZE + L.ARRIVALS] -= more
+            rig.scan()
+        assert rig.level("cell_spread") == level, "another message was taken for its second sample"
+
+
+@pytest.mark.parametrize(
+    "feature, rule, worse", [(L.F_SOC_PERMILLE, "soc_low", 100), (L.F_SOC_PERMILLE, "soc_high", 1010)]
+)
+def test_what_is_missing_makes_nothing_worse(demo, feature, rule, worse):
+    rig = JudgeRig(demo.image, feature)
+    rig.value = worse
+    rig.scan(60)
+    assert rig.level(rule) == 1
+    rig.value = NA
+    rig.scan(60)
+    assert rig.level(rule) == 1, "a value that is missing was taken for one past every limit"
+
+
+def test_each_flag_of_the_bms_is_passed_on_alone(demo):
+    flags = dict(zip(range(L.BMS_FLAG_9, L.BMS_FLAG_17 + 1), (9, 12, 13, 14, 15, 17), strict=True))
+    rig = JudgeRig(demo.image, L.F_SOC_PERMILLE)
+    rig.value = 500
+    for slot, bit in flags.items():
+        for value in (0, 1, NA):
+            rig[slot] = value
+            rig.scan()
+            assert rig.clock[L.FLAGS] == (1 << bit if value == 1 else 0), f"flag {bit} reads {value}"
+        rig[slot] = 0
+
+
+@pytest.mark.parametrize("number", [1, 5, 6])
+@pytest.mark.parametrize("feature, rule, worse", [
+    (L.F_CELL_MIN_MV, "cell_undervoltage", 2900), (L.F_PROBE_MAX_DDEGC, "temperature_high", 550),
+])  # fmt: skip
+def test_one_that_dies_while_its_time_runs_is_named(small, feature, rule, worse, number):
+    rig = JudgeRig(small.image, feature, number)
+    if feature == L.F_PROBE_MAX_DDEGC:
+        rig.features[L.SLOT + feature] = rig.probe(number)
+    rig.features[L.WHERE + feature] = 3  # the best of the others
+    rig.value = worse
+    rig.scan()
+    rig.value = rig[rig.features[L.SLOT + feature]] = NA
+    rig.scan(21)
+    (event,) = rig.of(rule)
+    assert (event.level, event.where, event.value) == (1, number, NA)
+
+
+def test_what_the_bms_finds_is_no_finding_of_ours(demo):
+    for feature, value, level in ((L.F_BMS_LEVEL, 3, 0), (L.F_SOC_PERMILLE, 50, 2)):
+        rig = JudgeRig(demo.image, feature)
+        rig.value = value
+        rig.scan(60)
+        assert (rig.clock[L.LEVEL], rig.clock[L.MAX_LEVEL]) == (level, level)
+
+
+def test_a_value_between_limit_and_margin_ends_a_running_clear_time(small):
+    rig = JudgeRig(small.image, L.F_SOC_PERMILLE)
+    for value, scans, level, clearing in (
+        (100, 60, 1, 0),
+        (120, 50, 1, 1),
+        (119, 1, 1, 0),
+        (120, 100, 1, 1),
+        (120, 1, 0, 0),
+    ):
+        rig.value = value
+        rig.scan(scans)
+        assert (rig.level("soc_low"), rig.busy("soc_low") >> 6) == (level, clearing), (value, scans)
+        assert bool(rig.timers("soc_low")[3]) == bool(clearing)

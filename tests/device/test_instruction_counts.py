@@ -4,18 +4,12 @@ A gate is what a board's time allows, or what the yardstick, the same work in C,
 tests/bench/twin.py print the numbers.
 """
 
-import sys
-from pathlib import Path
-
+import cortex_m3 as bench
 import pytest
+import twin
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines.cortex_m3 import find_firmware, find_mpy_cross, find_qemu
 from cellwarden_tools.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-
-import cortex_m3 as bench
-import twin
 
 FRAME = 600  # on average on a full bus of 500 kbit/s, scans included
 # The worst that one call of advance() over one scan takes. Forty rules on 96 cells and 24 probes cost 17,000 in any

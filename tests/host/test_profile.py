@@ -538,6 +538,28 @@ def test_coverage_names_what_a_rule_or_a_part_of_it_lacks(lines, name, active, l
     assert (found.active, found.lacks) == (active, lacks)
 
 
+@pytest.mark.parametrize(("cells", "blind"), [
+    (1, {"cell_spread", "cell_transient", "cell_drift", "self_discharge", "contact_resistance", "sense_line"}),
+    (2, {"cell_transient", "cell_drift", "self_discharge", "contact_resistance", "sense_line"}),
+    (3, set()),
+])  # fmt: skip
+def test_what_compares_cells_is_inactive_where_there_are_too_few_of_them(cells, blind, write):
+    text = (WHOLE + 'pack_current = "PackStatus.PackCurrent"\n').replace("cells = 3", f"cells = {cells}")
+    made = compile_profile(write(text))
+    comparing = {"cell_spread", "cell_transient", "cell_drift", "self_discharge", "contact_resistance", "sense_line"}
+    assert {name for name in comparing if not rule(made, name).active} == blind
+    least = {name: (f"{2 if name == 'cell_spread' else 3} cells",) for name in blind}
+    assert {name: rule(made, name).lacks for name in blind} == least
+
+
+@pytest.mark.parametrize(("line", "active"), [
+    ('cell_voltage = "Cells.Cell{n}"', False), ('temperature = "Temps.Probe{n}"', True),
+])  # fmt: skip
+def test_a_runaway_needs_a_probe_or_four_cells_that_can_be_lost(line, active, write):
+    found = rule(compile_profile(write(mapped(line))), "thermal_runaway")
+    assert (found.active, found.lacks) == ((True, ()) if active else (False, ("temperature or temperature_max",)))
+
+
 def test_limits_of_the_vehicle_itself_reach_the_params(write):
     vehicle = WHOLE.replace(
         "probes = 2",

@@ -4,14 +4,16 @@ A fault is what a tired hand types: another operator, a bound off by one, a cond
 too high or too low, a statement left out. A mutant is a splice of the file's own text, so a test that reads the source
 sees the fault as well as one that runs it.
 
-Five forms of the core are taken as what they mean, not as what they are written with:
+Seven forms of the core are taken as what they mean, not as what they are written with:
 
 * `x >> 30 & 1` is "x < 0": it becomes "x <= 0" and "x >= 0".
 * `(x - _NA) & _MASK` is "x is a value": it becomes its opposite. (x + _NA is the same number there.)
 * `v = (v & _MASK) + (v >> 30 & 1) * _WRAP` widens a load in viper code and is v itself everywhere else; leaving it out
   is for tests/device to notice.
 * `if x > y: y = x` is the larger of two, and `x if x < y else y` the smaller: each becomes the other. With `>=` it
-  would be the same number.
+  would be the same number, and so with the number beside the bound that makes `>` a `>=`.
+* `if x < 0: x = -x` is the size of x: it becomes its negative. With `<=` it would be the same number.
+* `_A + _B`, where the constant _B is 0, names the first of several columns: `_A - _B` is the same number.
 * The first parameters of a viper function, passed only to be kept in registers, are overwritten before they are read;
   so a number passed for one of them is no number of the program.
 
@@ -83,6 +85,7 @@ class Finder(ast.NodeVisitor):
 
     def __init__(self, file, source, hot):
         self.file, self.source, self.hot = file, source, hot
+        self.zeros = set()  # constants that are 0
         self.starts = [0]
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
@@ -128,6 +131,8 @@ class Finder(ast.NodeVisitor):
         (target,), (value,) = node.targets, node.value.args
         self.lines = (node.lineno, node.end_lineno)
         number = eval(compile(ast.Expression(value), self.file, "eval"), {})
+        if not number:
+            self.zeros.add(target.id)
         for changed in (number + 1, number - 1):
             self.add(value, str(changed), name=target.id, value=changed)
 
@@ -206,7 +211,14 @@ class Finder(ast.NodeVisitor):
             if type(op) in COMPARED:
                 self.between(node, left, op, right, COMPARED[type(op)][id(node) in self.extremes :])
             left = right
-        self.generic_visit(node)
+        number = node.comparators[-1]
+        if id(node) in self.extremes and isinstance(number, ast.Constant):
+            self.visit(node.left)
+            same = 1 if isinstance(node.ops[0], ast.Lt | ast.GtE) else -1  # `x > 0` is `x >= 1`
+            other = number.value - same
+            self.add(number, f"({other})" if other < 0 else str(other))
+        else:
+            self.generic_visit(node)
 
     def visit_BoolOp(self, node):
         word, other = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
@@ -234,7 +246,8 @@ class Finder(ast.NodeVisitor):
             self.add(node, f"(0 if {self.text(node)} else 1)")
             self.visit(known)
             return
-        if type(node.op) in OPPOSITE:
+        nothing = isinstance(node.op, ast.Add | ast.Sub) and getattr(node.right, "id", None) in self.zeros
+        if type(node.op) in OPPOSITE and not nothing:
             other = OPPOSITE[type(node.op)]
             self.add(node, f"(({self.text(node.left)}) {other} ({self.text(node.right)}))")
         self.generic_visit(node)
@@ -245,7 +258,7 @@ class Finder(ast.NodeVisitor):
             self.add(test, f"(not ({self.text(test)}))")
 
     def visit_If(self, node):
-        if is_extreme(node):
+        if is_extreme(node) or is_size(node):
             self.extremes.add(id(node.test))
         self.negated(node.test)
         self.generic_visit(node)
@@ -306,6 +319,12 @@ def is_extreme(node):
         chosen = [*node.body[0].targets, node.body[0].value]
     compared = [node.test.left, *node.test.comparators]
     return len(compared) == 2 and sorted(map(ast.unparse, chosen)) == sorted(map(ast.unparse, compared))
+
+
+def is_size(node):
+    """Whether the statement is `if x < 0: x = -x`."""
+    x = ast.unparse(node.test.left) if isinstance(node.test, ast.Compare) else ""
+    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node) == f"if {x} < 0:\n    {x} = -{x}"
 
 
 def is_sign_extension(node):

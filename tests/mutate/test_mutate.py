@@ -6,10 +6,8 @@ import sys
 import types
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import mutants
+import pytest
 from mutate import PACKAGE
 
 CORE = sorted(PACKAGE.glob("*.py"))
@@ -184,7 +182,8 @@ def test_the_build_that_notes_what_runs_runs_the_same():
 
 
 def faults(body, signature="a: int, b: int"):
-    source = f"{HEAD}_NA = const(-5)\n\n@micropython.viper\ndef f({signature}) -> int:\n    {body}\n".encode()
+    constants = "_NA = const(-5)\n_FIRST = const(0)\n\n"
+    source = f"{HEAD}{constants}@micropython.viper\ndef f({signature}) -> int:\n    {body}\n".encode()
     told = [mutant.told(source) for mutant in mutants.mutants("toy.py", source) if mutant.inside]
     return sorted(text.split(" -> ")[1] for text in told)
 
@@ -206,6 +205,9 @@ def faults(body, signature="a: int, b: int"):
         ("if a > b:\n        b = a\n    return b", ["if a <= b:", "pass"]),
         ("if a > b:\n        a = b\n    return b", ["if a <= b:", "pass"]),
         ("return a if a < b else b", ["return a if a >= b else b"]),
+        ("if a > 0:\n        a = 0\n    return a", ["if a <= 0:", "if a > 1:", "a = 1", "a = (-1)", "pass"]),
+        ("if a < 0:\n        a = -a\n    return a", ["if a >= 0:", "if a < (-1):", "a = (a)", "pass"]),
+        ("return a + _FIRST - _NA", ["return ((a + _FIRST) + (_NA))"]),
         ("return b if a < b else b", ["return b if a <= b else b", "return b if a >= b else b"]),
     ],
 )  # fmt: skip

@@ -1,12 +1,7 @@
 """What the tests of updates share."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from cellwarden_tools.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parent))  # vectors.py
 
 
 @pytest.fixture

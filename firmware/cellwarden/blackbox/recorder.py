@@ -37,7 +37,7 @@ TABLE_BYTES = 2048  # of the entries: 128 of them, or 28 on CAN FD
 SCRATCH_BYTES = 2560
 SPARE_BYTES = 32  # behind the packer's limit, for what ends a body
 MOST_PENDING = 32  # records that others gave and that wait to be written
-SLOW_MS = 1000  # storage that lets a seal wait for so long is slow
+SLOW_MS = 5000  # storage on which a seal takes so long is slow
 RETRY_MS = 1000
 FRAMES = ALL, USED, NONE = "all", "used", "none"  # that are kept
 FULL = 28  # ENOSPC
@@ -63,6 +63,8 @@ class Recorder:
     on_event, on_hazard: called with each event of the core (array of int32, layout EVENT_...), and with (row of
     content.HAZARDS, 1 begins or 0 is over, value)
 
+    It alone reads the engine's events, and passes them on.
+
     hazards: {row of content.HAZARDS: since when} that stand; lost_frames: that could not be kept since the start
 
     Raises OSError where the folder cannot be read.
@@ -73,6 +75,7 @@ class Recorder:
         annexes_bytes=ANNEXES_BYTES, annex_bytes=ANNEX_BYTES, on_event=None, on_hazard=None,
     ):  # fmt: skip
         self.engine, self.chain = engine, chain
+        self.state, self.params = engine.state, engine.params  # acknowledge() takes a Recorder for an Engine
         self._folder, self._frames = folder, frames
         self._before_ms, self._after_ms, self._annex_bytes = before_ms, after_ms, annex_bytes
         self._on_event, self._on_hazard = on_event, on_hazard

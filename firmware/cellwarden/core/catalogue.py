@@ -37,7 +37,7 @@ PACK_UNDER = "pack_under"
 # bend for each cell alone, and a drift cannot be told from a difference of capacity.
 DRIFT_RANGE_MV = {"nmc": (3450, 4250), "lfp": (3200, 3345), "lto": (2100, 2600), "lmo": (3600, 4200)}
 
-# Quantities: all that stand in a row are needed; a|b means either.
+# Quantities: all that stand in a row are needed; a|b means either. Of two cells none is the odd one.
 #  rule, feature, side,
 #      limits L1 L2 L3, assert ms L1 L2 L3, (clear kind, margin), clear ms,
 #      gate, flag bit, samples, calm levels, unit of the limits, needs, source
@@ -66,7 +66,7 @@ ROWS = (
         L.F_CHARGING, NO, 2, (), "ddegC", ("temperature|temperature_min", "charging"), "HAZARDS A"),
     ("cell_spread", L.F_CELL_SPREAD_MV, ABOVE,
         CELL_SPREAD, (5000, 5000, 5000), (BY, 30), 10000,
-        NO, 10, 2, (1,), "mV", ("cell_voltage|cell_voltage_max", "cell_voltage|cell_voltage_min"),
+        NO, 10, 2, (1,), "mV", ("cell_voltage|cell_voltage_max", "cell_voltage|cell_voltage_min", "2 cells"),
         "HAZARDS A and 7; GB/T 32960.3 flag 10"),
     ("overcurrent_discharge", L.F_DISCHARGE_PERMILLE, ABOVE,
         (1050, 1150, 1300), (5000, 2000, 500), (AT, 950), 5000,
@@ -112,17 +112,18 @@ ROWS = (
         "HAZARDS B; level 1 in calm scans only: under load pack and cells are of different instants; flag 9"),
     ("cell_transient", L.F_TRANSIENTS, ABOVE,
         (3, 5, NO), (0, 0, 0), (BY, 1), 10000,
-        NO, 10, 1, (), "count", ("cell_voltage", "pack_current"), "HAZARDS B; arXiv 2506.13394; GB/T 32960.3 flag 10"),
+        NO, 10, 1, (), "count", ("cell_voltage", "pack_current", "3 cells"),
+        "HAZARDS B; arXiv 2506.13394; GB/T 32960.3 flag 10"),
     ("cell_drift", L.F_DRIFT_MV, ABOVE,
         (30, 60, NO), (0, 0, 0), (BY, 10), 10000,
-        NO, 10, 1, (), "mV", ("cell_voltage", "pack_current"), "HAZARDS B; GB/T 32960.3 flag 10"),
+        NO, 10, 1, (), "mV", ("cell_voltage", "pack_current", "3 cells"), "HAZARDS B; GB/T 32960.3 flag 10"),
     ("self_discharge", L.F_SELF_DISCHARGE_UV_PER_H, ABOVE,
         (3000, 10000, NO), (0, 0, 0), (PERCENT, 50), 10000,
-        NO, 10, 1, (), "uV/h", ("cell_voltage", "pack_current"),
+        NO, 10, 1, (), "uV/h", ("cell_voltage", "pack_current", "3 cells"),
         "HAZARDS B; 5 ohm across a 150 Ah cell is 0.5 % an hour, 3 mV where 1 % is 6 mV; GB/T 32960.3 flag 10"),
     ("contact_resistance", L.F_CONTACT_UOHM, ABOVE,
         (300, 600, NO), (0, 0, 0), (PERCENT, 50), 10000,
-        NO, 10, 1, (), "uohm", ("cell_voltage", "pack_current"),
+        NO, 10, 1, (), "uohm", ("cell_voltage", "pack_current", "3 cells"),
         "HAZARDS B; 12 W and 24 W in one joint at 200 A; GB/T 32960.3 flag 10"),
     ("insulation_trend", L.F_INSULATION_H, BELOW,
         (168, 24, NO), (0, 0, 0), (PERCENT, 150), 60000,
@@ -157,7 +158,7 @@ ROWS = (
         NO, NO, 1, (), "count", ("temperature",), "HAZARDS C; GB/T 38661 sensor faults"),
     ("sense_line", L.F_SENSE_LINE_MV, ABOVE,
         (30, NO, NO), (30000, 0, 0), (BY, 10), 10000,
-        NO, NO, 1, (), "mV", ("cell_voltage", "pack_current"),
+        NO, NO, 1, (), "mV", ("cell_voltage", "pack_current", "3 cells"),
         "HAZARDS C; Electronics 2024 13,612; a broken line stays broken, neighbours swing for 20 s on car1"),
     ("frozen", L.F_FROZEN_S, ABOVE,
         (60, NO, NO), (0, 0, 0), (PERCENT, 50), 5000,
@@ -171,7 +172,7 @@ ROWS = (
     # --- D: thermal runaway
     ("thermal_runaway", L.F_RUNAWAY, ABOVE,
         (NO, NO, 1), (0, 0, 0), (AT, 0), 0,
-        NO, (1, 23), 1, (), "state", ("temperature|temperature_max|cell_voltage|cell_voltage_min",),
+        NO, (1, 23), 1, (), "state", ("temperature|temperature_max|4 cell voltages",),
         "HAZARDS D; GB 38031-2025 C.5.3.7; GB 18384 5.2.2.3; GB/T 32960.3-2025 flag 23, 2016 flag 1"),
     ("thermal_suspected", L.F_SUSPECTED, ABOVE,
         (NO, 1, NO), (0, 0, 0), (AT, 0), 30000,

@@ -285,7 +285,9 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
         high = q[_FROZEN_HIGH_MA]
         high = (high & _MASK) + (high >> 30 & 1) * _WRAP
         ranged = 1 if high - low >= _FROZEN_MA else 0
-        if low == _NA or current < low:
+        if low == _NA:
+            low = current
+        if current < low:
             low = current
         if current > high:
             high = current
@@ -337,11 +339,14 @@ def sample(i: int, v: int, state, params, scratch, quiet: int) -> int:
     q[_SUM_AWAY_PERMILLE] = _SUM_BIAS
     if away ^ _NA:
         q[_SUM_AWAY_PERMILLE] = away + _SUM_BIAS
+        if (away ^ v) >> 30 & 1:
+            away = 0
         if away < 0:
             away = -away
+        if v < 0:
             v = -v
         if v < away:
-            away = v if v > 0 else 0
+            away = v
     i = _FEATURES_AT + _F_SUM_MISMATCH_PERMILLE
     q[i] = away
     q[i + _SLOT] = _PACK_VOLTAGE_MV
@@ -541,15 +546,18 @@ def analyse(i: int, v: int, state, params) -> int:
         else:
             gap = dev - reference
             if not away_s:
-                if -_AWAY_MV <= gap <= _AWAY_MV:
+                if gap > _AWAY_MV:
+                    away_s = 1
+                    rose = 1
+                elif gap < -_AWAY_MV:
+                    away_s = 1
+                    rose = 0
+                else:
                     if gap > _FOLLOW_MV:
                         gap = _FOLLOW_MV
                     if gap < -_FOLLOW_MV:
                         gap = -_FOLLOW_MV
                     reference += gap
-                else:
-                    away_s = 1
-                    rose = 1 if gap > 0 else 0
             else:
                 away_s += seconds
             if away_s:

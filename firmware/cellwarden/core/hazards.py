@@ -8,6 +8,7 @@ import micropython
 from micropython import const
 
 _NA = const(-0x20000000)
+_MASK = const(0x3FFFFFFF)
 _MALFORMED = const(7)
 _CHECKSUM_ERRORS = const(8)
 _COUNTER_ERRORS = const(9)
@@ -131,13 +132,13 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     i = q[_SIGNALS_AT + _CHARGING]
     told = sent >> _VEHICLE_ON & 1 | sent >> _CHARGING & 1
     active = q[_ACTIVE]
-    if not v >> 1:
+    if not v >> 30 & 1:
         active = active & 2 | v
-    if not i >> 1:
+    if not i >> 30 & 1:
         active = active & 1 | i << 1
     q[_ACTIVE] = active
     if not told:
-        active = 1 if fresh else 0
+        active = fresh
     v = 0
     if active:
         if fresh:
@@ -262,14 +263,14 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         reference = q[_REFERENCE_BEFORE_MV]
     if not p[_P_CELLS]:
         reference = q[_FEATURES_AT + _F_CELL_MAX_MV]
-    if not lowest >> 30 & 1 and not reference >> 30 & 1 and lowest * 4 < reference * 3:
+    if not lowest >> 30 & 1 and (reference - _NA) & _MASK and lowest * 4 < reference * 3:
         q[_SIGN_MS + _SIGN_FELL] = scan_ms
-    if not hottest >> 30 & 1 and hottest >= p[_P_HOT_DDEGC]:
+    if not (hottest - p[_P_HOT_DDEGC]) >> 30 & 1:
         q[_SIGN_MS + _SIGN_HOT] = scan_ms
     if q[_STEEP]:
         q[_SIGN_MS + _SIGN_STEEP] = scan_ms
     step = q[_FEATURES_AT + _F_PACK_STEP_MV]
-    if not step >> 30 & 1 and step >= p[_P_STEP_MV]:
+    if not (step - p[_P_STEP_MV]) >> 30 & 1:
         q[_SIGN_MS + _SIGN_STEP] = scan_ms
     v = q[_FEATURES_AT + _F_INSULATION_OHM_PER_V]
     if not v >> 30 & 1 and v <= p[_P_INSULATION_FLOOR]:
@@ -284,7 +285,7 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
     if dead:
         v = 1
         i = q[_FEATURES_AT + _F_SUM_MISMATCH_PERMILLE]
-        if not i >> 30 & 1 and i >= p[_P_MISMATCH_PERMILLE]:
+        if not (i - p[_P_MISMATCH_PERMILLE]) >> 30 & 1:
             v = 2
         if not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]:
             v = 2
@@ -314,7 +315,7 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         v = 1
     if hot and stepped:
         v = 1
-    if not hottest >> 30 & 1 and hottest > _CERTAIN_DDEGC:
+    if (_CERTAIN_DDEGC - hottest) >> 30 & 1:
         v = 1
     if q[_SIGN_MS + _SIGN_PROBES] and (fell or gone >= _TWO):
         v = 1
@@ -347,9 +348,9 @@ def hazards(i: int, v: int, state, params, fresh: int) -> int:
         if q[_FEATURES_AT + _F_CELLS_LOST] == dead:
             v = 3
         if q[_FEATURES_AT + _F_PROBES_LOST] == q[_FEATURES_AT + _F_PROBES_DEAD]:
-            v |= 4
+            v += 4
         if not q[_SIGNALS_AT + _PACK_VOLTAGE_MV] >> 30 & 1:
-            v |= 8
+            v += 8
     if v ^ q[_WHOLE]:
         q[_WHOLE] = v
         i = _FEATURES_AT + _F_TRANSIENTS + _COMPLETE

@@ -103,7 +103,9 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
             own = q[_SIGNALS_AT + _MAX_DISCHARGE_MA + side]
             if own >> 30 & 1:
                 missing = 1
-            elif limit == 0 or own < limit:
+            elif limit == 0:
+                limit = own
+            elif own < limit:
                 limit = own
         if limit < p[_P_LIMIT_FLOOR_MA]:
             limit = p[_P_LIMIT_FLOOR_MA]
@@ -122,7 +124,7 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     quotient = _NA
     if not ohm >> 30 & 1 and (sent >> _INSULATION_VALID & 1 == 0 or q[_SIGNALS_AT + _INSULATION_VALID] == 1):
         by = voltage
-        if by >> 30 & 1 or by < _CLASS_B_MV:
+        if (by - _CLASS_B_MV) >> 30 & 1:  # or not known
             by = p[_P_NOMINAL_MV]
         quotient = ohm * 10 // (by // 100)
     q[_FEATURES_AT + _F_INSULATION_OHM_PER_V] = quotient
@@ -134,7 +136,7 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     q[_FEATURES_AT + _F_SOC_PERMILLE + _COMPLETE] = 1
 
     closed = q[_SIGNALS_AT + _HVIL_OK]
-    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 1 else 1 - closed
+    q[_FEATURES_AT + _F_HVIL_OPEN] = _NA if closed >> 30 & 1 else 1 - closed
     q[_FEATURES_AT + _F_HVIL_OPEN + _SLOT] = _HVIL_OK
     q[_FEATURES_AT + _F_HVIL_OPEN + _COMPLETE] = 1
 
@@ -181,12 +183,11 @@ def measure_pack(q: ptr32, p: ptr32) -> int:
     low = (low & _MASK) + (low >> 30 & 1) * _WRAP
     high = q[_QUIET_HIGH_MA]
     high = (high & _MASK) + (high >> 30 & 1) * _WRAP
-    known = low != _NA
     if current < low:
         low = current
     if current > high:
         high = current
-    if not known or high - low >= p[_P_CALM_STEP_MA]:
+    if high - low >= p[_P_CALM_STEP_MA]:  # as where low was not known
         q[_QUIET_MS] = 0
         q[_QUIET_LOW_MA] = current
         q[_QUIET_HIGH_MA] = current

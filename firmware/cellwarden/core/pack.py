@@ -90,12 +90,11 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
         low = (low & _MASK) + (low >> 30 & 1) * _WRAP
         high = q[_STEADY_HIGH_MA]
         high = (high & _MASK) + (high >> 30 & 1) * _WRAP
-        known = low != _NA
         if current < low:
             low = current
         if current > high:
             high = current
-        if known and high - low < _STEADY_MA:
+        if high - low < _STEADY_MA:  # never where low was not known
             if q[_STEADY_MS] < _SETTLED_MS:
                 q[_STEADY_MS] = q[_STEADY_MS] + scan_ms
         else:
@@ -106,12 +105,12 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
         q[_STEADY_HIGH_MA] = high
         v = q[_CHARGE_REST] + current // 100 * scan_ms
         unit = p[_P_CAPACITY_MAH] * 36  # a permille of it in 100 mA x ms
-        while v < 0:
-            v += unit
-            q[_DRAWN_PERMILLE] = (q[_DRAWN_PERMILLE] - 1) & _DRAWN
         while v >= unit:
             v -= unit
             q[_DRAWN_PERMILLE] = (q[_DRAWN_PERMILLE] + 1) & _DRAWN
+        while v < 0:
+            v += unit
+            q[_DRAWN_PERMILLE] = (q[_DRAWN_PERMILLE] - 1) & _DRAWN
         q[_CHARGE_REST] = v
 
     # Has SOC moved by more than the charge drawn explains?
@@ -132,18 +131,18 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
                 # The charge explains a change of up to its own size, in its own direction.
                 v = q[_SOC_REFERENCE + i]
                 moved = soc - (v & 2047)
-                charged = (v >> 11) - drawn
-                if charged > _DRAWN >> 1:
-                    charged -= _DRAWN + 1
-                if charged < -(_DRAWN >> 1):
-                    charged += _DRAWN + 1
-                if moved < 0:
-                    moved = -moved
-                    charged = -charged
-                if charged > 0:
-                    moved -= charged
-                if moved > jump:
-                    jump = moved
+                if moved:
+                    charged = (v >> 11) - drawn
+                    if charged > _DRAWN >> 1:
+                        charged -= _DRAWN + 1
+                    if charged < -(_DRAWN >> 1):
+                        charged += _DRAWN + 1
+                    v = moved - (charged if charged > 0 else 0)
+                    if v > jump:
+                        jump = v
+                    v = (charged if charged < 0 else 0) - moved
+                    if v > jump:
+                        jump = v
                 i += 1
             if q[_SOC_WAIT_MS] > _SOC_STEP_MS:
                 i = q[_SOC_NEXT] + 1
@@ -163,7 +162,7 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
     switched = q[_SIGNALS_AT + _CONTACTORS]
     if not p[_P_SENT] >> _CONTACTORS & 1:
         switched = q[_SIGNALS_AT + _VEHICLE_ON]
-    switched = 2 if switched >> 1 else switched  # 2: not known
+    switched = 2 if switched >> 30 & 1 else switched  # 2: not known
     age_ms = q[_STEP_AGE_MS]
     step = _NA
     reference = q[_STEP_MV]
@@ -186,15 +185,15 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
             renew = 1
         else:
             step = voltage - reference
-            if step < 0:
-                step = -step
-            elif q[_STEP_STATE] & _ACROSS:
-                step = 0  # resting, a pack may well have recovered
             if q[_STEP_STATE] & _ACROSS:
+                if step > 0:
+                    step = 0  # resting, a pack may well have recovered
                 # It may have been used unseen: only a pack that has as much charge as before has lost voltage.
                 v = q[_STEP_SOC_PERMILLE]
                 if soc >> 30 & 1 or v >> 30 & 1 or soc - v >= _SAME_PERMILLE or v - soc >= _SAME_PERMILLE:
                     step = 0
+            if step < 0:
+                step = -step
             if step * 40 < reference:
                 step = 0
             if step < p[_P_STEP_MV] and not q[_WAKING_MS]:
@@ -238,10 +237,10 @@ def watch(i: int, v: int, state, params, quiet: int) -> int:
                     v = q[_TREND_HOUR] - q[_TREND_HOUR + 3]
                     if v > _NEVER_H:
                         v = _NEVER_H
-                    if q[_TREND_POINT] > p[_P_INSULATION_FLOOR]:
-                        v = (q[_TREND_POINT] - p[_P_INSULATION_FLOOR]) * v // fell
-                    else:
-                        v = 0
+                    left = q[_TREND_POINT] - p[_P_INSULATION_FLOOR]
+                    if left < 0:
+                        left = 0
+                    v = left * v // fell
                 q[_FEATURES_AT + _F_INSULATION_H] = v
                 q[_FEATURES_AT + _F_INSULATION_H + _SLOT] = _INSULATION_OHM
     return 0

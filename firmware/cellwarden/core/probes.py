@@ -130,6 +130,7 @@ def probes(i: int, v: int, state, params, due: int) -> int:
             window_ms = (now - q[_RING_MS + at]) & _MASK
             if window_ms > _APART_MS:
                 window_ms = 0
+    runaway = window_ms * _RUNAWAY_MK_PER_S
     i = 0
     while i ^ n:
         v = q[start + i]
@@ -167,15 +168,15 @@ def probes(i: int, v: int, state, params, due: int) -> int:
                     then = older & 4095 if at == 2 else older >> 12 & 4095
                 if then:
                     step = v - then + _PROBE_BIAS
-                    if step > rise or (step > 0 and step * _RATE // window_ms >= _RUNAWAY_MK_PER_S):
+                    if step > rise or step * _RATE >= runaway:
                         # In both halves of the window: heat goes on, a broken sensor jumps once, and so does a flicker.
                         between = mark >> 12 & 4095 if at > 1 else mark & 4095
                         goes_on = 1
                         if at:
                             first = between - then
-                            if not between or first * 4 < step or (step - first) * 4 < step:
+                            if first * 4 < step or (step - first) * 4 < step:  # or there was none between
                                 goes_on = 0
-                        if goes_on and step * _RATE // window_ms >= _RUNAWAY_MK_PER_S:
+                        if goes_on and step * _RATE >= runaway:
                             steep = 1
                         if step > rise and (goes_on or step > _FLICKER_DDEGC):
                             rise = step

@@ -322,7 +322,7 @@ def scan(box) -> int:
         judged = 1
     absent = int(measure_arrays(0, 0, state, params))
     v = q[_FEATURES_AT + _F_PROBE_MAX_DDEGC]
-    if not v >> 30 & 1 and v >= p[_P_HOT_DDEGC] and not judged and p[_P_PROBES] and q[_RING]:
+    if not (v - p[_P_HOT_DDEGC]) >> 30 & 1 and not judged and p[_P_PROBES] and q[_RING]:
         # Hot, and not so at the last sample: it is judged at once.
         was = q[p[_P_MEMORY_AT] + p[_P_CELLS] + q[_FEATURES_AT + _F_PROBE_MAX_DDEGC + _WHERE] - 1] & _SAMPLED
         if was and v - was + _PROBE_BIAS > _JUMP_DDEGC:

@@ -76,6 +76,7 @@ class Incident:
             what = "holds no alarm" if not self.sealed or found.tags else "holds no alarm that is proven"
             raise InputError(found.log, what, "the log of a box that raised one", "see `cellwarden verify --salvage`")
         self.windows = _joined(wanted, before_ms, after_ms)
+        self._state_bytes = 4 * max(end for _, end in L.state_sections(image.params).values()) if image else None
 
     def _good(self, entry):
         return entry.record is not None and (entry.proven or not self.sealed)
@@ -104,6 +105,12 @@ class Incident:
 
     def write(self, path, verdict, first_key=None):
         """All into a new folder. verdict: what verify's end line says, for proof/verdict.json. Returns the manifest."""
+        self._spans = {number: self._span(number) for number in sorted(self.found.annexes.paths)}
+        self._far = [
+            row
+            for row in self._features(chain_entries(self.found), 10_000)
+            if any(boot == row[0] and first_ms <= row[1] <= last_ms for boot, first_ms, last_ms, _ in self.windows)
+        ]
         with new_exhibit(path) as out:
             self._proof(out, verdict, first_key)
             out.table("events", "every event of the log", EVENT_COLUMNS, self._events())
@@ -203,7 +210,7 @@ class Incident:
         for number in sorted(self.found.annexes.paths):
             if number >> 16 != boot & 0xFFFF:
                 continue
-            span = self._span(number)
+            span = self._spans[number]
             if span is None or span[0] != boot or span[2] < first_ms or span[1] > last_ms:
                 before = None
                 continue
@@ -256,7 +263,7 @@ class Incident:
             try:
                 if record.type == F.SNAPSHOT_TYPE and C.digest_of(record.body) is None:
                     state = parts.unpack(record.body)
-                    if state:
+                    if state and len(state) == (self._state_bytes or len(state)) > 4 * L.OFFSET_MS:
                         yield "state", state
                 elif record.type == F.FRAMES_TYPE:
                     if over:
@@ -325,23 +332,25 @@ class Incident:
 
     def _rows(self, boot, first_ms, last_ms):
         """(box ms, from which stream, its words) of the features in a window."""
-        yield from self._features(chain_entries(self.found), boot, first_ms, last_ms, 10_000)
-        for number in sorted(self.found.annexes.paths):
-            if number >> 16 == boot & 0xFFFF:
-                yield from self._features(self._entries(number), boot, first_ms, last_ms, 1000)
+        yield from (row[1:] for row in self._far if row[0] == boot and first_ms <= row[1] <= last_ms)
+        for number, span in self._spans.items():
+            if span and span[0] == boot and span[1] <= last_ms and span[2] >= first_ms:
+                for row in self._features(self._entries(number), 1000):
+                    if row[0] == boot and first_ms <= row[1] <= last_ms:
+                        yield row[1:]
 
-    def _features(self, entries, boot, first_ms, last_ms, each):
+    def _features(self, entries, each):
+        """(boot, box ms, from which stream, its words) of all features."""
         words = C.FeatureWords()
         for entry in entries:
             record = entry.record
-            if record is None or record.type != F.FEATURES_TYPE or record.boot != boot or not self._good(entry):
+            if record is None or record.type != F.FEATURES_TYPE or not self._good(entry):
                 continue
             try:
                 told = words.unpack(record.body)
             except ValueError:
                 continue
-            if first_ms <= record.t_ms <= last_ms:
-                yield record.t_ms, each, told
+            yield record.boot, record.t_ms, each, told
 
 
 class _Piece:

@@ -42,13 +42,15 @@ class Rule:
 
 def rules_of(profile):
     """Every rule of the catalogue as a Rule. Raises InputError for limits that contradict themselves."""
+    cells = profile.vehicle["cells"]
     have = (
         profile.quantities
         | _trusts(profile)
         | {q for q in ("max_discharge_current", "max_charge_current") if _own_limit(profile, q)}
+        | {f"{n} cells" for n in range(2, cells + 1)}
+        | ({"4 cell voltages"} if cells > 3 and "cell_voltage" in profile.quantities else set())
     )
     over, under, spread = catalogue.CHEMISTRIES[profile.chemistry]
-    cells = profile.vehicle["cells"]
     symbols = {catalogue.CELL_OVER: over, catalogue.CELL_UNDER: under, catalogue.CELL_SPREAD: spread}
     rules = []
     for number, values in enumerate(catalogue.ROWS):

@@ -9,6 +9,7 @@ CAPACITY_AH = 150
 R0_MOHM = 0.70  # with its joint
 R1_MOHM, TAU1_S = 0.40, 30  # charge transfer
 R2_MOHM, TAU2_S = 0.25, 900  # diffusion: what relaxes for long after a load
+ACTIVATION_K = 1925  # 16 kJ/mol over the gas constant: how resistance falls with temperature
 CELL_J_PER_K = 3000
 COOLING_W_PER_K = 1.6  # of one cell to its coolant
 NEIGHBOUR_W_PER_K = 5.0
@@ -62,9 +63,12 @@ def curve(chemistry):
 
 
 def cold_factor(ddegc):
-    """Resistance at this temperature over that at 25 degC: twice at 0 degC, nearly three times at -20 degC."""
-    k = 25 - ddegc / 10
-    return 1 + 0.02 * k + 0.0005 * k * k if k > 0 else max(1 + 0.006 * k, 0.7)
+    """Resistance at this temperature over that at 25 degC, by Arrhenius' law: 1.8 at 0 degC, 3.1 at -20 degC."""
+    kelvin = max(ddegc / 10 + 273.15, 200)
+    half = ACTIVATION_K * (1 / kelvin - 1 / 298.15) / 2
+    # exp(half), which not every machine computes alike.
+    root = (12 + 6 * half + half * half) / (12 - 6 * half + half * half)
+    return root * root
 
 
 def self_heating(degc):

@@ -206,13 +206,14 @@ class Pack:
         cold = cold_factor(self.heart_ddegc)
         at = self.rng.randrange(1022)
         noise = self.noise
-        self._cells(cold * (current_a * R0_MOHM + self.u1_mv + self.u2_mv), noise, at)
+        drop_mv = cold * (current_a * R0_MOHM + self.u1_mv + self.u2_mv)
+        self._cells(drop_mv, noise, at)
         if not self.steps % 600:
             self._leak(600 * dt_s)
         if self.troubled:
             self._trouble(cold, dt_s)
 
-        loss_w = self.cells * current_a * current_a * (R0_MOHM + R1_MOHM + R2_MOHM) * cold / 1000 + self.heater_w
+        loss_w = self.cells * current_a * drop_mv / 1000 + self.heater_w
         gone_w = self.cells * COOLING_W_PER_K * (self.heart_ddegc - self.ambient_ddegc) / 10
         self.heart_ddegc += 10 * (loss_w - gone_w) * dt_s / (self.cells * CELL_J_PER_K)
         at += self.cells
