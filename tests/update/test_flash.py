@@ -178,7 +178,9 @@ def test_the_plug_is_pulled_anywhere_and_the_same_command_goes_on(micropython, m
         except InputError as error:
             times += 1
             assert "the conversation fails" in str(error)
-            assert runs(micropython, folder) == "version 1 runs\n"
+            if (said := runs(micropython, folder)) == "version 2 runs\n":
+                break  # what was lost is the answer to the last call
+            assert said == "version 1 runs\n"
     assert times > 5
     assert runs(micropython, folder) == "version 2 runs\n"
 
@@ -201,16 +203,15 @@ def test_noise_lost_and_doubled_bytes_never_make_a_file_other_than_it_was_signed
             )
         return bytes(out)
 
-    expected = "version 2 runs\n"
     try:
         flash(micropython, maker, folder, path, noise, seconds=0.3)
-    except (InputError, Refused):
-        expected = "version 1 runs\n"  # the line was too bad; what ran still runs
+        may_run = ("version 2 runs\n",)
+    except (InputError, Refused):  # the line was too bad, before the last call or for its answer
+        may_run = ("version 1 runs\n", "version 2 runs\n")
     assert spoiled[0] > 5
-    assert runs(micropython, folder) == expected
-    if expected == "version 1 runs\n":
-        flash(micropython, maker, folder, path)
-        assert runs(micropython, folder) == "version 2 runs\n"
+    assert runs(micropython, folder) in may_run
+    flash(micropython, maker, folder, path)
+    assert runs(micropython, folder) == "version 2 runs\n"
 
 
 def test_what_the_box_refuses_is_said_and_what_ran_still_runs(micropython, maker, folder):
