@@ -28,7 +28,7 @@ def verify(public_key, signature, message):
     if len(public_key) != KEY_BYTES or not 1 <= levels <= MOST_LEVELS:
         return None
     size = signature.seek(0, 2)
-    if size < 4 or _number(_read(signature, 0, 4), 0) != levels - 1:
+    if _number(_read(signature, 0, 4), 0) != levels - 1:
         return None
     key, at, leaves = public_key[4:], 4, []
     while True:
