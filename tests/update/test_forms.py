@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import shlex
 import struct
 import zlib
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from boxes import BOARD, VEHICLE
-from cellwarden.update import boot, slots
+from cellwarden.update import boot, image, slots
 from cellwarden_tools.cli import run
 from cellwarden_tools.simulator import DEMO_PROFILE
 from vectors import foreign
@@ -101,6 +102,14 @@ def test_a_box_is_known_by_its_identity(tmp_path):
 )
 def test_what_a_micropython_takes(mpy, runs):
     assert slots.what_runs(mpy) == runs
+
+
+def test_the_page_has_every_reason_and_every_why():
+    refused = PAGE.split("## What a box refuses")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in refused.splitlines() if line.startswith("| `")]
+    assert sorted(word for row in rows for word in re.findall("`(.*?)`", row)) == sorted(image.REASONS)
+    whys = re.search(r"why what runs runs: (.*?) \|", PAGE)[1]
+    assert [int(number) for number in re.findall(r"\b(\d) ", whys)] == list(range(len(slots.WHY)))
 
 
 def test_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
