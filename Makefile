@@ -32,7 +32,7 @@ demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a 
 # Coverage makes tests three times as slow: these reach nearly all of the core, and run under it instead of without.
 COVERED = $(addprefix tests/core/test_,$(addsuffix .py,twin runaway validity engine rules_computed \
 	cells probes pack measure hazards scan))
-TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/box tests/device tests/blackbox tests/core
+TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/host tests/box tests/device tests/blackbox tests/update tests/core
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
@@ -64,9 +64,10 @@ physics: .venv/.physics ## Hold the simulator's cells to PyBaMM's (600 MB more i
 mutate: .venv/.test ## Make every small fault in the detection core that can be made, and see each fail a test
 	$(BIN)/python tests/mutate/mutate.py $(ARGS)
 
-cuts: .venv/.test ## Cut the black box's power at every operation and twice in a row; any bytes for verify
+cuts: .venv/.test ## Cut the power of black box and update at every operation and twice in a row; any bytes for verify
 	CELLWARDEN_CUTS=whole $(BIN)/python -m pytest -n 2 -q -rP --timeout 3600 tests/blackbox/test_cuts_posix.py \
-		tests/blackbox/test_cuts_littlefs.py tests/blackbox/test_tamper_annex.py tests/blackbox/test_fuzz_verify.py
+		tests/blackbox/test_cuts_littlefs.py tests/blackbox/test_tamper_annex.py tests/blackbox/test_fuzz_verify.py \
+		tests/update/test_cuts.py tests/update/test_refused.py
 
 fuzz: .venv/.test $(WASM) ## 50 million random and hostile frames: every state in its bounds, all engines agree
 	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)

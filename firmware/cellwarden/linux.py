@@ -20,7 +20,7 @@ usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [
   IMAGE             what `cellwarden compile` wrote
   -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
   --data FOLDER     where the state and the last good image are kept, and the log where FOLDER/log has a key
-                    (`cellwarden keys KEY --box FOLDER/log`); without it nothing is
+                    (`cellwarden keys seal KEY --box FOLDER/log`); without it nothing is
   --vehicle ID      the vehicle's unique id in the log, such as its VIN (the image's name)
   --lines PATH      events and status as lines there (- standard output, which is the default)
   --timed           SLCAN: the adapter's stamps are the clock

@@ -26,9 +26,9 @@ ERASED = 0xFF
 class Nor:
     """A flash in memory. journal: its operations, (byte, data) of a write and (byte, None) of an erase."""
 
-    def __init__(self, size, image=None):
+    def __init__(self, size, image=None, blocks=BLOCKS):
         self.size = size
-        self.image = bytearray(b"\xff" * (size * BLOCKS)) if image is None else bytearray(image)
+        self.image = bytearray(b"\xff" * (size * blocks)) if image is None else bytearray(image)
         self.journal = []
 
     def readblocks(self, block, data, offset=0):
@@ -40,7 +40,7 @@ class Nor:
 
     def ioctl(self, request, block):
         if request == 4:
-            return BLOCKS
+            return len(self.image) // self.size
         if request == 5:
             return self.size
         if request == 6:
@@ -117,4 +117,5 @@ def run(path, size, seals, every, stride):
     print("N", len(journal))
 
 
-run(sys.argv[1], *[int(word) for word in sys.argv[2:]])
+if __name__ == "__main__":
+    run(sys.argv[1], *[int(word) for word in sys.argv[2:]])

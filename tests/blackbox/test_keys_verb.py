@@ -1,4 +1,4 @@
-"""`cellwarden keys`: a box's first key is made once, shown to nobody, and known again."""
+"""`cellwarden keys seal`: a box's first key is made once, shown to nobody, and known again."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ def say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def command(*words):
-        status = run(["keys", *words])
+        status = run(["keys", "seal", *words])
         return status, *capsys.readouterr()
 
     return command

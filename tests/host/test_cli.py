@@ -15,7 +15,7 @@ import cellwarden.engine
 import pytest
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
-from cellwarden_tools.cli import VERBS, main, run
+from cellwarden_tools.cli import VERBS, app, main, run
 from cellwarden_tools.compiler.image import load_image, open_image
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.files import whole_file
@@ -744,9 +744,13 @@ def test_an_unknown_scenario_is_told_with_the_nearest_one(refused):
     assert "no scenario is named; expected a_frame_lost_now_and_then" in refused("simulate")
 
 
-@pytest.mark.parametrize("verb", VERBS)
+WITHIN = {group.name: [verb.callback.__name__ for verb in group.typer_instance.registered_commands]
+          for group in app.registered_groups}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", [f"{verb} {inner}".strip() for verb in VERBS for inner in WITHIN.get(verb, [""])])
 def test_help_of_every_verb_says_what_it_does_and_explains_every_option(verb, say):
-    status, out, _ = say(verb, "--help")
+    status, out, _ = say(*verb.split(), "--help")
     assert status == 0 and out.startswith(f"Usage: cellwarden {verb} [OPTIONS]")
     what = out.split("\n\n")[1].strip()
     assert what[0].isupper() and what.rstrip().endswith(".")

@@ -13,7 +13,10 @@ from .. import __version__
 from ..errors import InputError
 
 _INTERRUPTED = 130
-VERBS = ("compile", "lint", "decode", "replay", "acknowledge", "keys", "verify", "incident", "convert", "simulate")
+VERBS = (
+    "compile", "lint", "decode", "replay", "acknowledge", "keys", "verify", "incident", "update", "flash", "device",
+    "convert", "simulate",
+)  # fmt: skip
 
 app = typer.Typer(
     add_completion=False,
@@ -22,7 +25,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _verb in VERBS:
-    app.command(_verb)(getattr(importlib.import_module(f".{_verb}", __name__), _verb))
+    _does = getattr(importlib.import_module(f".{_verb}", __name__), _verb)
+    if isinstance(_does, typer.Typer):  # a verb with verbs of its own
+        app.add_typer(_does, name=_verb)
+    else:
+        app.command(_verb)(_does)
 
 # Typer brings click under changing names; this is the base of all its usage errors.
 _UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

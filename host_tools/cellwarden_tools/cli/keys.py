@@ -1,18 +1,24 @@
-"""`cellwarden keys`: make the first sealing key of a box, and know it again."""
+"""`cellwarden keys`: the sealing key of a box, and the keys that sign updates (docs/blackbox.md, docs/update.md)."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+keys = typer.Typer(help="Make and keep sealing and signing keys.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Height = Annotated[int, typer.Option(help="Of the tree: it signs 2^HEIGHT times; 5 or 10.")]
+Name = Annotated[Path, typer.Argument(metavar="NAME", help="The key: NAME.key and NAME.leaves beside it.")]
 
-def keys(
+
+@keys.command()
+def seal(
     key: Annotated[Path, typer.Argument(metavar="FILE", help="The key's file. It is made where it is not there.")],
     box: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Give the key to a new box: the folder where it will keep its log."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    json: Json = False,
 ):
     """Make the first sealing key of a box and print its commitment, which may be shown; a key that is there is kept.
 
@@ -38,3 +44,59 @@ def keys(
     show.message(f"{key}: {'a new key' if made else 'was there already and is kept'}; above is its commitment")
     if box:
         show.message(f"{box}: its first key; from here on the box moves it forward with each seal")
+
+
+@keys.command()
+def root(name: Name, height: Height = 10, json: Json = False):
+    """Make a root: the key that signs the trees that sign updates. Boxes get its public half, NAME.pub."""
+    from ..update import signing
+
+    _told(signing.make_root(name, height), json)
+
+
+@keys.command()
+def tree(
+    name: Name,
+    by: Annotated[Path, typer.Option("--root", metavar="FILE", help="The root that signs it: ROOT.key.")],
+    height: Height = 10,
+    json: Json = False,
+):
+    """Make a tree that signs updates, and use up a leaf of the root for it. It needs no backup: make another."""
+    from ..update import signing
+
+    _told(signing.make_tree(name, signing.read_key(by), height), json)
+
+
+@keys.command()
+def leaves(
+    key: Annotated[Path, typer.Argument(metavar="FILE", help="A signing key, NAME.key.")],
+    json: Json = False,
+):
+    """Say how many leaves of a signing key are used, or why it may not sign."""
+    from ..update import signing
+
+    _told(signing.read_key(key), json)
+
+
+@keys.command()
+def release(
+    key: Annotated[Path, typer.Argument(metavar="FILE", help="A signing key, NAME.key.")],
+):
+    """Let a signing key be carried elsewhere: it signs no more here, and there it lives where it signs first."""
+    from ..update import signing
+    from . import show
+
+    found = signing.read_key(key)
+    signing.release(found)
+    show.message(f"{found.path}: released; carry .key and .leaves over, then destroy them here")
+
+
+def _told(key, json):
+    from ..update import signing
+    from . import show
+
+    used, most = signing.count_used(key)
+    if json:
+        show.json_line({"key": str(key.path), "kind": key.kind, "name": key.name, "used": used, "leaves": most})
+    else:
+        typer.echo(f"{key.path}: {key.kind} {key.name}, {used} of {most} leaves used")

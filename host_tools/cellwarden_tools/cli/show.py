@@ -78,3 +78,17 @@ def progress(log, quiet=False):
             bar.update(task, completed=log.position, done=log.account.total)
 
         yield update
+
+
+@contextlib.contextmanager
+def bar(text):
+    """Show how far something is, on a terminal only. Yields a function to call with (what, done, in all)."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(text, total=None)
+        yield lambda what, done, total: shown.update(task, completed=done, total=total or None)

@@ -48,7 +48,11 @@ class Image:
     @property
     def sha256(self):
         """Hash of the manifest, which holds the hash of every part: the image's identity."""
-        return hashlib.sha256(_json(self.manifest)).hexdigest()
+        return hashlib.sha256(self.manifest_bytes).hexdigest()
+
+    @property
+    def manifest_bytes(self):
+        return _json(self.manifest)
 
     def decoder(self, whole=True):
         """The decoder's text, as bytes: in one function, or in several where that would be long."""
@@ -68,7 +72,7 @@ class Image:
     def save(self, path):
         """Write the image file, whole or not at all."""
         with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in (("manifest.json", _json(self.manifest)), *self.parts.items()):
+            for name, data in (("manifest.json", self.manifest_bytes), *self.parts.items()):
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
 
 

@@ -1,0 +1,1 @@
+"""Signing keys, update images, and how they come onto a box."""

@@ -1,0 +1,218 @@
+"""Puts a signed image on a box over its serial port, verified on the box, resumed where it was broken off.
+
+Nothing is half in use at any moment: files go into the slot that does not run, and only when each of them has, on the
+box, the SHA-256 of the signed manifest does the boot record name that slot (cellwarden.update.slots).
+"""
+
+import hashlib
+import json
+import sys
+from binascii import a2b_base64, b2a_base64, crc32
+from pathlib import Path
+
+from cellwarden.update import boot, image, slots
+
+from ..engines.device_files import device_text
+from ..errors import InputError
+from ..files import whole_file
+from . import build
+from .repl import Broken, Crashed, Repl
+
+GUEST = Path(__file__).with_name("flash_guest.py")
+TOOLS = ("__init__.py", "update/__init__.py", "update/boot.py", "update/image.py", "update/lms.py", "update/slots.py")
+WORKSHOP = "flash.tmp"  # folder on the box with the updater, while it is used
+MAIN = b"import main\n"  # /main.py: boot.py has left nothing to import but the slot that was chosen, and its main
+FILE_SYSTEMS = ("VfsLfs2", "VfsPosix")
+PIECE = 1536  # bytes sent at a time
+TRIES = 20  # of a piece, until the line is given up
+
+
+def put_in_folder(folder, path, key, board):
+    """Put an image on a Linux gateway, into a folder on this machine: as Flash.put_on(), and as safe."""
+    folder, manifest = Path(folder), build.check(path, key)
+    _is_for(path, manifest, board, slots.what_runs(getattr(sys.implementation, "_mpy", 0)))
+    box = slots.Box(manifest.board, manifest.vehicle, slots.SOURCE, key)
+    for name, data in _own_files(box).items():
+        there = folder / name
+        if not there.exists():
+            with whole_file(there) as file:
+                file.write(data)
+        elif there.read_bytes() != data:
+            raise InputError(there, _OTHER, _BARE)
+    with open(path, "rb") as file:
+        return slots.Slots(str(folder), box).install(file)
+
+
+_OTHER = "is of another kind already, and that is not changed with an update"
+_BARE = "a bare box, or one of the same key, board and vehicle"
+
+
+def _own_files(box):
+    """{name: bytes} of the files beside the slots."""
+    return {"boot.py": Path(boot.__file__).read_bytes(), "main.py": MAIN, slots.IDENTITY: slots.identity(box)}
+
+
+def _is_for(path, manifest, board, runs):
+    if manifest.board != board:
+        raise InputError(path, f"is for the board {manifest.board}", f"an image for {board}", "see --board")
+    if manifest.runs not in (slots.SOURCE, runs):
+        words = f"say `cellwarden update build --arch {runs.rpartition(' ')[2]}`" if runs != slots.SOURCE else ""
+        raise InputError(path, f"is built for {manifest.runs}", f"what this box runs, {runs}", words)
+
+
+class Flash:
+    """One box on one port.
+
+    root: folder of the slots on the box, "" for its root; say: called with (text, bytes done, bytes in all)
+    Raises InputError where there is no board that answers.
+    """
+
+    def __init__(self, port, root="", baud=115200, say=lambda *_: None, seconds=5):
+        self.root, self._say, self._ready = root, say, False
+        self._repl = Repl(port, baud, seconds)
+        self.facts = self._call("facts()")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._repl.__exit__()
+
+    @property
+    def runs(self):
+        """What the box's MicroPython takes, as slots.what_runs() says it."""
+        return slots.what_runs(self.facts["mpy"])
+
+    def check(self, path, key, board):
+        """The Manifest of an image that could be put on this box. key: the root's public key; board: the box's name.
+
+        Raises InputError where the box is not of its kind, and image.Refused where the image is not sound.
+        """
+        manifest = build.check(path, key)
+        _is_for(path, manifest, board, self.runs)
+        if self.facts["files"] not in FILE_SYSTEMS:
+            text = f"the board keeps its files on {self.facts['files'] or 'what it does not tell'}"
+            mend = "format it with VfsLfs2, or put a newer MicroPython on"
+            raise InputError(self._repl.name, text, "littlefs, which survives power cuts", mend)
+        return manifest
+
+    def put_on(self, path, key, board):
+        """Put the image at `path` on the box, so that its next start runs it; returns its Manifest.
+
+        Raises InputError and image.Refused as check() does, and Refused as the box does.
+        """
+        manifest = self.check(path, key, board)
+        data = Path(path).read_bytes()
+        self._workshop(data[: manifest.files_at])
+        for name, own in _own_files(slots.Box(manifest.board, manifest.vehicle, "", key)).items():
+            self._own(name, own)
+        at, whole = manifest.files_at, len(data) - manifest.files_at
+        slot = self._updater("", "-1 if s.will_run(m) else s.idle")
+        if slot >= 0:
+            self._updater("s.accept(m)", "True")
+            folder = f"{self.root}/{boot.SLOTS[slot]}"
+            for name, size, _ in manifest.files:
+                self._put(f"{folder}/{name}", data[at : at + size], at - manifest.files_at, whole)
+                at += size
+            self._updater("s.will_run(m) or s.switch(m)", "True")  # a reply that was lost has it called twice
+        self._call(f"clear({self.root + '/' + WORKSHOP!r})\nprint('true')")
+        return manifest
+
+    def read(self, name):
+        """The bytes of a small file in the folder of the slots; none where there is no such file."""
+        while True:
+            text, checksum = self._call(f"get({self.root + '/' + name!r})")
+            data = a2b_base64(text)
+            if crc32(data) == checksum:
+                return data
+
+    def has(self, name, size, digest):
+        """Whether a file in the folder of the slots has this size and SHA-256, as the box finds."""
+        return self._call(f"have({self.root + '/' + name!r})") == [size, digest.hex()]
+
+    def start(self):
+        """Let the box start anew."""
+        self._repl.reset()
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def _own(self, name, data):
+        """A file beside the slots: written where there is none, and never changed where there is another."""
+        path = f"{self.root}/{name}"
+        right = [len(data), hashlib.sha256(data).hexdigest()]
+        there = self._call(f"have({path!r})")
+        if there[0] < 0:
+            self._put(path + ".new", data)
+            there = self._call(f"settle({path!r})")
+        if there != right:
+            raise InputError(f"{self._repl.name}: {path}", _OTHER, _BARE)
+
+    def _put(self, path, data, done=0, whole=0):
+        """Store a file piece by piece, from where it was broken off."""
+        size, digest = self._call(f"have({path!r})")
+        begun = size >= 0 and digest == hashlib.sha256(data[:size]).hexdigest()
+        at = size if begun else 0
+        if not data and not begun:
+            self._call(f"open({path!r}, 'wb').close()\nprint('true')")
+        while at < len(data):
+            piece = data[at : at + PIECE]
+            text = b2a_base64(piece, newline=False).decode()
+            if self._call(f"put({path!r}, {at}, {text!r}, {crc32(piece, crc32(f'{path} {at}'.encode()))})"):
+                at += len(piece)
+                self._say(path, done + at, whole)
+
+    # --- what runs on the box -----------------------------------------------------------------------------------------
+
+    def _workshop(self, head):
+        """The updater, and the signed part of the image, on the box."""
+        package = Path(boot.__file__).parents[1]
+        folder = f"{self.root}/{WORKSHOP}"
+        for name in TOOLS:
+            text = (package / name).read_text(encoding="utf-8")
+            if name.endswith("__init__.py"):
+                text = "\n"
+            self._put(f"{folder}/cellwarden/{name}", device_text(text, native=False).encode())
+        self._put(f"{folder}/head", head)
+
+    def _updater(self, text, answer):
+        """Run text with `s`, the Slots of the box, and `m`, the Manifest that the box checked; the answer's value."""
+        folder = f"{self.root}/{WORKSHOP}"
+        return self._call(f"""
+sys.path.insert(0, {folder!r})
+try:
+    from cellwarden.update import image, slots
+    s = slots.Slots({self.root!r}, slots.read_box({self.root!r}))
+    with open({folder + "/head"!r}, "rb") as file:
+        m = image.read_signed(file, s.box.key)
+    {text}
+    print(json.dumps({answer}))
+except Exception as error:
+    reason, text = getattr(error, "reason", ""), getattr(error, "text", "")
+    print(json.dumps({{"raised": repr(error), "reason": reason, "text": text}}))
+finally:
+    sys.path.pop(0)
+""")
+
+    def _call(self, text):
+        """Run text on the box; returns what it printed as JSON. Tries anew where the line fails. Raises InputError."""
+        failure = None
+        for _ in range(TRIES):
+            try:
+                if not self._ready:
+                    self._repl.enter()
+                    self._repl.run(f"ROOT = {self.root!r}\n" + GUEST.read_text(encoding="utf-8"))
+                    self._ready = True
+                told = json.loads(self._repl.run(text))
+                break
+            except (Broken, Crashed, ValueError) as error:
+                failure, self._ready = error, False
+                if isinstance(error, Crashed) and "OSError: 28" in str(error):
+                    raise InputError(self._repl.name, "the board has no room for it", "a larger flash") from None
+        else:
+            expected = "a board with MicroPython that answers"
+            raise InputError(self._repl.name, f"the conversation fails ({failure})", expected)
+        if isinstance(told, dict) and "raised" in told:
+            if told["reason"] in image.REASONS:
+                raise image.Refused(told["reason"], told["text"])
+            raise InputError(self._repl.name, f"the box cannot do it ({told['raised']})")
+        return told

@@ -1,0 +1,343 @@
+"""An image comes onto a box over its serial line whole or not at all, however bad the line is."""
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+from boxes import BOARD, Maker, small_files
+from cellwarden.update.image import Refused
+from cellwarden.update.slots import Slots
+from cellwarden_tools.cli import run
+from cellwarden_tools.engines.micropython import find_micropython
+from cellwarden_tools.errors import InputError
+from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.update import build
+from cellwarden_tools.update.flash import Flash
+from cellwarden_tools.update.repl import Crashed, Repl
+from pty_board import Line, Unplugged
+
+
+@pytest.fixture
+def micropython(found):
+    return found(find_micropython)[0]
+
+
+@pytest.fixture
+def maker(tmp_path):
+    return Maker(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where the box keeps its files."""
+    (tmp_path / "box").mkdir()
+    return tmp_path / "box"
+
+
+def files(counter):
+    return small_files(counter) | {"main.py": b"print('version %d runs')\n" % counter}
+
+
+def flash(micropython, maker, folder, path, spoil=lambda data, to_board: data, seconds=5):
+    with Line(micropython, folder, spoil) as line, Flash(line.port, str(folder), seconds=seconds) as box:
+        return box.put_on(path, maker.key, BOARD)
+
+
+def runs(micropython, folder):
+    """What the box says when it starts, in its own MicroPython."""
+    script = f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport boot\nboot.start({str(folder)!r})\nimport main\n"
+    done = subprocess.run([micropython, "-c", script], capture_output=True, text=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+def test_a_bare_board_becomes_a_running_box_and_then_takes_an_update(micropython, maker, folder):
+    flash(micropython, maker, folder, maker.image(1, files(1)))
+    assert runs(micropython, folder) == "version 1 runs\n"
+    flash(micropython, maker, folder, maker.image(2, files(2)))
+    assert [runs(micropython, folder) for _ in range(4)] == ["version 2 runs\n"] * 3 + ["version 1 runs\n"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a",
+        "b",
+        "boot.a",
+        "boot.b",
+        "boot.py",
+        "box.id",
+        "main.py",
+    ]
+
+
+# What a box does here: the vehicle's own decoder and the detection core, one scan after the other.
+MAIN = """
+import sys
+from array import array
+
+from cellwarden.engine import Engine
+from cellwarden.update import slots
+from wiring import SCANS
+
+
+class Vehicle:
+    pass
+
+
+root = sys.path[0].rsplit("/", 1)[0]
+with open(sys.path[0] + "/vehicle/params.bin", "rb") as file:
+    Vehicle.params = array("i", file.read())
+sys.path.insert(0, sys.path[0] + "/vehicle")
+from decoder import drain
+
+Vehicle.drain = drain
+engine = Engine(Vehicle)
+box = slots.Slots(root, slots.read_box(root))
+for k in range(1, SCANS + 1):
+    engine.advance(100 * k)
+    if box.scanned_well():
+        print("confirmed after", k, "scans")
+print("version %d ran", SCANS, "scans")
+"""
+
+
+def test_the_demonstration_from_the_profile_to_a_confirmed_update(micropython, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["keys", "root", "company", "--height", "5"]) == 0
+    assert run(["keys", "tree", "office", "--root", "company.key", "--height", "5"]) == 0
+    (tmp_path / "wiring.py").write_text("SCANS = 1000\n")
+    (tmp_path / "note.txt").write_text("for people\n")
+    flash = ["-i", "box.cwu", "--board", BOARD, "--key", "company.pub", "--folder", str(folder)]
+    for n, confirmed in ((1, ""), (2, "confirmed after 600 scans\n")):
+        (tmp_path / "main.py").write_text(MAIN % n)
+        build = ["update", "build", str(DEMO_PROFILE), "--board", BOARD, "--main", "main.py", "--arch", "x64"]
+        build += [
+            "--add",
+            "wiring.py",
+            "--add",
+            "note.txt=notes/one.txt",
+            "--version",
+            f"1.{n}.0",
+            "--counter",
+            str(n),
+            "--key",
+            "office.key",
+            "-o",
+            "box.cwu",
+        ]
+        assert run(build) == 0, capsys.readouterr().err
+        with Line(micropython, folder) as line:
+            before = sorted(folder.rglob("*"))
+            assert run(["flash", line.port, *flash, "--dry-run"]) == 0
+            assert sorted(folder.rglob("*")) == before
+            assert run(["flash", line.port, *flash]) == 0, capsys.readouterr().err
+            assert "is whole on the box" in capsys.readouterr().out
+            assert run(["flash", line.port, *flash]) == 0, "the same once more is no fault"
+        assert runs(micropython, folder) == f"{confirmed}version {n} ran 1000 scans\n"
+        assert runs(micropython, folder) == f"version {n} ran 1000 scans\n"
+    with Line(micropython, folder) as line:
+        assert run(["device", line.port, "--folder", str(folder), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["slots"] == [
+        {"slot": "a", "version": "1.1.0", "counter": 1, "whole": True},
+        {"slot": "b", "version": "1.2.0", "counter": 2, "whole": True},
+    ]
+    del told["slots"], told["key"]
+    assert told == {
+        "board": BOARD, "vehicle": "demo-96s", "confirmed": "b", "state": "steady", "starts_left": None,
+        "why": "confirmed by its own good scans", "counter": 2, "tree": 0, "leaf": 1,
+    }  # fmt: skip
+    assert (folder / "b" / "notes" / "one.txt").read_text() == "for people\n"
+    assert run([*build, "--add", "note.txt=vehicle/params.bin"]) == 2
+    assert "vehicle/params.bin: is a file of every image already" in capsys.readouterr().err
+    (folder / "b" / "main.mpy").write_bytes(b"rotten")
+    assert run(["device", str(folder)]) == 1
+    shown = capsys.readouterr().out
+    assert [line.split() for line in shown.splitlines() if " damaged " in line] == [
+        ["b", "1.2.0", "2", "damaged", "confirmed"]
+    ]
+    assert run(["device", str(tmp_path)]) == 2
+    assert "no Cellwarden on it" in capsys.readouterr().err
+
+
+def test_the_plug_is_pulled_anywhere_and_the_same_command_goes_on(micropython, maker, folder):
+    flash(micropython, maker, folder, maker.image(1, files(1)))
+    path = maker.image(2, files(2))
+    passed = [0]
+
+    def counted(data, to_board):
+        passed[0] += len(data)
+        if passed[0] > unplugged_at:
+            raise Unplugged
+        return data
+
+    chance, times = random.Random(7), 0
+    for _ in range(100):
+        unplugged_at, passed[0] = chance.randrange(100, 30000), 0
+        try:
+            flash(micropython, maker, folder, path, counted)
+            break
+        except InputError as error:
+            times += 1
+            assert "the conversation fails" in str(error)
+            if (said := runs(micropython, folder)) == "version 2 runs\n":
+                break  # what was lost is the answer to the last call
+            assert said == "version 1 runs\n"
+    assert times > 5
+    assert runs(micropython, folder) == "version 2 runs\n"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_lost_and_doubled_bytes_never_make_a_file_other_than_it_was_signed(micropython, maker, folder, seed):
+    flash(micropython, maker, folder, maker.image(1, files(1)))
+    path = maker.image(2, files(2))
+    chance, spoiled = random.Random(seed), [0]
+
+    def noise(data, to_board):
+        out = bytearray()
+        for byte in data:
+            fault = chance.randrange(6000)
+            spoiled[0] += fault < 3
+            out += (
+                (bytes((byte ^ 1 << chance.randrange(8),)), b"", bytes((byte, byte)))[fault]
+                if fault < 3
+                else bytes((byte,))
+            )
+        return bytes(out)
+
+    try:
+        flash(micropython, maker, folder, path, noise, seconds=0.3)
+        may_run = ("version 2 runs\n",)
+    except (InputError, Refused):  # the line was too bad, before the last call or for its answer
+        may_run = ("version 1 runs\n", "version 2 runs\n")
+    assert spoiled[0] > 5
+    assert runs(micropython, folder) in may_run
+    flash(micropython, maker, folder, path)
+    assert runs(micropython, folder) == "version 2 runs\n"
+
+
+def test_what_the_box_refuses_is_said_and_what_ran_still_runs(micropython, maker, folder):
+    never, older = maker.image(1, files(1), "never"), maker.image(1, files(1))
+    flash(micropython, maker, folder, older)
+    flash(micropython, maker, folder, maker.image(2, files(2)))
+    assert Slots(str(folder), maker.box).confirm()
+    for path in (never, older):
+        with pytest.raises(Refused) as caught:
+            flash(micropython, maker, folder, path)
+        assert caught.value.reason == "leaf"
+        assert runs(micropython, folder) == "version 2 runs\n"
+
+
+def test_a_box_of_which_both_slots_rotted_takes_its_image_again(micropython, maker, folder):
+    path = maker.image(1, files(1))
+    flash(micropython, maker, folder, path)
+    (folder / "a" / "main.py").unlink()
+    assert runs(micropython, folder) is None
+    flash(micropython, maker, folder, path)
+    assert runs(micropython, folder) == "version 1 runs\n"
+
+
+def test_a_board_of_another_kind_or_name_or_key_is_left_alone(micropython, maker, folder, tmp_path):
+    with pytest.raises(InputError, match="is for the board another"):
+        flash(micropython, maker, folder, maker.image(1, files(1), board="another"))
+    with pytest.raises(InputError, match=r"is built for mpy 6.3 armv6m; expected what this box runs, mpy 6.3 x64"):
+        flash(micropython, maker, folder, maker.image(2, files(2), built_for=build.runs("armv6m")))
+    assert list(folder.iterdir()) == []
+    flash(micropython, maker, folder, maker.image(3, files(3)))
+    (tmp_path / "stranger").mkdir()
+    stranger = Maker(tmp_path / "stranger")
+    with pytest.raises(InputError, match=r"box/box.id: is of another kind already"):
+        flash(micropython, stranger, folder, stranger.image(4, files(4)))
+    assert runs(micropython, folder) == "version 3 runs\n"
+
+
+def test_a_gateways_folder_takes_an_image_and_runs_it_with_cpython(maker, folder, capsys):
+    (folder.parent / "key.pub").write_bytes(maker.key)
+
+    def put(path, board=BOARD):
+        return run(["flash", str(folder), "-i", str(path), "--board", board, "--key", str(folder.parent / "key.pub")])
+
+    first = maker.image(1, files(1))
+    assert put(first) == 0
+    assert runs(sys.executable, folder) == "version 1 runs\n"
+    assert put(maker.image(2, files(2))) == 0
+    assert runs(sys.executable, folder) == "version 2 runs\n"
+    assert Slots(str(folder), maker.box).confirm()
+    assert put(first) == 1
+    assert "its signature reuses a leaf of the key, or is older" in capsys.readouterr().err
+    assert put(maker.image(3, files(3)), "another") == 2
+    assert "is for the board demo-board" in capsys.readouterr().err
+
+
+ON_LITTLEFS = """
+import vfs
+
+
+class Ram:
+    def __init__(self, blocks):
+        self.data = bytearray(blocks * 4096)
+
+    def readblocks(self, block, buffer, offset=0):
+        at = block * 4096 + offset
+        buffer[:] = self.data[at : at + len(buffer)]
+
+    def writeblocks(self, block, buffer, offset=0):
+        at = block * 4096 + offset
+        self.data[at : at + len(buffer)] = buffer
+
+    def ioctl(self, request, block):
+        return {4: len(self.data) // 4096, 5: 4096}.get(request, 0)
+
+
+ram = Ram(64)
+vfs.%s.mkfs(ram)
+vfs.mount(vfs.%s(ram), "/flash")
+print("there")
+"""
+
+
+def prepared(line, system):
+    with Repl(line.port) as repl:
+        repl.enter()
+        assert b"there" in repl.run(ON_LITTLEFS % (system, system))
+
+
+def test_a_board_with_littlefs_takes_an_image(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsLfs2")
+        for n in (1, 2):
+            with Flash(line.port, "/flash") as box:
+                assert box.facts["files"] == "VfsLfs2" and box.facts["free"] > 10000
+                box.put_on(maker.image(n, files(n)), maker.key, BOARD)
+        with Repl(line.port) as repl:
+            repl.enter()
+            said = repl.run("import sys\nsys.path.insert(0, '/flash')\nimport boot\nboot.start('/flash')\nimport main")
+            assert said == b"version 2 runs\r\n"
+            with pytest.raises(Crashed, match="ImportError"):
+                repl.run("import no_such_module")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_board_with_fat_is_refused(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsFat")
+        with (
+            Flash(line.port, "/flash") as box,
+            pytest.raises(InputError, match="keeps its files on VfsFat; expected littlefs"),
+        ):
+            box.put_on(maker.image(1, files(1)), maker.key, BOARD)
+        with Repl(line.port) as repl:
+            repl.enter()
+            assert repl.run("import os\nprint(os.listdir('/flash'))") == b"[]\r\n"
+
+
+def test_a_full_board_keeps_what_ran(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsLfs2")
+        with Flash(line.port, "/flash") as box:
+            box.put_on(maker.image(1, files(1)), maker.key, BOARD)
+        large = files(2) | {"large.bin": bytes(250_000)}
+        with Flash(line.port, "/flash") as box, pytest.raises(InputError, match="has no room for it"):
+            box.put_on(maker.image(2, large), maker.key, BOARD)
+        with Repl(line.port) as repl:
+            repl.enter()
+            said = repl.run("import sys\nsys.path.insert(0, '/flash')\nimport boot\nboot.start('/flash')\nimport main")
+            assert said == b"version 1 runs\r\n"
