@@ -15,7 +15,7 @@ from cellwarden.keep import Kept
 
 USAGE = """\
 usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
-                      [--on-event PROGRAM]
+                      [--on-event PROGRAM] [--sleep COMMAND]
 
   IMAGE             what `cellwarden compile` wrote
   -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
@@ -26,6 +26,8 @@ usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [
   --timed           SLCAN: the adapter's stamps are the clock
   --report S        seconds between two lines of status (1)
   --on-event PROGRAM  run PROGRAM with an event's JSON as its only word (CPython only)
+  --sleep COMMAND   while the vehicle is parked and need not be watched: COMMAND is run with a number of seconds
+                    behind it and returns when they are over, as in "rtcwake -m mem -s" (without it never)
 
 It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
 """
@@ -49,13 +51,14 @@ def options_of(words):
         "report_ms": 1000,
         "on_event": None,
         "vehicle": None,
+        "sleep": None,
     }
     words = list(words)
     while words:
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle"):
+        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--sleep"):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)
@@ -172,6 +175,18 @@ class Systemd:
         self.tell(b"WATCHDOG=1")
 
 
+class Command:
+    """Sleeps by a command; how long it took is seen by the clocks."""
+
+    def __init__(self, words):
+        self._words = words
+
+    def __call__(self, ms):
+        status = os.system("%s %d" % (self._words, (ms + 999) // 1000))  # noqa: UP031
+        if status:
+            raise OSError(5, "the command to sleep ends with %d" % status)  # noqa: UP031
+
+
 class Programs:
     """Starts a program with each event; no more than a few at once, and never waits for one."""
 
@@ -230,7 +245,8 @@ def run(words, environment=os.getenv):
         failed = error
     vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
     recorder = log_in(found["data"], vehicle, image) if folder else None
-    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"])
+    sleep = Command(found["sleep"]) if found["sleep"] else None
+    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF)
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:

@@ -44,6 +44,9 @@ class Frames:
     def bus_off(self, t_ms, off, channel):
         self._notice(t_ms, L.NOTICE_BUS_OFF, 1 if off else 0, channel)
 
+    def sleeps(self, t_ms):
+        self._notice(t_ms, L.NOTICE_SLEEP, 0, 0)
+
     def _notice(self, t_ms, kind, value, channel):
         self._value[0] = value
         put(self.bytes, self.words, self.n, self.size, t_ms, L.NOTICE | kind, channel, self._value, 0, 1)
