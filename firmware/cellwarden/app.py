@@ -27,7 +27,7 @@ LATE_MS = 200  # a scan that is so late is told: the one after it was due, too
 STALL_MS = 1000  # between two rounds: the box itself stood still
 WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
 WALL_EACH_S = 3600  # the log is told the time of day so often, and where it was set
-SYSTEM_CLOCK = 1  # where that time is from
+SYSTEM_CLOCK, OPERATOR_CLOCK = 1, 2  # where that time is from
 REPORT_MS = 1000
 START_STEPS = 100
 SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
@@ -36,7 +36,7 @@ START_MS = 1000  # without a first frame for so long the scans begin by the box'
 ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
 NAP_MS = 4000  # of a sleep at once: no watchdog of a board waits for less
 COARSE_MS = 1500  # of two clocks, where one may count whole seconds
-AGAIN_MS = 60_000  # a sleep that failed is tried again after so long
+STAY_MS = 60_000  # awake after an operator asked something, or a sleep failed
 
 
 class Box:
@@ -67,12 +67,14 @@ class Box:
         self.rounds = self.events = self.events_lost = self.most_late_ms = self.pets = 0
         self.heap_bytes = self.collections = 0
         self.restored = self.running = self.log_given_up = False
+        self.control = None  # control.Control: what operators ask
+        self.starts_anew = False  # an operator wants it to
         self._log_lost = 0
         self._in_log = False  # what comes now interrupts the recorder
         self._report_ms = report_ms
         self._sleep, self._nap_ms, self._deep = sleep, nap_ms, deep
         self.rest_ms = self.sleeps = self.slept_s = 0
-        self._sleep_failed = False
+        self._stay_ms = 0  # awake at least
         self._restore()
         now = self.now_ms()
         self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._woke_ms = now
@@ -203,6 +205,9 @@ class Box:
             self._scans = scans
             self._after_scan(now)
         worked = self._log(now, ALL_STEPS if self._waits else SCAN_STEPS if scanned else 1)
+        asked = self._listen(now) if self.control else False
+        if asked:
+            self._woke_ms, self._stay_ms = now, STAY_MS
         if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
@@ -210,7 +215,7 @@ class Box:
             rest_ms = self._may_rest_ms(now)
             if rest_ms:
                 self._rest(rest_ms, now)
-        return n or scanned or worked
+        return n or scanned or worked or asked
 
     def _drain(self, n, now):
         """The frames of this round through the recorder into the engine; the engine gets them in any case."""
@@ -227,6 +232,29 @@ class Box:
                 if before != state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]:
                     return
         engine.drain(ring, n)
+
+    def _listen(self, now):
+        """A step for an operator. Returns whether one asked anything."""
+        try:
+            return self.control.turn(self)
+        except Exception as error:
+            self.hazards.failed(H.OUTPUT, now, error)
+            return False
+
+    def acknowledge(self, rule):
+        """Give up a rule's alarm: a record among the frames, so that a replay does the same."""
+        now = self.batch.last_ms if self.timed else self.batch.ordered(self.now_ms())
+        self.batch.n = 0
+        self.batch.acknowledged(now, rule)
+        self._drain(1, now)
+
+    def set_clock(self, seconds):
+        """An operator sets the time of day (s since 1970, UTC); the log is told. Raises OSError where it cannot be."""
+        self._clock.set_wall_s(seconds)
+        self._wall_s = self._wall_told_s = seconds
+        self._wall_ms = self.batch.last_ms
+        if self.recorder:
+            self.recorder.clock(seconds, 0, OPERATOR_CLOCK)
 
     def _log(self, now, steps):
         """Some steps of the recorder's work. Returns whether it has more."""
@@ -425,11 +453,9 @@ class Box:
 
     def _may_rest_ms(self, now):
         """For how long the box sleeps now; 0: it stays. A bus that is silent after a wake-up is listened to first."""
-        engine, stay_ms = self.engine, 0
-        if self._sleep_failed:
-            stay_ms = AGAIN_MS
-        elif engine.state[L.MODE] == L.ASLEEP:
-            stay_ms = engine.params[L.P_SLEEP_MS]
+        engine, stay_ms = self.engine, self._stay_ms
+        if engine.state[L.MODE] == L.ASLEEP:
+            stay_ms = max(stay_ms, engine.params[L.P_SLEEP_MS])
         return engine.may_sleep_ms() if (now - self._woke_ms) & L.MASK >= stay_ms else 0
 
     def _rest(self, rest_ms, now):
@@ -457,8 +483,7 @@ class Box:
 
     def _nap(self, rest_ms, silent):
         """Sleep in naps, the watchdog petted between them. silent: the bus is, so what comes on it ends the sleep."""
-        clock = self._clock
-        self._sleep_failed = False
+        clock, self._stay_ms = self._clock, 0
         began_ms, real_ms, slept_ms = clock.now_ms(), clock.real_ms(), 0
         while slept_ms < rest_ms and self.running:
             self._pet(self.now_ms())
@@ -466,13 +491,13 @@ class Box:
                 self._sleep(min(rest_ms - slept_ms, self._nap_ms))
             except Exception as error:
                 self.hazards.failed(H.OUTPUT, self.now_ms(), error)
-                self._sleep_failed = True
+                self._stay_ms = STAY_MS
             slept_ms = (clock.now_ms() - began_ms) & L.MASK
             missing_ms = ((clock.real_ms() - real_ms) & L.MASK) - slept_ms
             if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was not slept, but set
                 clock.skip_ms(missing_ms)
                 slept_ms += missing_ms
-            if self._sleep_failed or (silent and self._hears(self.now_ms())):
+            if self._stay_ms or (silent and self._hears(self.now_ms())):
                 return
 
     def _hears(self, now):
