@@ -4,13 +4,15 @@ import os
 import sys
 
 import board
-from cellwarden import hazards, outputs
+import micropython
+from cellwarden import control, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.operator_key import OperatorKey
 
 
 def of_board(name, usual):
@@ -28,6 +30,11 @@ def sleep(ms):
     from machine import lightsleep
 
     lightsleep(ms)
+
+
+def operators(buses):
+    """What hears them: the console. Where a bus is read from it, the board says so."""
+    return control.Port(control.console(), write)
 
 
 IMAGES = of_board("IMAGES", ("/image", "/image_good"))
@@ -67,11 +74,11 @@ def main():
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder, log = folder_at(DATA), folder_at(LOG)
-    recorder = None
+    vehicle, recorder = VEHICLE or image.vehicle.encode()[:17], None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(log, VEHICLE or image.vehicle.encode()[:17], image)
+        recorder = recorder_in(log, vehicle, image)
     box = Box(
         image, buses, recorder, Kept(folder, image.identity), told, said.report, of_board("watchdog", watchdog)(),
         report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP,
@@ -79,7 +86,16 @@ def main():
     if refused:
         box.hazards.failed(hazards.IMAGE, box.now_ms(), refused)
     box.self_test(folder)
+    operator = OperatorKey(folder)
+    if operator.key:
+        micropython.kbd_intr(-1)  # no byte on the console stops the box, but an operator's word does
+    box.control = control.Control(image, vehicle, (of_board("operators", operators)(buses),), operator, log)
     box.run()
+    micropython.kbd_intr(3)
+    if box.starts_anew:
+        from machine import reset
+
+        reset()
     if box.rest_ms:
         from machine import deepsleep
 
