@@ -162,16 +162,12 @@ class Box:
         """Everything is ready: from here on frames are read."""
         self.running = True
         now = self.now_ms()
-        self._begin_buses(now)
-        self._boot_ms = now
-
-    def _begin_buses(self, now):
         for bus in self.buses:
             try:
                 bus.begin()
             except Exception as error:
                 self.hazards.failed(H.BUS, now, error)
-        self._round_ms = self.batch.last_ms = now
+        self._round_ms = self._boot_ms = self.batch.last_ms = now
 
     def stop(self):
         self.running = False
@@ -476,8 +472,12 @@ class Box:
         asleep_ms, now = now, self.now_ms()
         self.sleeps += 1
         self.slept_s += ((now - asleep_ms) & L.MASK) // 1000
-        self._begin_buses(now)
-        self._woke_ms = now
+        for bus in self.buses:
+            try:
+                bus.wake()
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
+        self._round_ms = self._woke_ms = self.batch.last_ms = now
         self._advance(now)
         self._tell_events(now)
 
