@@ -332,9 +332,9 @@ def test_what_came_while_the_box_slept_is_neither_read_nor_a_loss(name, engine):
 
 def test_the_rest_of_a_line_that_was_cut_by_the_end_of_a_sleep_is_no_frame(engine):
     rig = SlcanRig(engine)
-    rig.text("\rt1232AA")
+    rig.text(b"\rt1232AA")
     rig.bus.wake()
-    rig.text("BB\rt1001CC\r")
+    rig.text(b"BB\rt1001CC\r")
     assert [r[1] for r in read(rig.bus, engine)] == [0x100] and rig.bus.dropped == 0
 
 
