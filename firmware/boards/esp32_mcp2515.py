@@ -5,9 +5,6 @@ import sys
 NAME, ARCHITECTURE, DRIVERS = "esp32_mcp2515", "xtensawin", ("mcp2515",)
 FLASH_BYTES, HEAP_BYTES = 200_000, 160 << 10  # budgets
 BITRATE, CRYSTAL_HZ = 500_000, 8_000_000
-IMAGES = ("/image", "/image_good")
-DATA, LOG = "/data", "/log"
-VEHICLE = b""  # the vehicle's unique id; empty: the image's name
 REPORT_MS = 10_000
 
 write = sys.stdout.buffer.write

@@ -5,9 +5,6 @@ import sys
 NAME, ARCHITECTURE, DRIVERS = "nucleo_h563zi", "armv7emsp", ("machine_can",)
 FLASH_BYTES, HEAP_BYTES = 200_000, 256 << 10  # budgets
 BITRATE = 500_000
-IMAGES = ("/image", "/image_good")
-DATA, LOG = "/data", "/log"
-VEHICLE = b""  # the vehicle's unique id; empty: the image's name
 REPORT_MS = 10_000
 
 write = sys.stdout.buffer.write

@@ -41,13 +41,13 @@ class Box:
 
     recorder: called with an engine.Heard, gives a blackbox.recorder.Recorder of it; or None
     kept: keep.Kept or None; outputs: have event(record) and update(box, t_ms); report: called with the status, a dict
-    watchdog: has feed(); clock: as the module `clock`
+    watchdog: has feed(); updates: update.duty.Updates or None; clock: as the module `clock`
     Raises ValueError where some buses have a clock of their own and others not.
     """
 
     def __init__(
         self, image, buses, recorder=None, kept=None, outputs=(), report=None, watchdog=None, clock=real_clock,
-        report_ms=REPORT_MS,
+        report_ms=REPORT_MS, updates=None,
     ):  # fmt: skip
         self.image, self.buses, self.kept = image, buses, kept
         self.outputs, self.report, self.watchdog, self._clock = outputs, report, watchdog, clock
@@ -64,7 +64,7 @@ class Box:
         self.restored = self.running = self.log_given_up = False
         self._log_lost = 0
         self._in_log = False  # what comes now interrupts the recorder
-        self._report_ms = report_ms
+        self._report_ms, self.updates = report_ms, updates
         self._zero = 0  # of the box's clock, on the core's
         self._restore()
         now = self.now_ms()
@@ -146,8 +146,17 @@ class Box:
         self.begin()
         while self.running:
             if not self.round():
-                self._clock.sleep_ms(IDLE_MS)
+                self.idle()
         self.finish()
+
+    def idle(self, ms=IDLE_MS):
+        """Nothing was to be done in this round: an update may be."""
+        if self.updates:
+            try:
+                self.updates.work()
+            except Exception as error:
+                self.hazards.failed(H.KEEP, self.now_ms(), error)
+        self._clock.sleep_ms(ms)
 
     def begin(self):
         """Everything is ready: from here on frames are read."""
@@ -159,6 +168,8 @@ class Box:
             except Exception as error:
                 self.hazards.failed(H.BUS, now, error)
         self._round_ms = self._boot_ms = self.batch.last_ms = now
+        if self.updates:
+            self.updates.begin(self)
 
     def stop(self):
         self.running = False
@@ -311,6 +322,11 @@ class Box:
         if self.log_given_up:
             hazards.mask |= 1 << H.LOG
         self._tidy()
+        if self.updates:
+            try:
+                self.updates.scanned(self)
+            except Exception as error:
+                hazards.failed(H.KEEP, now, error)
         if self.watchdog and not hazards.mask >> H.LATE & 1 and self._log_took():
             self.pets += 1
             try:
@@ -428,6 +444,7 @@ class Box:
             "pets": self.pets,
             "restored": self.restored,
             "log": self._log_status(),
+            "update": self.updates.status() if self.updates else None,
             "state_sha256": hexlify(hashlib.sha256(byte_view(state)).digest()).decode(),
         }  # fmt: skip
 

@@ -12,12 +12,14 @@ from cellwarden.blackbox.keys import has_key
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.update import duty
 
 USAGE = """\
-usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
+usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
                       [--on-event PROGRAM]
 
-  IMAGE             what `cellwarden compile` wrote
+  IMAGE             what `cellwarden compile` wrote; not for a box that `cellwarden flash` put here: its slot has one,
+                    and its data are beside the slots
   -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
   --data FOLDER     where the state and the last good image are kept, and the log where FOLDER/log has a key
                     (`cellwarden keys seal KEY --box FOLDER/log`); without it nothing is
@@ -72,9 +74,21 @@ def options_of(words):
             raise UsageError("unknown word " + word)
         else:
             found["image"] = word
+    from_slot = duty.running()
+    if from_slot and not found["image"]:
+        found["image"] = sys.path[0] + "/vehicle"
+        found["data"] = found["data"] or _made(from_slot[0] + "/data")
     if not found["image"] or not found["buses"]:
         raise UsageError("an IMAGE and at least one -b BUS")
     return found
+
+
+def _made(path):
+    try:
+        os.mkdir(path)
+    except OSError:
+        pass  # it is there
+    return path
 
 
 def choose_image(path, data):
@@ -228,9 +242,10 @@ def run(words, environment=os.getenv):
         kept = Kept(folder, image.identity) if folder else None
     except OSError as error:
         failed = error
-    vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
+    updates = duty.updates()
+    vehicle = (found["vehicle"] or "").encode()[:17] or duty.vehicle_id(updates.root if updates else None, image)
     recorder = log_in(found["data"], vehicle, image) if folder else None
-    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"])
+    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], updates)
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:
@@ -258,7 +273,7 @@ def _go(box, buses):
             if not box.round():
                 if box.timed and all([getattr(bus, "done", False) for bus in buses]):
                     break
-                clock.sleep_ms(1)
+                box.idle(1)
     except KeyboardInterrupt:
         pass
     box.finish()
