@@ -119,7 +119,7 @@ def format(place):
             from esp32 import Partition
 
             names, kind = ("vfs", "ffat"), Partition.TYPE_DATA
-            device = [part for name in names for part in Partition.find(kind, label=name)][0]
+            device = next(part for name in names for part in Partition.find(kind, label=name))
     vfs.umount(place)
     vfs.VfsLfs2.mkfs(device)
     vfs.mount(vfs.VfsLfs2(device), place)
