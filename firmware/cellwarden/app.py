@@ -27,7 +27,7 @@ LATE_MS = 200  # a scan that is so late is told: the one after it was due, too
 STALL_MS = 1000  # between two rounds: the box itself stood still
 WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
 WALL_EACH_S = 3600  # the log is told the time of day so often, and where it was set
-SYSTEM_CLOCK = 1  # where that time is from
+SYSTEM_CLOCK, OPERATOR_CLOCK = 1, 2  # where that time is from
 REPORT_MS = 1000
 START_STEPS = 100
 SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
@@ -62,6 +62,8 @@ class Box:
         self.rounds = self.events = self.events_lost = self.most_late_ms = self.pets = 0
         self.heap_bytes = self.collections = 0
         self.restored = self.running = self.log_given_up = False
+        self.control = None  # control.Control: what operators ask
+        self.starts_anew = False  # an operator wants it to
         self._log_lost = 0
         self._in_log = False  # what comes now interrupts the recorder
         self._report_ms, self.updates = report_ms, updates
@@ -203,10 +205,11 @@ class Box:
             self._scans = scans
             self._after_scan(now)
         worked = self._log(now, ALL_STEPS if self._waits else SCAN_STEPS if scanned else 1)
+        asked = self._listen(now) if self.control else False
         if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
-        return n or scanned or worked
+        return n or scanned or worked or asked
 
     def _drain(self, n, now):
         """The frames of this round through the recorder into the engine; the engine gets them in any case."""
@@ -223,6 +226,29 @@ class Box:
                 if before != state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]:
                     return
         engine.drain(ring, n)
+
+    def _listen(self, now):
+        """A step for an operator. Returns whether one asked anything."""
+        try:
+            return self.control.turn(self)
+        except Exception as error:
+            self.hazards.failed(H.OUTPUT, now, error)
+            return False
+
+    def acknowledge(self, rule):
+        """Give up a rule's alarm: a record among the frames, so that a replay does the same."""
+        now = self.batch.last_ms if self.timed else self.batch.ordered(self.now_ms())
+        self.batch.n = 0
+        self.batch.acknowledged(now, rule)
+        self._drain(1, now)
+
+    def set_clock(self, seconds):
+        """An operator sets the time of day (s since 1970, UTC); the log is told. Raises OSError where it cannot be."""
+        self._clock.set_wall_s(seconds)
+        self._wall_s = self._wall_told_s = seconds
+        self._wall_ms = self.batch.last_ms
+        if self.recorder:
+            self.recorder.clock(seconds, 0, OPERATOR_CLOCK)
 
     def _log(self, now, steps):
         """Some steps of the recorder's work. Returns whether it has more."""

@@ -24,6 +24,19 @@ EPOCH_S = 0 if time.gmtime(0)[0] == 1970 else 946_684_800  # boards count from 2
 SET_S = 1_767_225_600  # 2026-01-01: a clock that says less was never set
 
 
+def set_wall_s(seconds):
+    """Set the time of day, s since 1970 (UTC). Raises OSError where it is not ours to set."""
+    if hasattr(time, "clock_settime"):
+        time.clock_settime(time.CLOCK_REALTIME, seconds)
+        return
+    try:
+        from machine import RTC
+    except ImportError:
+        raise OSError(1) from None
+    year, month, day, hour, minute, second, weekday, _ = time.gmtime(seconds - EPOCH_S)[:8]
+    RTC().datetime((year, month, day, weekday, hour, minute, second, 0))
+
+
 def wall_s():
     """Seconds since 1970 (UTC); 0 where the clock was never set."""
     seconds = int(time.time()) + EPOCH_S

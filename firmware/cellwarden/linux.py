@@ -16,7 +16,7 @@ from cellwarden.update import duty
 
 USAGE = """\
 usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
-                      [--on-event PROGRAM]
+                      [--on-event PROGRAM] [--control -]
 
   IMAGE             what `cellwarden compile` wrote; not for a box that `cellwarden flash` put here: its slot has one,
                     and its data are beside the slots
@@ -27,6 +27,7 @@ usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH]
   --lines PATH      events and status as lines there (- standard output, which is the default)
   --timed           SLCAN: the adapter's stamps are the clock
   --report S        seconds between two lines of status (1)
+  --control -       operators are heard on standard input, too, besides the socket FOLDER/control
   --on-event PROGRAM  run PROGRAM with an event's JSON as its only word (CPython only)
 
 It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
@@ -51,13 +52,14 @@ def options_of(words):
         "report_ms": 1000,
         "on_event": None,
         "vehicle": None,
+        "control": None,
     }
     words = list(words)
     while words:
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle"):
+        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--control"):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)
@@ -78,6 +80,8 @@ def options_of(words):
     if from_slot and not found["image"]:
         found["image"] = sys.path[0] + "/vehicle"
         found["data"] = found["data"] or _made(from_slot[0] + "/data")
+    if found["control"] not in (None, "-"):
+        raise UsageError("--control: " + found["control"] + " is not -")
     if not found["image"] or not found["buses"]:
         raise UsageError("an IMAGE and at least one -b BUS")
     return found
@@ -163,6 +167,39 @@ def log_in(data, vehicle, image):
     from cellwarden.blackbox.recorder import recorder_in
 
     return recorder_in(folder, vehicle, image)
+
+
+def control_of(found, image, vehicle, buses, said):
+    """What hears operators: on a socket in the data folder, and on the console where it is read. Raises OSError."""
+    from cellwarden import control
+
+    ports, operator, log = [], None, None
+    for text, bus in zip(found["buses"], buses):  # noqa: B905  (MicroPython has no `strict`)
+        if text.partition("@")[0] == "slcan:-":
+            bus.control = control.Tap(said.write)
+            ports.append(bus.control)
+    if found["control"]:
+        from cellwarden.canbus.tty import Tty
+
+        ports.append(control.Port(Tty("-").readinto, said.write))
+    if found["data"]:
+        from cellwarden.control_socket import NAME, Socket
+        from cellwarden.operator_key import OperatorKey
+
+        folder = Folder(found["data"])
+        operator, log = OperatorKey(folder), Folder(found["data"] + "/log")
+        ports.append(Socket(found["data"] + "/" + NAME))
+    return control.Control(image, vehicle, ports, operator, log, version())
+
+
+def version():
+    """Of the software that runs, where it is an installed package; else empty."""
+    try:
+        from importlib import metadata
+
+        return metadata.version("cellwarden")
+    except (ImportError, AttributeError):  # metadata.PackageNotFoundError is an ImportError
+        return ""
 
 
 class Systemd:
@@ -255,6 +292,10 @@ def run(words, environment=os.getenv):
             keep_image(found["image"], found["data"], image.identity)
         except OSError as error:
             box.hazards.failed(hazards.KEEP, box.now_ms(), error)
+    try:
+        box.control = control_of(found, image, vehicle, buses, said)
+    except OSError as error:
+        box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
     systemd.tell(b"READY=1")
     _go(box, buses)
     systemd.tell(b"STOPPING=1")

@@ -23,7 +23,7 @@ from .errors import InputError
 FIRMWARE = Path(cellwarden.__file__).parents[1]
 VEHICLE = "vehicle"  # folder of a slot with the vehicle image
 LEVEL = 3  # of mpy-cross: no asserts, no line numbers
-LINUX_ONLY = {"linux.py"}
+LINUX_ONLY = {"linux.py", "control_socket.py"}
 LINUX_MAIN = b"from cellwarden.linux import main\n\nmain()\n"
 _FACTS = ("NAME", "ARCHITECTURE", "DRIVERS", "FLASH_BYTES", "HEAP_BYTES")
 
