@@ -1,4 +1,6 @@
-"""What a board runs, from the slot that boot.py chose. `board` is its own file (boards/): pins, bus, budget."""
+"""What a board runs, from the slot that boot.py chose. `board` is its own file (boards/): pins, bus, budget, and what
+differs from what is usual here.
+"""
 
 import os
 import sys
@@ -19,6 +21,30 @@ if hasattr(micropython, "alloc_emergency_exception_buf"):
     micropython.alloc_emergency_exception_buf(100)  # an exception in an interrupt can be told of
 
 
+def of_board(name, usual):
+    """What the board's file says, or what is usual."""
+    return getattr(board, name, usual)
+
+
+def watchdog():
+    from machine import WDT
+
+    return WDT(timeout=8000)
+
+
+def sleep(ms):
+    from machine import lightsleep
+
+    lightsleep(ms)
+
+
+SLOT = sys.path[0]
+ROOT = SLOT.rpartition("/")[0]
+REPORT_MS = of_board("REPORT_MS", 10_000)
+DEEP_SLEEP = of_board("DEEP_SLEEP", False)  # in which the memory is gone: each wake is a start
+write = of_board("write", sys.stdout.buffer.write)
+
+
 def folder_at(path):
     try:
         os.mkdir(path)
@@ -29,31 +55,35 @@ def folder_at(path):
 
 def main():
     for file_system, path in vfs.mount() if hasattr(vfs, "VfsFat") else ():
-        if path == "/" and isinstance(file_system, vfs.VfsFat):
+        if isinstance(file_system, vfs.VfsFat) and (ROOT + "/").startswith(path):
             raise SystemExit("the flash has FAT, which a power cut can destroy: format it with littlefs v2")
-    slot = sys.path[0]
-    root = slot.rpartition("/")[0]
     try:
-        image = load_image(slot + "/vehicle")
+        image = load_image(SLOT + "/vehicle")
     except ImageError as error:
         raise SystemExit("no image can be run: " + str(error)) from None
-    said = outputs.Lines(board.write)
+    said = outputs.Lines(write)
     buses = board.buses(image, L.RECORD_DATA + image.params[L.P_DATA_BYTES])
     told = [said, outputs.Lamp(board.lamp())]
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
-    folder, log = folder_at(root + "/data"), folder_at(root + "/data/log")
+    folder, log = folder_at(ROOT + "/data"), folder_at(ROOT + "/data/log")
     recorder = None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(log, vehicle_id(root, image), image)
+        recorder = recorder_in(log, vehicle_id(ROOT, image), image)
+    own = updates()
     box = Box(
-        image, buses, recorder, Kept(folder, image.identity), told, said.report, board.watchdog(),
-        report_ms=board.REPORT_MS, updates=updates(),
+        image, buses, recorder, Kept(folder, image.identity), told, said.report, of_board("watchdog", watchdog)(),
+        report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP and not (own and own.on_trial),
+        updates=own,
     )  # fmt: skip
     box.self_test(folder)
     box.run()
+    if box.rest_ms:
+        from machine import deepsleep
+
+        deepsleep(box.rest_ms)
 
 
 main()

@@ -16,7 +16,7 @@ from cellwarden.update import duty
 
 USAGE = """\
 usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
-                      [--on-event PROGRAM] [--control -]
+                      [--on-event PROGRAM] [--control -] [--sleep COMMAND]
 
   IMAGE             what `cellwarden compile` wrote; not for a box that `cellwarden flash` put here: its slot has one,
                     and its data are beside the slots
@@ -29,6 +29,8 @@ usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH]
   --report S        seconds between two lines of status (1)
   --control -       operators are heard on standard input, too, besides the socket FOLDER/control
   --on-event PROGRAM  run PROGRAM with an event's JSON as its only word (CPython only)
+  --sleep COMMAND   while the vehicle is parked and need not be watched: COMMAND is run with a number of seconds
+                    behind it and returns when they are over, as in "rtcwake -m mem -s" (without it never)
 
 It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
 """
@@ -52,6 +54,7 @@ def options_of(words):
         "report_ms": 1000,
         "on_event": None,
         "vehicle": None,
+        "sleep": None,
         "control": None,
     }
     words = list(words)
@@ -59,7 +62,7 @@ def options_of(words):
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--control"):
+        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--sleep", "--control"):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)
@@ -223,6 +226,18 @@ class Systemd:
         self.tell(b"WATCHDOG=1")
 
 
+class Command:
+    """Sleeps by a command; how long it took is seen by the clocks."""
+
+    def __init__(self, words):
+        self._words = words
+
+    def __call__(self, ms):
+        status = os.system("%s %d" % (self._words, (ms + 999) // 1000))  # noqa: UP031
+        if status:
+            raise OSError(5, "the command to sleep ends with %d" % status)  # noqa: UP031
+
+
 class Programs:
     """Starts a program with each event; no more than a few at once, and never waits for one."""
 
@@ -282,7 +297,11 @@ def run(words, environment=os.getenv):
     updates = duty.updates()
     vehicle = (found["vehicle"] or "").encode()[:17] or duty.vehicle_id(updates.root if updates else None, image)
     recorder = log_in(found["data"], vehicle, image) if folder else None
-    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], updates)
+    sleep = Command(found["sleep"]) if found["sleep"] else None
+    box = Box(
+        image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF,
+        updates=updates,
+    )  # fmt: skip
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:

@@ -101,13 +101,11 @@ def give_key(path):
 
 
 BOARD = """
-import sys
 from cellwarden.canbus.replay import ReplayBus
 
 NAME, ARCHITECTURE, DRIVERS = "played", "x64", ("replay",)
 FLASH_BYTES, HEAP_BYTES = 250_000, 1 << 20
 REPORT_MS = 1000
-write = sys.stdout.buffer.write
 lit = []
 
 

@@ -44,6 +44,9 @@ class Frames:
     def bus_off(self, t_ms, off, channel):
         self._notice(t_ms, L.NOTICE_BUS_OFF, 1 if off else 0, channel)
 
+    def sleeps(self, t_ms):
+        self._notice(t_ms, L.NOTICE_SLEEP, 0, 0)
+
     def acknowledged(self, t_ms, rule):
         """An operator gives up this rule's alarm."""
         self._notice(t_ms, L.NOTICE_ACK, rule, 0)

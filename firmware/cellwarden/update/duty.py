@@ -49,6 +49,11 @@ class Updates:
         self.slots = slots.Slots(root, slots.read_box(root), self._judge)
         self._app, self._frames, self._heard_ms, self._looked_ms = None, 0, 0, 0
 
+    @property
+    def on_trial(self):
+        """Whether this slot has yet to confirm itself, and each start is one of its last."""
+        return self.slot == self.slots.idle and self.slots.record.state == boot.TRIAL
+
     def begin(self, app):
         """Tell the black box what runs, and why. Once a start, and where it is confirmed."""
         self._app, self._looked_ms = app, app.now_ms()
@@ -64,7 +69,7 @@ class Updates:
         if heard:
             self._heard_ms = app.now_ms()
             well = not app.hazards.mask & ~(1 << H.CLOCK)
-            if well and self.slot == self.slots.idle and self.slots.scanned_well():
+            if well and self.on_trial and self.slots.scanned_well():
                 self.begin(app)
 
     def work(self):
