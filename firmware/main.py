@@ -8,6 +8,7 @@ from cellwarden import hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
+from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
@@ -35,7 +36,7 @@ DATA, LOG = of_board("DATA", "/data"), of_board("LOG", "/log")
 VEHICLE = of_board("VEHICLE", b"")  # its unique id; empty: the image's name
 REPORT_MS = of_board("REPORT_MS", 10_000)
 DEEP_SLEEP = of_board("DEEP_SLEEP", False)  # in which the memory is gone: each wake is a start
-write = of_board("write", sys.stdout.buffer.write)
+write = of_board("write", standard_output().write)
 
 
 def first_good(paths):
