@@ -12,6 +12,7 @@ from cellwarden import outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
+from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
@@ -42,7 +43,7 @@ SLOT = sys.path[0]
 ROOT = SLOT.rpartition("/")[0]
 REPORT_MS = of_board("REPORT_MS", 10_000)
 DEEP_SLEEP = of_board("DEEP_SLEEP", False)  # in which the memory is gone: each wake is a start
-write = of_board("write", sys.stdout.buffer.write)
+write = of_board("write", standard_output().write)
 
 
 def folder_at(path):

@@ -9,6 +9,7 @@ from cellwarden import clock, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
+from cellwarden.console import Console, standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
@@ -258,13 +259,11 @@ class Programs:
 
 
 def lines_to(path):
-    """A function that writes bytes there, unbuffered."""
+    """A function that writes bytes there and never waits (Console.write)."""
     if path == "-":
-        if _ON_MICROPYTHON:
-            return sys.stdout.buffer.write
-        return lambda data: os.write(1, data)
+        return standard_output().write
     file = open(path, "ab") if _ON_MICROPYTHON else open(path, "ab", buffering=0)
-    return file.write
+    return Console(file, file.write).write
 
 
 def run(words, environment=os.getenv):
