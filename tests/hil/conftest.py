@@ -89,7 +89,7 @@ def desk(image, frames):
         digest = hashlib.sha256(engine.finish()).hexdigest()
         events = [
             {
-                "t_ms": e.t_ms, "rule": catalogue.RULES[e.rule], "level": e.level, "before": e.before, "where": e.where,
+                "t_ms": e.t_ms & L.MASK, "rule": catalogue.RULES[e.rule], "level": e.level, "before": e.before, "where": e.where,
                 "value": None if e.value == L.NA else e.value,
             }
             for e in engine.events

@@ -22,6 +22,7 @@ RULES = {
 }  # byte of Status, bits, evidence
 BEGIN_US = 5_000_000
 WITHOUT_US, WITH_US = (150_000, 250_000), (280_000, 380_000)  # so long each rule has no evidence, and has it
+WITH_LATER_US = (800_000, 900_000)  # where other work on this machine may hold up box or tester
 LAST_US = 1_000_000  # none rises so shortly before the end
 EACH_US = 50_000  # Status is sent so often, and where it changes
 
@@ -35,7 +36,7 @@ def crc8_j1850(data):
     return remainder ^ 0xFF
 
 
-def toggled(frames, began):
+def toggled(frames, with_us, began):
     """The frames of a drive with Status made anew. began: {rule: []}, gets the seconds when each evidence was sent."""
     moments, evidence, end_us = random.Random("latency"), dict.fromkeys(RULES, False), frames[-1][0] - LAST_US
     turns_us = {rule: BEGIN_US + moments.randrange(500_000) for rule in RULES}
@@ -50,7 +51,7 @@ def toggled(frames, began):
                     evidence[rule] = not evidence[rule]
                     risen = rule if evidence[rule] else None
                 if turn_us == now_us:
-                    turns_us[rule] += moments.randrange(*(WITH_US if evidence[rule] else WITHOUT_US))
+                    turns_us[rule] += moments.randrange(*(with_us if evidence[rule] else WITHOUT_US))
             body = bytearray(last)
             for rule, (byte, bits, alarm) in RULES.items():
                 if evidence[rule]:
@@ -77,13 +78,13 @@ def percentile(values, permille):
 @pytest.mark.cw_needs("image")
 @pytest.mark.timeout(1800)
 def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, said):
-    """On the gateway, whose machine counts time by its instructions, each of 1,000; else the middle of a tenth."""
+    """On the gateway, whose machine counts time by its instructions, 999 of 1,000; else half of 50."""
     gateway = not device.serial
     seconds = 285 if gateway else 35
     began = {rule: [] for rule in RULES}
     frames = list(drive("healthy_drive", 60, 60 + seconds))
     tester = device.start(transmitting)
-    tester.play(toggled(frames, began))
+    tester.play(toggled(frames, WITH_US if gateway else WITH_LATER_US, began))
     time.sleep(0.5)
     dbc = cantools.database.load_file(DBC)
     told = [(t, dbc.decode_message(can_id, data)) for t, can_id, data in tester.frames]
@@ -98,6 +99,6 @@ def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, 
          f"p50 {p50:.0f}, p99 {p99:.0f}, p99.9 {p999:.0f}, most {most:.0f}")  # fmt: skip
     assert min(late_ms) >= -2, "an alarm before its evidence"
     assert (p999 if gateway else p50) <= ALLOWED_MS
-    assert len(late_ms) >= (1000 if gateway else 100)
+    assert len(late_ms) >= (1000 if gateway else 50)
     counters = [now["Counter"] for _, now in told if "Level" in now]
     assert all((b - a) % 16 == 1 for a, b in pairwise(counters)), "a heartbeat is missing"
