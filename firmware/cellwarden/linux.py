@@ -9,15 +9,18 @@ from cellwarden import clock, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
+from cellwarden.console import Console, standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.update import duty
 
 USAGE = """\
-usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
-                      [--on-event PROGRAM]
+usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
+                      [--on-event PROGRAM] [--control -] [--sleep COMMAND]
 
-  IMAGE             what `cellwarden compile` wrote
+  IMAGE             what `cellwarden compile` wrote; not for a box that `cellwarden flash` put here: its slot has one,
+                    and its data are beside the slots
   -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
   --data FOLDER     where the state and the last good image are kept, and the log where FOLDER/log has a key
                     (`cellwarden keys seal KEY --box FOLDER/log`); without it nothing is
@@ -25,7 +28,10 @@ usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [
   --lines PATH      events and status as lines there (- standard output, which is the default)
   --timed           SLCAN: the adapter's stamps are the clock
   --report S        seconds between two lines of status (1)
+  --control -       operators are heard on standard input, too, besides the socket FOLDER/control
   --on-event PROGRAM  run PROGRAM with an event's JSON as its only word (CPython only)
+  --sleep COMMAND   while the vehicle is parked and need not be watched: COMMAND is run with a number of seconds
+                    behind it and returns when they are over, as in "rtcwake -m mem -s" (without it never)
 
 It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
 """
@@ -49,13 +55,15 @@ def options_of(words):
         "report_ms": 1000,
         "on_event": None,
         "vehicle": None,
+        "sleep": None,
+        "control": None,
     }
     words = list(words)
     while words:
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle"):
+        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--sleep", "--control"):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)
@@ -72,9 +80,23 @@ def options_of(words):
             raise UsageError("unknown word " + word)
         else:
             found["image"] = word
+    from_slot = duty.running()
+    if from_slot and not found["image"]:
+        found["image"] = sys.path[0] + "/vehicle"
+        found["data"] = found["data"] or _made(from_slot[0] + "/data")
+    if found["control"] not in (None, "-"):
+        raise UsageError("--control: " + found["control"] + " is not -")
     if not found["image"] or not found["buses"]:
         raise UsageError("an IMAGE and at least one -b BUS")
     return found
+
+
+def _made(path):
+    try:
+        os.mkdir(path)
+    except OSError:
+        pass  # it is there
+    return path
 
 
 def choose_image(path, data):
@@ -151,6 +173,39 @@ def log_in(data, vehicle, image):
     return recorder_in(folder, vehicle, image)
 
 
+def control_of(found, image, vehicle, buses, said):
+    """What hears operators: on a socket in the data folder, and on the console where it is read. Raises OSError."""
+    from cellwarden import control
+
+    ports, operator, log = [], None, None
+    for text, bus in zip(found["buses"], buses):  # noqa: B905  (MicroPython has no `strict`)
+        if text.partition("@")[0] == "slcan:-":
+            bus.control = control.Tap(said.write)
+            ports.append(bus.control)
+    if found["control"]:
+        from cellwarden.canbus.tty import Tty
+
+        ports.append(control.Port(Tty("-").readinto, said.write))
+    if found["data"]:
+        from cellwarden.control_socket import NAME, Socket
+        from cellwarden.operator_key import OperatorKey
+
+        folder = Folder(found["data"])
+        operator, log = OperatorKey(folder), Folder(found["data"] + "/log")
+        ports.append(Socket(found["data"] + "/" + NAME))
+    return control.Control(image, vehicle, ports, operator, log, version())
+
+
+def version():
+    """Of the software that runs, where it is an installed package; else empty."""
+    try:
+        from importlib import metadata
+
+        return metadata.version("cellwarden")
+    except (ImportError, AttributeError):  # metadata.PackageNotFoundError is an ImportError
+        return ""
+
+
 class Systemd:
     """Tells systemd that the box is ready and alive (sd_notify); does nothing where nobody asked for it."""
 
@@ -170,6 +225,18 @@ class Systemd:
 
     def feed(self):
         self.tell(b"WATCHDOG=1")
+
+
+class Command:
+    """Sleeps by a command; how long it took is seen by the clocks."""
+
+    def __init__(self, words):
+        self._words = words
+
+    def __call__(self, ms):
+        status = os.system("%s %d" % (self._words, (ms + 999) // 1000))  # noqa: UP031
+        if status:
+            raise OSError(5, "the command to sleep ends with %d" % status)  # noqa: UP031
 
 
 class Programs:
@@ -192,13 +259,11 @@ class Programs:
 
 
 def lines_to(path):
-    """A function that writes bytes there, unbuffered."""
+    """A function that writes bytes there and never waits (Console.write)."""
     if path == "-":
-        if _ON_MICROPYTHON:
-            return sys.stdout.buffer.write
-        return lambda data: os.write(1, data)
+        return standard_output().write
     file = open(path, "ab") if _ON_MICROPYTHON else open(path, "ab", buffering=0)
-    return file.write
+    return Console(file, file.write).write
 
 
 def run(words, environment=os.getenv):
@@ -228,9 +293,14 @@ def run(words, environment=os.getenv):
         kept = Kept(folder, image.identity) if folder else None
     except OSError as error:
         failed = error
-    vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
+    updates = duty.updates()
+    vehicle = (found["vehicle"] or "").encode()[:17] or duty.vehicle_id(updates.root if updates else None, image)
     recorder = log_in(found["data"], vehicle, image) if folder else None
-    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"])
+    sleep = Command(found["sleep"]) if found["sleep"] else None
+    box = Box(
+        image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF,
+        updates=updates,
+    )  # fmt: skip
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:
@@ -240,6 +310,10 @@ def run(words, environment=os.getenv):
             keep_image(found["image"], found["data"], image.identity)
         except OSError as error:
             box.hazards.failed(hazards.KEEP, box.now_ms(), error)
+    try:
+        box.control = control_of(found, image, vehicle, buses, said)
+    except OSError as error:
+        box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
     systemd.tell(b"READY=1")
     _go(box, buses)
     systemd.tell(b"STOPPING=1")
@@ -258,7 +332,7 @@ def _go(box, buses):
             if not box.round():
                 if box.timed and all([getattr(bus, "done", False) for bus in buses]):
                     break
-                clock.sleep_ms(1)
+                box.idle(1)
     except KeyboardInterrupt:
         pass
     box.finish()

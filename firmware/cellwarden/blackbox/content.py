@@ -1,6 +1,6 @@
 """What stands in the bodies of records: frames, features, snapshots and the small ones (docs/blackbox.md, "Content").
 
-`pack_...` run on the box and take nothing from the heap; `unpack_...` and the small forms are read by everyone. All
+`pack_...` run on the box and take nothing from the heap; unpack.py reads what they write. All
 numbers are little-endian. Words are those of the core's state (layout): int32 in (-2^30, 2^30).
 
 An annex is a file of records beside the segments (segment 00000007.cwb, annex 0003001f.cwf: the 31st of boot 3). It
@@ -32,9 +32,6 @@ itself in a body that stands alone, less what its mode says: PLAIN nothing, MEAN
 modulo 2^30, and 0, -1, 1, -2 … become 0, 1, 2, 3 …
 """
 
-import struct
-from array import array
-
 import micropython
 from micropython import const
 
@@ -43,6 +40,7 @@ from micropython import const
 EVENT = "<6i"  # as the core makes it (layout, EVENT_...)
 ACKNOWLEDGEMENT = "<IB32s"  # rule; 1: taken, 0: refused; the tag that was shown
 SECURITY = "<I17sB"  # seconds since 1970 (UTC), 0: not known; vehicle; a row of SECURITY_EVENTS; what is known, UTF-8
+UPDATE = "<BHHHI32s"  # why it runs (update.slots.WHY); version; counter; SHA-256 of the manifest
 UPLOAD = "<I"  # index of the last block that the platform has
 HAZARD = "<BBI"  # a row of HAZARDS; 1: begins, 0: is over; value
 ANNEX_SUFFIX = ".cwf"
@@ -63,6 +61,7 @@ SECURITY_EVENTS = (
     "clock set back",
     "box opened",
     "attack suspected",
+    "remote command taken",
 )
 # What befalls the recorder itself, and from BOX_HAZARDS on the rest of the box, in the order of hazards.ROWS.
 HAZARDS = (
@@ -429,239 +428,3 @@ def pack_frames(i: int, at: int, end: int, ring32, ring, packer, table, table8, 
     p[_AT] = at
     p[_CLOCK] = clock
     return i
-
-
-# --- what it all means again ------------------------------------------------------------------------------------------
-
-
-def _at(form, body, at):
-    """Fields of a body from byte `at` on. Raises ValueError where it ends early."""
-    if at + struct.calcsize(form) > len(body):
-        raise ValueError("it ends early")
-    return struct.unpack_from(form, body, at)
-
-
-class FrameItems:
-    """The items of FRAMES bodies, given in order: they share a table.
-
-    Use one for each annex; where a body is missing what follows cannot be read before a body of number 0.
-    """
-
-    def __init__(self):
-        self._next = 0
-        self._entries = {}
-
-    def unpack(self, body):
-        """Yields (kind, clock, identifier, channel, data): kind 0: a frame record, as the core's ring had it; UNKNOWN,
-        GAP: `identifier` is the count; ADVANCE: due scans were run up to `clock`; NOTED: `identifier` is the number.
-
-        Raises ValueError for bytes that are none, and where the body before it is missing.
-        """
-        clock, number = _at(FRAMES_HEAD, body, 0)
-        if number == 0:
-            self._entries = {}
-        elif number != self._next:
-            self._next = -1
-            raise ValueError("the body before it is missing")
-        self._next = -1  # until it was read to its end
-        at, end = FRAMES_HEAD_BYTES, len(body)
-        entries = self._entries
-        try:
-            while at < end:
-                code = body[at]
-                at += 1
-                if code == NEW:
-                    entry, channel, length, name = _at("<BBBi", body, at)
-                    if entry >= ENTRIES or length > 64:
-                        raise ValueError("no entry")
-                    entries[entry] = (name, channel, bytearray(length))
-                    at += 7
-                elif code == ADVANCE or code == GAP:
-                    told = _at("<I", body, at)[0]
-                    at += 4
-                    if code == ADVANCE:
-                        clock = told
-                    yield code, clock, 0 if code == ADVANCE else told, 0, b""
-                elif code == NOTED:
-                    yield code, clock, body[at], 0, b""
-                    at += 1
-                elif code == UNKNOWN or code in entries:
-                    step = body[at]
-                    at += 1
-                    if step == LONG:
-                        clock = _at("<I", body, at)[0]
-                        at += 4
-                    else:
-                        clock = (clock + step) & _MASK
-                    if code == UNKNOWN:
-                        yield code, clock, body[at], 0, b""
-                        at += 1
-                        continue
-                    name, channel, data = entries[code]
-                    for first in range(0, len(data), 8):
-                        mask = body[at]
-                        at += 1
-                        for i in range(first, min(first + 8, len(data))):
-                            if mask >> (i - first) & 1:
-                                data[i] = body[at]
-                                at += 1
-                    yield 0, clock, name, channel, bytes(data)
-                else:
-                    raise ValueError("no item")
-        except (IndexError, ValueError):
-            raise ValueError("no item of frames at byte %d" % at)  # noqa: B904, UP031
-        self._next = number + 1 & 0xFFFF
-
-
-class _Bits:
-    def __init__(self, data, at):
-        self.data, self.at, self.left, self.value = data, at, 0, 0
-
-    def take(self, count):
-        while self.left < count:
-            self.value = self.value << 8 | self.data[self.at]
-            self.at += 1
-            self.left += 8
-        self.left -= count
-        taken = self.value >> self.left
-        self.value &= (1 << self.left) - 1
-        return taken
-
-
-def unpack_words(data, at, spans, before, words):
-    """Put the words of spans [(first, end, mode, mean)] into `words`, by index; before: as they were, or None for 0.
-
-    Raises ValueError where the data ends early.
-    """
-    bits = _Bits(data, at)
-    try:
-        for first, end, mode, mean in spans:
-            changes = []
-            size = 16 if mode else 4
-            for i in range(first, end, size):
-                last = min(i + size, end)
-                head = bits.take(4)
-                for j in range(i, last):
-                    was = before[j] if before else 0
-                    if head == 15:
-                        word = bits.take(32)
-                        word -= (word & 0x80000000) << 1
-                        changes.append((word - was) & _MASK)
-                    else:
-                        z = _rice(bits, head - 1) if head else 0
-                        change = z >> 1 ^ -(z & 1)
-                        if mode == MEAN:
-                            change += mean
-                        elif mode and j - mode >= first:
-                            change += changes[j - first - mode]
-                        changes.append(change & _MASK)
-                        word = (was + change) & _MASK
-                        word -= (word & _HALF) << 1
-                    words[j] = word
-    except (IndexError, KeyError):
-        raise ValueError("the words end early")  # noqa: B904
-
-
-def _rice(bits, k):
-    ones = 0
-    while ones < ESCAPE and bits.take(1):
-        ones += 1
-    return ones << k | bits.take(k) if ones < ESCAPE else bits.take(30)
-
-
-def _spans(body, at, count):
-    """([(first, end, mode, mean)], where they end)"""
-    found = []
-    for _ in range(count):
-        first, end, mode = _at(SPAN_FORM, body, at)
-        if first >= end or end > MOST_WORDS:
-            raise ValueError("no span")
-        found.append((first, end, mode))
-        at += 5
-    return found, at
-
-
-def _with_means(body, at, spans):
-    """(the same with the means that stand there, where these end)"""
-    found = []
-    for span in spans:
-        mean = 0
-        if span[2] == MEAN:
-            mean = _at("<b", body, at)[0]
-            at += 1
-            if mean == -128:
-                mean = _at("<i", body, at)[0]
-                at += 4
-        found.append(span[:3] + (mean,))
-    return found, at
-
-
-MOST_WORDS = 1 << 14  # of any state
-
-
-class FeatureWords:
-    """The words of FEATURES bodies, given in order: each is the change since the one before.
-
-    unpack: unpack_words, or what does the same
-    """
-
-    def __init__(self, unpack=unpack_words):
-        self._next, self._spans, self._words, self._unpack = -1, (), None, unpack
-
-    def unpack(self, body):
-        """{index in the state: word}. Raises ValueError as FrameItems does."""
-        try:
-            number, at = body[0], 1
-            if number == 0:
-                self._spans, at = _spans(body, 2, body[1])
-                self._words = None
-            elif number != self._next:
-                raise ValueError("the body before it is missing")
-            self._next = -1
-            spans, at = _with_means(body, at, self._spans)
-            words = {}
-            self._unpack(body, at, spans, self._words, words)
-            self._words = words
-        except (IndexError, ValueError) as error:
-            self._next = -1
-            raise ValueError("no features: %s" % error)  # noqa: B904, UP031
-        self._next = number + 1
-        return dict(self._words)
-
-
-class SnapshotParts:
-    """The WHOLE bodies of SNAPSHOT records, given in order: one snapshot may take several. unpack: as above"""
-
-    def __init__(self, unpack=unpack_words):
-        self._size, self._known, self._words, self._unpack = 0, 0, None, unpack
-
-    def unpack(self, body):
-        """The state's bytes when they are all there, else None. Raises ValueError for bytes that are none."""
-        kind, size, first, end, count = _at(SNAPSHOT_HEAD, body, 0)
-        if kind != WHOLE or not first < end <= size <= MOST_WORDS:
-            raise ValueError("no part of a snapshot")
-        if first == 0:
-            self._size, self._known, self._words = size, 0, array("i", bytes(4 * size))
-        if size != self._size or first != self._known:
-            self._size = 0
-            raise ValueError("the part before it is missing")
-        spans, at = _spans(body, 8, count)
-        spans, at = _with_means(body, at, spans)
-        if [span[0] for span in spans] + [end] != [first] + [span[1] for span in spans]:
-            self._size = 0
-            raise ValueError("a part that is not all there")
-        self._unpack(body, at, spans, None, self._words)
-        self._known = end
-        return bytes(self._words) if end == size else None
-
-
-def unpack_event(body):
-    """The numbers of an event as the core made it (layout, EVENT_...). Raises ValueError for bytes that are none."""
-    if len(body) != struct.calcsize(EVENT):
-        raise ValueError("no event")
-    return struct.unpack(EVENT, body)
-
-
-def digest_of(body):
-    """The SHA-256 of the state in a DIGEST body of SNAPSHOT, or None for another."""
-    return body[1:] if len(body) == 33 and body[0] == DIGEST else None

@@ -16,8 +16,8 @@ from array import array
 
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
-from cellwarden.blackbox.annex import Annex, Shelf, annex_number
-from cellwarden.blackbox.chain import CAPACITY, Chain, segment_number
+from cellwarden.blackbox.annex import Annex, Shelf
+from cellwarden.blackbox.chain import CAPACITY, Chain
 from cellwarden.blackbox.keys import FileKeys
 from cellwarden.core import layout as L
 from cellwarden.engine import byte_view
@@ -346,6 +346,10 @@ class Recorder:
         body = struct.pack(C.SECURITY, seconds, vehicle, C.SECURITY_EVENTS.index(kind)) + detail[:64]
         self._give(F.SECURITY_TYPE, body)
 
+    def update(self, why, version, counter, sha256):
+        """What runs from this start on. why: of update.slots.WHY; version: three ints; sha256: of its manifest."""
+        self._give(F.UPDATE_TYPE, struct.pack(C.UPDATE, why, *version, counter, sha256))
+
     def acknowledgement(self, rule, taken, tag):
         """Somebody asked to release a rule's alarm; taken: whether it was; tag: 32 bytes that were shown."""
         self._give(F.ACKNOWLEDGEMENT_TYPE, struct.pack(C.ACKNOWLEDGEMENT, rule, 1 if taken else 0, tag))
@@ -364,20 +368,35 @@ class Recorder:
         """The platform has all blocks up to this one."""
         self._give(F.UPLOAD_TYPE, struct.pack(C.UPLOAD, index))
 
+    def settle(self, t_ms):
+        """Seal what there is, whatever time it takes: the box goes to sleep. Returns whether it could be sealed."""
+        self._complete(t_ms)
+        self._told_ms = t_ms - ANNEX_TOLD_MS  # what stands in the annex, too
+        return self._do(t_ms, self._seal()) is not False
+
     def shutdown(self, t_ms):
-        """Seal what there is, whatever time it takes. Returns whether it could be sealed; the recorder is done then."""
+        """As settle(), and the recorder is done then."""
+        self._complete(t_ms)
+        self._snapshots = 0  # whole
+        self._ending = True
+        sealed = self._do(t_ms, self._turn(True), self._seal())
+        self.chain.close()
+        return sealed is True
+
+    def _complete(self, t_ms):
+        """What is going on comes to its end."""
         while self._job is not None or self._writing is not None or self._written != self._filled:
             self.work(t_ms)
         self._t_ms = t_ms
         self._tell()
-        self._snapshots = 0  # whole
-        self._ending = True
-        for job in (self._turn(True), self._seal()):
+
+    def _do(self, t_ms, *jobs):
+        """These, to their ends. Returns what became of the last block; None: there was nothing to seal."""
+        for job in jobs:
             self._job = job
             while self._job is not None:
                 self.work(t_ms)
-        self.chain.close()
-        return self._sealed is True
+        return self._sealed
 
     # --- one thing each -----------------------------------------------------------------------------------------------
 
@@ -711,52 +730,3 @@ def _word(out, at, number):
 def _after(due_ms, step_ms, t_ms):
     """The next time on a grid that is later than now."""
     return due_ms + step_ms if due_ms + step_ms > t_ms else t_ms + step_ms
-
-
-def last_snapshot(folder, image_sha256, words):
-    """The newest state that a box with this very image kept (bytes of so many words), or None: for Engine.restore().
-
-    It is what the box itself wrote; that nobody changed it since is the host's to prove. Raises OSError where the
-    folder cannot be read.
-    """
-    names = folder.names()
-    for name in reversed([name for name in names if segment_number(name) is not None]):
-        boot, found, found_ms = 0, None, -1
-        for record in _records(folder, name):
-            if record.type == F.IDENTITY_TYPE:
-                told = F.unpack(F.IDENTITY, record.body)
-                boot = record.boot if told and told[6] == image_sha256 else 0
-                parts = C.SnapshotParts()
-            elif record.type == F.SNAPSHOT_TYPE and boot:
-                state = _state(parts, record, words)
-                if state:
-                    found, found_ms = state, record.t_ms
-        for annex in reversed([name for name in names if annex_number(name) is not None] if boot else []):
-            parts = C.SnapshotParts()
-            for record in _records(folder, annex):
-                if record.boot != boot or record.type not in (F.ANNEX_TYPE, F.SNAPSHOT_TYPE):
-                    break
-                if record.type == F.SNAPSHOT_TYPE and record.t_ms > found_ms:
-                    state = _state(parts, record, words)
-                    if state:
-                        return state
-        if found:
-            return found
-    return None
-
-
-def _records(folder, name):
-    with folder.open(name) as file:
-        record = F.next_record(file)
-        while record:
-            yield record
-            record = F.next_record(file)
-
-
-def _state(parts, record, words):
-    """The state that a SNAPSHOT record completes, or None."""
-    try:
-        state = parts.unpack(record.body)
-    except ValueError:
-        return None
-    return state if state and len(state) == 4 * words else None
