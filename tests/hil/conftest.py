@@ -89,8 +89,8 @@ def desk(image, frames):
         digest = hashlib.sha256(engine.finish()).hexdigest()
         events = [
             {
-                "t_ms": e.t_ms & L.MASK, "rule": catalogue.RULES[e.rule], "level": e.level, "before": e.before, "where": e.where,
-                "value": None if e.value == L.NA else e.value,
+                "t_ms": e.t_ms & L.MASK, "rule": catalogue.RULES[e.rule], "level": e.level, "before": e.before,
+                "where": e.where, "value": None if e.value == L.NA else e.value,
             }
             for e in engine.events
         ]  # fmt: skip

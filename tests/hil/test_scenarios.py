@@ -1,8 +1,8 @@
 """Every fault scenario of the catalogue, played to a running box: it says what the desk says.
 
 The frames come at once, under the tester's own stamps. An adapter's stamps begin anew each minute, so through longer
-silences a frame that no vehicle knows is sent each half minute, to the box and to the desk. What goes on for longer than
-two weeks is left out where CELLWARDEN_SCENARIOS is not `whole`.
+silences a frame that no vehicle knows is sent each half minute, to the box and to the desk. What goes on for longer
+than two weeks is left out where CELLWARDEN_SCENARIOS is not `whole`.
 """
 
 import os
