@@ -44,7 +44,7 @@ class Box:
 
     recorder: called with an engine.Heard, gives a blackbox.recorder.Recorder of it; or None
     kept: keep.Kept or None; outputs: have event(record) and update(box, t_ms); report: called with the status, a dict
-    watchdog: has feed(); clock: as the module `clock`
+    watchdog: has feed(); updates: update.duty.Updates or None; clock: as the module `clock`
     sleep: called with ms, sleeps for so long or until something comes, or raises OSError; nap_ms: no longer at once
     deep: to sleep is to stop: run() returns, and rest_ms is how long the board may be off; sleep is not called then
     Raises ValueError where some buses have a clock of their own and others not.
@@ -52,7 +52,7 @@ class Box:
 
     def __init__(
         self, image, buses, recorder=None, kept=None, outputs=(), report=None, watchdog=None, clock=real_clock,
-        report_ms=REPORT_MS, sleep=None, nap_ms=NAP_MS, deep=False,
+        report_ms=REPORT_MS, sleep=None, nap_ms=NAP_MS, deep=False, updates=None,
     ):  # fmt: skip
         self.image, self.buses, self.kept = image, buses, kept
         self.outputs, self.report, self.watchdog, self._clock = outputs, report, watchdog, clock
@@ -71,7 +71,7 @@ class Box:
         self.starts_anew = False  # an operator wants it to
         self._log_lost = 0
         self._in_log = False  # what comes now interrupts the recorder
-        self._report_ms = report_ms
+        self._report_ms, self.updates = report_ms, updates
         self._sleep, self._nap_ms, self._deep = sleep, nap_ms, deep
         self.rest_ms = self.sleeps = self.slept_s = 0
         self._stay_ms = 0  # awake at least
@@ -155,23 +155,30 @@ class Box:
         self.begin()
         while self.running:
             if not self.round():
-                self._clock.sleep_ms(IDLE_MS)
+                self.idle()
         self.finish()
+
+    def idle(self, ms=IDLE_MS):
+        """Nothing was to be done in this round: an update may be."""
+        if self.updates:
+            try:
+                self.updates.work()
+            except Exception as error:
+                self.hazards.failed(H.KEEP, self.now_ms(), error)
+        self._clock.sleep_ms(ms)
 
     def begin(self):
         """Everything is ready: from here on frames are read."""
         self.running = True
         now = self.now_ms()
-        self._begin_buses(now)
-        self._boot_ms = now
-
-    def _begin_buses(self, now):
         for bus in self.buses:
             try:
                 bus.begin()
             except Exception as error:
                 self.hazards.failed(H.BUS, now, error)
-        self._round_ms = self.batch.last_ms = now
+        self._round_ms = self._boot_ms = self.batch.last_ms = now
+        if self.updates:
+            self.updates.begin(self)
 
     def stop(self):
         self.running = False
@@ -354,6 +361,11 @@ class Box:
         if self.log_given_up:
             hazards.mask |= 1 << H.LOG
         self._tidy()
+        if self.updates:
+            try:
+                self.updates.scanned(self)
+            except Exception as error:
+                hazards.failed(H.KEEP, now, error)
         if not hazards.mask >> H.LATE & 1 and self._log_took():
             self._pet(now)
 
@@ -476,8 +488,12 @@ class Box:
         asleep_ms, now = now, self.now_ms()
         self.sleeps += 1
         self.slept_s += ((now - asleep_ms) & L.MASK) // 1000
-        self._begin_buses(now)
-        self._woke_ms = now
+        for bus in self.buses:
+            try:
+                bus.wake()
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
+        self._round_ms = self._woke_ms = self.batch.last_ms = now
         self._advance(now)
         self._tell_events(now)
 
@@ -543,6 +559,7 @@ class Box:
             "sleeps": self.sleeps,
             "slept_s": self.slept_s,
             "log": self._log_status(),
+            "update": self.updates.status() if self.updates else None,
             "state_sha256": hexlify(hashlib.sha256(byte_view(state)).digest()).decode(),
         }  # fmt: skip
 

@@ -22,6 +22,7 @@ from cellwarden.blackbox.chain import END_NAME, segment_number
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
 from cellwarden.operator_key import covered, tag_of
+from cellwarden.update import boot
 
 FORM = 1
 LONGEST = 192  # characters of a question
@@ -57,6 +58,13 @@ class Port:
         self._count = 0  # characters of the line so far, one more than LONGEST where it is too long
         self.nonce, self.nonce_ms = None, 0
         self.done, self.answer = None, None  # the last `do`, for the case that its answer was lost
+
+    def say(self, answer):
+        """Write an answer, or leave it where nobody reads: who asked asks again."""
+        try:
+            self.write(answer)
+        except OSError:
+            pass
 
     def line(self):
         """The next line that may be a question, or None."""
@@ -114,13 +122,13 @@ class Control:
     """Answers the questions of some ports.
 
     image: image.Image; vehicle: its unique id, bytes; operator: operator_key.OperatorKey; log: folder.Folder, or None
-    version: of the software, text; slots: update.slots.Slots, or None; clock: as the module `clock`
+    version: of the software, text, where no slot says it; clock: as the module `clock`
     """
 
-    def __init__(self, image, vehicle, ports, operator=None, log=None, version="", slots=None, clock=real_clock):
+    def __init__(self, image, vehicle, ports, operator=None, log=None, version="", clock=real_clock):
         self.ports = ports
         self._image, self._vehicle, self._operator, self._log = image, vehicle, operator, log
-        self._version, self._slots, self._clock = version, slots, clock
+        self._version, self._clock = version, clock
         self._next = 0  # port to be asked first
         self._hashing = None  # [port, number, name, size, digest, at]
         self._rested_ms, self._rest_ms = 0, 0
@@ -161,7 +169,7 @@ class Control:
         if at < 0 or b"%08x" % crc32(line[:at]) != line[at + 1 :]:
             return False  # noise, or damaged: who asked asks again
         if line == port.done:
-            port.write(port.answer)
+            port.say(port.answer)
             return True
         words = line[1:at].decode().split(" ")
         try:
@@ -177,7 +185,7 @@ class Control:
         if told is not None:
             port.answer = _line(words[0], told)
             port.done = line if words[1] == "do" else None
-            port.write(port.answer)
+            port.say(port.answer)
         return True
 
     def _told(self, box, port, words):
@@ -209,7 +217,7 @@ class Control:
             log = self._the_log()
             return [[name, log.size(name)] for name in log.names() if _is_of_log(name)]
         if verb == "slots":
-            return self._slot_rows()
+            return _slots(box)
         raise Refused("no such question")
 
     def _identity(self, box):
@@ -227,17 +235,6 @@ class Control:
             ["time_s", self._clock.wall_s()],
             ["boot", box.recorder.chain.boot if box.recorder else None],
         ]
-
-    def _slot_rows(self):
-        if not self._slots:
-            raise Refused("the box has no slots")
-        rows = []
-        for number in (0, 1):
-            manifest = self._slots.manifest_of(number)
-            version = ".".join([str(n) for n in manifest.version]) if manifest else None
-            confirmed = number == self._slots.record.active
-            rows.append([number, version, manifest.counter if manifest else None, confirmed])
-        return rows
 
     def _the_log(self):
         if not self._log:
@@ -273,7 +270,7 @@ class Control:
             return True
         self._hashing = None
         told = {"sha256": hexlify(digest.digest()).decode()} if at == size else {"error": "gone"}
-        port.write(_line(number, told))
+        port.say(_line(number, told))
         return True
 
     # --- changing -----------------------------------------------------------------------------------------------------
@@ -397,6 +394,19 @@ def _alarms(box):
     for row in range(len(H.ROWS)):
         if box.hazards.mask >> row & 1:
             rows.append([H.ROWS[row][0], H.ROWS[row][1], 0, box.hazards.counts[row], False, None])
+    return rows
+
+
+def _slots(box):
+    """[slot, version, counter, whether it is the confirmed one] of both; version None: nothing in it may run."""
+    if not box.updates:
+        raise Refused("the box has no slots")
+    rows, slots = [], box.updates.slots
+    for number in range(len(boot.SLOTS)):
+        manifest = slots.manifest_of(number)
+        version = ".".join([str(n) for n in manifest.version]) if manifest else None
+        confirmed = number == slots.record.active
+        rows.append([boot.SLOTS[number], version, manifest.counter if manifest else None, confirmed])
     return rows
 
 

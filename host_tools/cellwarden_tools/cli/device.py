@@ -84,12 +84,12 @@ def slots(context: typer.Context, json: Json = False):
 
     with _running(context) as box:
         rows = box.rows("slots")
-    for number, version, counter, confirmed in rows:
+    for slot, version, counter, confirmed in rows:
         if json:
-            show.json_line({"slot": "ab"[number], "version": version, "counter": counter, "confirmed": confirmed})
+            show.json_line({"slot": slot, "version": version, "counter": counter, "confirmed": confirmed})
         else:
             held = f"{version} (counter {counter})" if version else "holds nothing that may run"
-            typer.echo(f"slot {'ab'[number]}: {held}{', confirmed' if confirmed else ''}")
+            typer.echo(f"slot {slot}: {held}{', confirmed' if confirmed else ''}")
 
 
 @device.command()
