@@ -4,7 +4,8 @@
 
 runs a command there as can0 and can1 are up, with this machine's files (what it writes is gone afterwards), and ends
 with its status. QEMU emulates Kvaser PCI cards with SJA1000 controllers. The kernel is Debian's; the first start
-fetches it and busybox with apt-get into build/gateway, or the folder that $CELLWARDEN_GATEWAY names.
+fetches it and busybox with apt-get into build/gateway, or the folder that $CELLWARDEN_GATEWAY names. `--fetch` in the
+place of a command does that alone, and says what is missing.
 
 Its clock counts instructions (QEMU's -icount), 500 million a second, so what is computed there takes as long on a busy
 machine as on one that rests; only where it waits does its time go as ours.
@@ -140,10 +141,13 @@ def initial_disk(modules, busybox, command):
     )  # fmt: skip
 
 
-def run(command, folder=None):
+def the_folder():
+    return Path(os.environ.get("CELLWARDEN_GATEWAY") or FOLDER).resolve()
+
+
+def run(command):
     """Run a command in the machine; its output comes as it is made. Returns its status. Raises InputError."""
-    qemu = find_qemu()
-    folder = Path(folder or os.environ.get("CELLWARDEN_GATEWAY") or FOLDER).resolve()
+    qemu, folder = find_qemu(), the_folder()
     kernel, modules, busybox = fetch(folder)
     disk = folder / "initial_disk"
     disk.write_bytes(initial_disk(modules, busybox, command))
@@ -171,9 +175,13 @@ def run(command, folder=None):
 
 def main():
     if len(sys.argv) < 2:
-        print("usage: python -m cellwarden_tools.hil.gateway COMMAND [WORD ...]", file=sys.stderr)
+        print("usage: python -m cellwarden_tools.hil.gateway --fetch | COMMAND [WORD ...]", file=sys.stderr)
         return 2
     try:
+        if sys.argv[1:] == ["--fetch"]:
+            find_qemu()
+            fetch(the_folder())
+            return 0
         return run(sys.argv[1:])
     except InputError as error:
         print(f"gateway: {error}", file=sys.stderr)
