@@ -42,22 +42,24 @@ test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how
 
 PLAY = $(BIN)/python -m pytest -v -p no:cacheprovider
 GATEWAY = $(BIN)/python -m cellwarden_tools.hil.gateway
-ON_A_BUS = $(PLAY) tests/hil/test_box.py tests/hil/test_latency.py --cw-bus socketcan:can0@can1
 
 ifdef ARGS
 hil: .venv/.test ## Acceptance tests on running boxes: all there are here; ARGS="--cw-device /dev/ttyACM0" for a board
 	$(PLAY) tests/hil $(ARGS)
 else
-hil: hil-here hil-gateway
+hil:
+	@status=0; $(MAKE) hil-here || status=1; $(MAKE) hil-gateway || status=1; exit $$status
 endif
 
 hil-here: .venv/.test ## The part of it on MicroPython here, fed through a serial line
 	$(PLAY) tests/hil
 
-hil-gateway: .venv/.test ## The part of it in a virtual machine with two CAN controllers and the kernel's own driver (QEMU)
-	@if $(GATEWAY) --fetch; then \
-		$(GATEWAY) sh -c '$(ON_A_BUS) --cw-device python; python=$$?; $(ON_A_BUS) --cw-device micropython && exit $$python'; \
+hil-gateway: .venv/.test ## The part of it in two virtual machines with CAN controllers and the kernel's own driver (QEMU)
+	@if $(GATEWAY) --fetch; then $(MAKE) -k -j2 --output-sync=target gateway-python gateway-micropython; \
 	else echo "make: the tests on the gateway are left out" >&2; fi
+
+gateway-%: .venv/.test
+	$(GATEWAY) $(PLAY) tests/hil/test_box.py tests/hil/test_latency.py --cw-device $* --cw-bus socketcan:can0@can1
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*

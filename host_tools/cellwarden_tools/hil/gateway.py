@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from ..errors import InputError
@@ -149,11 +150,16 @@ def run(command):
     """Run a command in the machine; its output comes as it is made. Returns its status. Raises InputError."""
     qemu, folder = find_qemu(), the_folder()
     kernel, modules, busybox = fetch(folder)
-    disk = folder / "initial_disk"
-    disk.write_bytes(initial_disk(modules, busybox, command))
+    with tempfile.NamedTemporaryFile(dir=folder) as disk:
+        disk.write(initial_disk(modules, busybox, command))
+        disk.flush()
+        return _machine(qemu, kernel, disk.name)
+
+
+def _machine(qemu, kernel, disk):
     words = [
         qemu, "-accel", "tcg", "-icount", "shift=1", "-cpu", "max", "-m", str(MEMORY_MB),
-        "-nographic", "-no-reboot", "-net", "none", "-kernel", str(kernel), "-initrd", str(disk),
+        "-nographic", "-no-reboot", "-net", "none", "-kernel", str(kernel), "-initrd", disk,
         "-append", "console=ttyS0 quiet panic=-1",
         "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
         "-object", "can-bus,id=wire", "-device", "kvaser_pci,canbus=wire", "-device", "kvaser_pci,canbus=wire",
