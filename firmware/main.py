@@ -8,7 +8,7 @@ import sys
 import board
 import micropython
 import vfs
-from cellwarden import hazards, outputs
+from cellwarden import control, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys, has_key
@@ -16,6 +16,7 @@ from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.operator_key import OperatorKey
 from cellwarden.update.duty import updates, vehicle_id
 
 if hasattr(micropython, "alloc_emergency_exception_buf"):
@@ -37,6 +38,11 @@ def sleep(ms):
     from machine import lightsleep
 
     lightsleep(ms)
+
+
+def operators(buses):
+    """The control.Port that hears them: the console. A board that reads a bus from it says otherwise."""
+    return control.Port(control.console(), write)
 
 
 SLOT = sys.path[0]
@@ -68,11 +74,12 @@ def main():
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder, log = folder_at(ROOT + "/data"), folder_at(ROOT + "/data/log")
+    vehicle = vehicle_id(ROOT, image)
     recorder = keys = kept = failed = None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder, keys = recorder_in(log, vehicle_id(ROOT, image), image), FileKeys(log)
+        recorder, keys = recorder_in(log, vehicle, image), FileKeys(log)
     try:
         kept = Kept(folder, image.identity, keys)
     except (OSError, ValueError) as error:
@@ -86,7 +93,18 @@ def main():
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     box.self_test(folder)
+    operator = OperatorKey(folder)
+    if operator.key:
+        micropython.kbd_intr(-1)  # no byte on the console stops the box, but an operator's word does
+    port = of_board("operators", operators)(buses)
+    box.control = control.Control(image, vehicle, (port,), operator, log)
     box.run()
+    if operator.key:
+        micropython.kbd_intr(3)
+    if box.starts_anew:
+        from machine import reset
+
+        reset()
     if box.rest_ms:
         from machine import deepsleep
 
