@@ -190,7 +190,7 @@ def main():
             return 0
         return run(sys.argv[1:])
     except InputError as error:
-        print(f"gateway: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
 
 
