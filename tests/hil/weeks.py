@@ -101,7 +101,8 @@ def run(image_path, log, weeks, sleeps):
         if day % 7 == 6:
             gc.collect()
             missing_ms = clock.ms - began_ms - 100 * (state[L.SCANS] - scans)
-            print(day // 7 + 1, state[L.SCANS], missing_ms, box.most_late_ms, gc.mem_alloc(), box.hazards.mask, box.sleeps)
+            told = (state[L.SCANS], missing_ms, box.most_late_ms, gc.mem_alloc(), box.hazards.mask, box.sleeps)
+            print(day // 7 + 1, *told)
 
 
 run(sys.argv[1], sys.argv[2], int(sys.argv[3]), "sleep" in sys.argv)
