@@ -124,13 +124,13 @@ class Watch:
     """The clockwork under all rules. After `scan(view)`:
 
     cells, probes: the Sample of this scan or None; calm, rest, asleep, waking, first_true: bool; mode: 0..4;
-    slept: Sample before the last sleep, of cells; woke: True in the scan in which the true data begins.
+    woke: True in the scan in which the true data begins.
     """
 
     SLEEP_S, WAKING_S, FIRST_TRUE_S, REST_S, QUIET_MA, SPREAD_MA, QUIET_S = 10, 30, 60, 60, 5000, 2000, 2
 
     def __init__(self, sleep_s=SLEEP_S, scan_s=0.1):
-        self.sleep_s = sleep_s
+        self.sleep_s, self.scan_s = sleep_s, scan_s
         self.cell_sampler, self.probe_sampler = Sampler("cell", scan_s), Sampler("probe", scan_s)
         self.cells = self.probes = None
         self.quiet = None  # (since, lowest, highest) of the current while it is small and steady
@@ -138,8 +138,7 @@ class Watch:
         self.last_fresh = None
         self.asleep = self.waking = self.agree = self.woke = False
         self.woken = self.true_since = self.start = None
-        self.slept = None  # a View: the last before sleep with frames in it
-        self.newest = None
+        self.cells_before, self.others_before = [], {}  # cells in the last true sample; what else was known by then
         self.awake_s = self.known_s = 0.0  # time with true data; and of it, with a value of any cell
         self.last_t = None
 
@@ -150,12 +149,11 @@ class Watch:
         if any(view.fresh):
             self.last_fresh = view.t
             if self.asleep:
-                self.asleep, self.waking, self.woken = False, True, view.t
+                # What a scan finds came since the one before it.
+                self.asleep, self.waking, self.woken = False, True, view.t - self.scan_s
         elif round(view.t - self.last_fresh, 6) >= self.sleep_s and not self.asleep:
             self.asleep, self.waking, self.agree, self.true_since = True, False, False, None
-            self.slept = self.newest or self.slept
             self.small_since = view.t - self.REST_S  # a vehicle asleep draws nothing
-            self.newest = None
             for sampler in (self.cell_sampler, self.probe_sampler):
                 sampler.forget(view)
         self.cells = self.probes = None
@@ -163,7 +161,7 @@ class Watch:
             for sampler in (self.cell_sampler, self.probe_sampler):
                 sampler.patient, sampler.gathered = view.t + 1, view.t + Sampler.GATHER_S
             sample = self.cell_sampler.scan(view)
-            if view.t - self.woken >= self.WAKING_S or (sample and (self.slept is None or self.differs(view))):
+            if round(view.t - self.woken, 6) >= self.WAKING_S or (sample and self.differs(view)):
                 self.waking, self.woke, self.cells = False, True, sample
                 self.start = self.true_since = view.t
             else:
@@ -171,8 +169,8 @@ class Watch:
         if not self.asleep and not self.waking:
             self.cells = self.cells if self.woke else self.cell_sampler.scan(view)
             self.probes = self.probe_sampler.scan(view)
-            if self.cells or self.probes or self.newest is None:
-                self.newest = view
+            if self.cells:
+                self.cells_before, self.others_before = self.cells.values, self.others_before | self.others(view)
             if self.last_t is not None:
                 self.awake_s += view.t - self.last_t
                 self.known_s += 0 if view.cells.count(None) == len(view.cells) else view.t - self.last_t
@@ -184,22 +182,26 @@ class Watch:
         self.first_true = self.true_since is not None and view.t - self.true_since <= self.FIRST_TRUE_S
         self.mode = self.judge_mode(view)
 
+    @staticmethod
+    def others(view):
+        """What is compared across a sleep beside the cells, as far as it is there."""
+        probes = [v for v in view.probes if v is not None]
+        told = {"hottest": max(probes, default=None), "coldest": min(probes, default=None), "pack": view["pack"]}
+        return {name: value for name, value in told.items() if value is not None}
+
     def differs(self, view):
         """What is there now and was there before the sleep reads differently, or no cell can be compared.
 
-        Compared are each cell, the hottest and the coldest probe, and the pack voltage.
+        Compared are the cells with the last sample, and whatever was known last of the others.
         """
-
-        def ends(probes):
-            there = [v for v in probes if v is not None]
-            return [max(there, default=None), min(there, default=None)]
-
-        def pairs(before, now):
-            return [(old, new) for old, new in zip(before, now, strict=True) if None not in (old, new)]
-
-        cells = pairs(self.slept.cells, view.cells)
-        others = pairs([*ends(self.slept.probes), self.slept["pack"]], [*ends(view.probes), view["pack"]])
-        return any(old != new for old, new in cells + others) or not cells
+        before = self.cells_before or [None] * len(view.cells)
+        cells = [pair for pair in zip(before, view.cells, strict=True) if None not in pair]
+        now = self.others(view)
+        return (
+            not cells
+            or any(old != new for old, new in cells)
+            or any(now[name] != old for name, old in self.others_before.items() if name in now)
+        )
 
     def watch_current(self, view):
         current = view["current"]

@@ -45,7 +45,9 @@ class CellsAbsent:
         absent = [n for n in view.missing("cell") if n not in self.seen]
         if self.fewest is None or len(absent) < self.fewest:
             self.fewest, self.changed = len(absent), view.t
-        waited = view.t - watch.start > START_S and view.t - self.changed >= STILL_S
+        # Counted in scans, the first one among them: what a scan finds came since the one before it.
+        waited = round(view.t + watch.scan_s - watch.start, 6) >= START_S
+        waited = waited and round(view.t - self.changed, 6) >= STILL_S
         return len(absent) if waited else 0
 
 

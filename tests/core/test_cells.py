@@ -413,10 +413,11 @@ def shorts(cell, dev, s, kinds):
 
 def line(c, n, cell, other, s):
     """Two neighbours that moved by about as much, one up and one down: the line between them. Numbers from 0."""
-    if not (cell.away and other.away and cell.rose != other.rose):
+    if not (cell.away and other.away):
         return
-    gaps = [abs(one.mv - s.median - one.reference) if one.mv else 0 for one in (cell, other)]
-    if 4 * (max(gaps) - min(gaps)) <= min(gaps):
+    over, other_over = (one.mv - s.median - one.reference for one in (cell, other))
+    gaps = abs(over), abs(other_over)
+    if (over > 0) != (other_over > 0) and 4 * (max(gaps) - min(gaps)) <= min(gaps):
         cell.paired = other.paired = 1
         if min(gaps) > c.MOST_SENSE_MV:
             c.MOST_SENSE_MV, c.MOST_SENSE_AT = min(gaps), n

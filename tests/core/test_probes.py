@@ -67,7 +67,7 @@ class ProbeRig(Rig):
         told["faulty"], told["steep"] = self.clock[L.FAULTY], self.clock[L.STEEP]
         told["rise"] = [self.features[c + L.F_RISE_MK_PER_S] for c in (L.VALUE, L.WHERE, L.SLOT)]
         told["ring"] = self.clock[L.RING], list(self.clock[L.RING_MS : L.RING_MS + 4])
-        told["age"] = self.clock[L.PROBES_AGE_MS]
+        told["age"], told["newly seen"] = self.clock[L.PROBES_AGE_MS], self.clock[L.PROBES_SEEN]
         told["groups"] = list(self.groups[:: L.GROUP_SIZE])
         return told
 
@@ -80,7 +80,7 @@ class Told:
         self.samples = [[None] * rig.count for _ in range(4)]
         self.times, self.kept = [now_ms - 1000, 0, 0, 0], 0
         self.doubted, self.rise, self.steep = {}, [NA, 0, L.ALWAYS], 0
-        self.seen = [0] * rig.count
+        self.seen, self.newly_seen = [0] * rig.count, 0
 
     def call(self, t, values, due, s, fresh):
         """(changed, what ProbeRig.told() must say)"""
@@ -120,7 +120,11 @@ class Told:
         else:
             for n in self.doubted:
                 self.samples[0][n] = values[n]
-        told = {"signals": [believed.get(n, NA) for n in range(self.n)]}
+        for n in self.doubted:  # what is left out, be it since before a sleep, was seen all the same
+            if values[n] is not None and not self.seen[n] & 1:
+                self.seen[n] |= 1
+                self.newly_seen += 1
+        told = {"signals": [believed.get(n, NA) for n in range(self.n)], "newly seen": self.newly_seen}
         for n in range(self.n):
             told["samples", n] = [sample[n] for sample in self.samples]
             told["doubted", n] = int(n in self.doubted)

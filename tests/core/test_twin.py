@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle_twin import Twin
+from oracle_twin import NOMINAL_MV, Twin
 
 
 @pytest.mark.parametrize("nights", [[(10, 40)], [(0.5, 40)], [(2, 9), (2, 30)], [(2, 10), (0.9, 20), (3, 5)]])
@@ -140,3 +140,16 @@ def test_a_latched_alarm_is_released_by_an_acknowledgement_only(twin_vehicle, ov
     twin.happen(("ack", "thermal_runaway"))
     twin.run(20, every=10)
     assert twin.rig.level("thermal_runaway") == (0 if over else 3)
+
+
+@pytest.mark.parametrize("broken", [("probe", 3), "probes"])
+def test_a_probe_that_broke_before_a_night_is_no_fire_after_it(twin_vehicle, broken):
+    twin = Twin(twin_vehicle)
+    twin.run(50)
+    twin.set([(broken, 1250)])
+    twin.run(50)
+    twin.sleep(7)
+    twin.set([("pack", NOMINAL_MV - 500)])
+    twin.run(50)
+    assert twin.rig.level("thermal_runaway") == 0, "a broken probe was called a fire"
+    assert twin.rig.level("probe_fault") == 1, "a night has mended a probe"

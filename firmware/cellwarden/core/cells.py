@@ -578,15 +578,15 @@ def analyse(i: int, v: int, state, params) -> int:
         # Two neighbours by equal and opposite amounts: the line between them.
         if away_s and i and mv and kind & _KIND_CALM:
             other = q[shorts + i - 1]
-            if other >> 12 & 63 and (other >> 18 & 1) ^ rose:
+            if other >> 12 & 63:
                 gap = dev - reference
                 gap_other = (q[marks + i - 1] & _MV) - median - (other & 4095) + _SHORTS_BIAS
                 if not q[marks + i - 1] & _MV:
                     gap_other = 0
                 if gap < 0:
                     gap = -gap
-                if gap_other < 0:
-                    gap_other = -gap_other
+                else:
+                    gap_other = -gap_other  # less than 0 where both are on one side
                 least = gap if gap < gap_other else gap_other
                 if (gap + gap_other - least - least) * 4 <= least:
                     paired = 1

@@ -11,6 +11,7 @@ _NA = const(-0x20000000)
 _WRAP = const(-0x3FFFFFFF - 1)
 _MASK = const(0x3FFFFFFF)
 _NOW_MS = const(0)
+_PROBES_SEEN = const(23)
 _PROBES_AGE_MS = const(84)
 _RING = const(85)
 _RING_MS = const(86)
@@ -162,6 +163,9 @@ def probes(i: int, v: int, state, params, due: int) -> int:
             if mark >> _FAULT & 1:
                 q[start + i] = _NA
                 faulty += 1
+                if not mark >> _SEEN & 1:  # left out since before a sleep
+                    mark |= 1 << _SEEN
+                    q[_PROBES_SEEN] = q[_PROBES_SEEN] + 1
             elif window_ms:
                 then = mark >> 12 & 4095 if at else mark & 4095
                 if at > 1:

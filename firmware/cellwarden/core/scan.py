@@ -248,7 +248,7 @@ def sleep(row: int, at: int, state, params) -> int:
     at = row + p[_P_CELLS] + p[_P_PROBES]
     while row < at:
         mark = q[row]
-        q[row] = (mark & 0xFFFFFF) | (mark >> _SEEN & 1) << _EVER
+        q[row] = (mark & 0x4FFFFFF) | (mark >> _SEEN & 1) << _EVER  # a probe left out stays so
         row += 1
     return 0
 
