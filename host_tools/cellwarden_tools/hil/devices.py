@@ -22,6 +22,7 @@ from .. import boards
 from ..engines.device_files import write_device_files
 from ..engines.micropython import find_micropython
 from ..errors import InputError
+from .console import Console
 from .tester import CanTester, Tester
 
 LOCAL = ("micropython", "python")
@@ -40,9 +41,13 @@ def make_device(word, heap="1m", bus="serial"):
 
 
 class Device:
-    """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once."""
+    """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once.
+
+    bare() makes it a board without anything on it, for `cellwarden flash`; listen() is then the tester of what runs.
+    """
 
     local = False  # whether options and image can be chosen here
+    board = None  # the name or the path of its board's file
     serial = True  # frames come over its port, all of them; else over a bus, through filters
 
     def __init__(self):
@@ -65,12 +70,29 @@ class Device:
             )
         return self.tester
 
-    def cut(self):
-        """The power goes."""
+    def bare(self):
+        """Its port, with nothing on it but MicroPython. Raises InputError for a device that cannot be so."""
+        raise InputError("--cw-device", "is no board that `flash` can put a box on")
+
+    def listen(self, port):
+        """The Tester of a box that runs since before, with its bus (SLCAN with stamps) on its console."""
+        file = os.open(port, os.O_RDWR | os.O_NOCTTY)
+        with suppress(termios.error):
+            tty.setraw(file)
+        self._file, self.tester = file, Tester(file)
+        self.tester.stamped = True
+        return self.tester
+
+    def hang_up(self):
+        """Leave its port to others; the box runs on."""
         if self.tester:
             self.tester.close()
             self.tester = None
             os.close(self._file)
+
+    def cut(self):
+        """The power goes."""
+        self.hang_up()
 
 
 class Local(Device):
@@ -92,7 +114,7 @@ class Local(Device):
                 )
             self._interface, self._channel, self.box_channel = found.groups()
         self._folder = tempfile.TemporaryDirectory(prefix="cellwarden-hil-")
-        self._process = None
+        self._process = self._console = None
         self._command, self._environment = command, dict(os.environ)
         if "micropython" in Path(command[0]).name:
             try:
@@ -114,6 +136,15 @@ class Local(Device):
         )
         os.close(near)
         return self._open(far) if self.serial else self._open(far, self._on_a_bus)
+
+    def bare(self):
+        if not self.serial or "micropython" not in Path(self._command[0]).name:
+            return super().bare()
+        self.board = str(Path(__file__).with_name("console_board.py"))
+        root = Path(self._folder.name, "board")
+        root.mkdir()
+        self._console = Console(self._command, root)
+        return self._console.port
 
     def _on_a_bus(self, file):
         import can
@@ -138,6 +169,9 @@ class Local(Device):
             self._process.kill()
             self._process.wait()
         super().cut()
+        if self._console:
+            self._console.cut()
+            self._console = None
 
     def __exit__(self, *_):
         self.cut()
