@@ -43,12 +43,14 @@ test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how
 PLAY = $(BIN)/python -m pytest -v -p no:cacheprovider
 GATEWAY = $(BIN)/python -m cellwarden_tools.hil.gateway
 
+PARTS = hil-here hil-gateway
+
 ifdef ARGS
 hil: .venv/.test ## Acceptance tests on running boxes: all there are here; ARGS="--cw-device /dev/ttyACM0" for a board
 	$(PLAY) tests/hil $(ARGS)
 else
 hil:
-	@status=0; $(MAKE) hil-here || status=1; $(MAKE) hil-gateway || status=1; exit $$status
+	@status=0; for part in $(PARTS); do $(MAKE) $$part || status=1; done; exit $$status
 endif
 
 hil-here: .venv/.test ## The part of it on MicroPython here, fed through a serial line
