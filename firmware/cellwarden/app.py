@@ -233,6 +233,8 @@ class Box:
             except Exception as error:
                 self.hazards.failed(H.BUS, now, error)
         self._round_ms = self._boot_ms = self.batch.last_ms = now
+        if self.restored and not self.timed:
+            self._advance(now)  # what fell due while it started is not late
         if self.updates:
             self.updates.begin(self)
 

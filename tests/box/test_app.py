@@ -413,6 +413,18 @@ def test_a_latched_alarm_is_back_after_a_power_cut(image, drive, tmp_path):
     assert not [e for e in rules_told(again.out.told) if e[0] in ("time_backward", "box_late", "signal_lost")]
 
 
+def test_a_start_that_takes_a_second_after_a_power_cut_is_no_late_scan(image, drive, tmp_path):
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    rig = Rig(image, drive, kept=kept).play(5)
+    rig.box._urgent = True
+    rig.play(0.2)
+    again = Rig(image, drive, Clock(ms=77, wall_s=rig.clock.wall_s() + 3), kept=kept)
+    again.clock.pass_time(900)  # tests itself, opens its log
+    again.box.begin()
+    again.play(3)
+    assert again.box.status()["restored"] and again.box.status()["box_faults"] == {}
+
+
 def test_an_alarm_is_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_path):
     folder = Folder(str(tmp_path))
     rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(1)
