@@ -10,7 +10,7 @@ from array import array
 import pytest
 import second_reader
 from cellwarden import hazards as H
-from cellwarden import linux
+from cellwarden import known_vehicle, linux
 from cellwarden.blackbox.content import SECURITY_EVENTS
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys
@@ -575,6 +575,16 @@ def test_a_state_of_another_box_is_refused_told_and_stands_in_the_log(image, dem
     assert "box_keep" in again.box.status()["box_hazards"]
     again.play(3).box.finish()
     assert told_of_security(tmp_path / "log") == ["kept state refused"]
+
+
+def test_a_refused_image_and_a_self_test_that_failed_stand_in_the_log(image, drive, tmp_path, monkeypatch):
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image))
+    rig.box.image_refused("demo.cwi: part params.bin does not have its hash")
+    monkeypatch.setattr(known_vehicle, "ANSWER", bytes(32))
+    assert not rig.box.self_test()
+    assert {"box_image", "box_core"} <= set(rig.box.status()["box_hazards"])
+    rig.play(3).box.finish()
+    assert told_of_security(tmp_path / "log") == ["image refused", "self-test failed"]
 
 
 def told_of_security(log):
