@@ -102,7 +102,7 @@ def _fault(status):
     """What a status says against the box, or nothing."""
     if not status:
         return ""
-    if "box_self_test" in status["box_hazards"] or "box_image" in status["box_hazards"]:
+    if "box_core" in status["box_hazards"] or "box_image" in status["box_hazards"]:
         return "; ".join(f"{name}: {why}" for name, (_, why) in status["box_faults"].items())
     runs = status["update"] or {}
     return "" if runs.get("why") in ("on trial", "first installed", "confirmed by its own good scans") else str(runs)
