@@ -11,7 +11,7 @@ import time
 from cellwarden.core.layout import EXT
 
 _CHUNK = 4096
-SLEEP_S = 0.002
+SLEEP_S, HEAR_S = 0.002, 0.2
 
 
 class Tester:
@@ -180,7 +180,9 @@ class CanTester(Tester):
 
     def _hear(self):
         while not self.gone.is_set():
-            message = self._bus.recv(0.2)
+            if self._raw and not select.select((self._raw,), (), (), HEAR_S)[0]:
+                continue
+            message = self._bus.recv(0 if self._raw else HEAR_S)  # it waits by the time of day, which may be set
             if message and not message.is_error_frame:
                 can_id = message.arbitration_id | EXT if message.is_extended_id else message.arbitration_id
                 self.frames.append((time.monotonic(), can_id, bytes(message.data)))
