@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import random
+import re
 import struct
 import subprocess
 from base64 import b64decode
@@ -171,6 +172,18 @@ def test_the_line_is_as_the_page_has_it(quiet):
     """The bytes of docs/device.md; the sums are zlib's."""
     assert quiet.hear(b"!7 alarms 0 1800fe24\r") == [("7", {"rows": [], "next": None})]
     assert bytes(quiet.said) == b'!7 {"rows": [], "next": null} 73d1c64a\r\n'
+
+
+def test_the_page_says_what_is_so(quiet):
+    page = (Path(__file__).parents[2] / "docs" / "device.md").read_text(encoding="utf-8")
+    asked, told = re.findall(r"^    (!7 .*?[0-9a-f]{8})(?:  .*)?$", page, re.MULTILINE)
+    quiet.hear(asked.encode() + b"\r")
+    assert bytes(quiet.said) == told.encode() + b"\r\n"
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, {})
+    assert {f"{LONGEST} characters", f"{READ_BYTES} bytes", f"{CONSOLE_BYTES} at most on a console"} <= {
+        found for found in re.findall(r"\d+ (?:characters|bytes|at most on a console)", page)
+    }
 
 
 def test_it_says_who_it_is(quiet, image):
