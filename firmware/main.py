@@ -8,14 +8,15 @@ import sys
 import board
 import micropython
 import vfs
-from cellwarden import outputs
+from cellwarden import control, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
-from cellwarden.blackbox.keys import has_key
+from cellwarden.blackbox.keys import FileKeys, has_key
 from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.operator_key import OperatorKey
 from cellwarden.update.duty import updates, vehicle_id
 
 if hasattr(micropython, "alloc_emergency_exception_buf"):
@@ -37,6 +38,11 @@ def sleep(ms):
     from machine import lightsleep
 
     lightsleep(ms)
+
+
+def operators(buses):
+    """The control.Port that hears them: the console. A board that reads a bus from it says otherwise."""
+    return control.Port(control.console(), write)
 
 
 SLOT = sys.path[0]
@@ -68,19 +74,37 @@ def main():
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder, log = folder_at(ROOT + "/data"), folder_at(ROOT + "/data/log")
-    recorder = None
+    vehicle = vehicle_id(ROOT, image)
+    recorder = keys = kept = failed = None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(log, vehicle_id(ROOT, image), image)
+        recorder, keys = recorder_in(log, vehicle, image), FileKeys(log)
+    try:
+        kept = Kept(folder, image.identity, keys)
+    except (OSError, ValueError) as error:
+        failed = error
     own = updates()
     box = Box(
-        image, buses, recorder, Kept(folder, image.identity), told, said.report, of_board("watchdog", watchdog)(),
+        image, buses, recorder, kept, told, said.report, of_board("watchdog", watchdog)(),
         report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP and not (own and own.on_trial),
         updates=own,
     )  # fmt: skip
+    if failed:
+        box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     box.self_test(folder)
+    operator = OperatorKey(folder)
+    if operator.key:
+        micropython.kbd_intr(-1)  # no byte on the console stops the box, but an operator's word does
+    port = of_board("operators", operators)(buses)
+    box.control = control.Control(image, vehicle, (port,), operator, log)
     box.run()
+    if operator.key:
+        micropython.kbd_intr(3)
+    if box.starts_anew:
+        from machine import reset
+
+        reset()
     if box.rest_ms:
         from machine import deepsleep
 

@@ -77,7 +77,7 @@ class Folder:
             finally:
                 os.close(number)
 
-    def write(self, name, data):
+    def write(self, name, *parts):
         """Give a small file this content, in place, and make it durable; always with as many bytes as before."""
         new = False
         try:
@@ -87,7 +87,8 @@ class Folder:
                 raise
             file, new = _open(self._of(name), "wb"), True
         with file:
-            self.append(file, data)
+            for part in parts:
+                self.append(file, part)
             self.sync(file)
         if new:
             self.sync_names()

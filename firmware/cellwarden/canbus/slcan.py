@@ -50,7 +50,7 @@ class Slcan(Bus):
         port.write(b"Z%d\r" % (1 if timed else 0))
         port.write(b"O\r" if transmit else b"L\r")
 
-    def begin(self):
+    def wake(self):
         self._skipping, self._kept = self._skipping or self._kept > 0, 0
         for _ in range(OLD):
             got = self._port.readinto(self._chunk)

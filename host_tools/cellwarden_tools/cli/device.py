@@ -30,7 +30,10 @@ def _port(
     context: typer.Context,
     port: Annotated[
         str,
-        typer.Argument(metavar="PORT", help="A serial port, a box's socket or data folder, or a folder of slots."),
+        typer.Argument(
+            metavar="PORT",
+            help="A serial port, a gateway's folder of data or slots, its socket, or ssh:USER@HOST:/FOLDER.",
+        ),
     ],
     folder: Annotated[str, typer.Option(help="Where on a stopped board the slots are; its root if not said.")] = "",
     json: Json = False,
@@ -46,7 +49,7 @@ def _port(
 
         box = open_running(port)
         if box is None:
-            _slots_of_stopped(port, folder, json)
+            _slots_of_stopped(context, folder, json)
             return
         with box:
             _tell_facts(box, ("identity", "status"), json)
@@ -55,12 +58,17 @@ def _port(
 def _running(context):
     """The box that runs at the port of this command. Raises InputError."""
     from ..device.line import open_running
-    from ..errors import InputError
 
     box = open_running(context.obj)
     if box is None:
-        raise InputError(context.obj, "no running box answers here", "its console, its socket or its data folder")
+        raise _none_runs(context.obj)
     return box
+
+
+def _none_runs(port):
+    from ..errors import InputError
+
+    return InputError(port, "no running box answers here", "its console, its socket or its folder")
 
 
 @device.command()
@@ -84,12 +92,12 @@ def slots(context: typer.Context, json: Json = False):
 
     with _running(context) as box:
         rows = box.rows("slots")
-    for number, version, counter, confirmed in rows:
+    for slot, version, counter, confirmed in rows:
         if json:
-            show.json_line({"slot": "ab"[number], "version": version, "counter": counter, "confirmed": confirmed})
+            show.json_line({"slot": slot, "version": version, "counter": counter, "confirmed": confirmed})
         else:
             held = f"{version} (counter {counter})" if version else "holds nothing that may run"
-            typer.echo(f"slot {'ab'[number]}: {held}{', confirmed' if confirmed else ''}")
+            typer.echo(f"slot {slot}: {held}{', confirmed' if confirmed else ''}")
 
 
 @device.command()
@@ -174,6 +182,13 @@ def start(context: typer.Context, key: Key, json: Json = False):
 
 
 @device.command()
+def stop(context: typer.Context, key: Key, json: Json = False):
+    """Let the box shut its log and stop: nobody watches the vehicle then. A board is at its REPL, for `flash`."""
+    with _running(context) as box:
+        _do(box, key, ("stop",), "the box stops", json)
+
+
+@device.command()
 def log(
     context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the copy; it is made.")],
@@ -196,6 +211,9 @@ def log(
     with _running(context) as box, show.bar("log") as moved:
         found = pull(box, output, moved)
     told = {"folder": str(output), "files": found.files, "bytes": found.bytes, "fetched": found.fetched}
+    if found.missing:
+        told["missing"] = found.missing
+        show.message(f"{output}: the box let go of {', '.join(found.missing)} before they could be copied; try again")
     verified = _verified(output, found, key, anchor_out) if key else None
     if json:
         show.json_line(told | ({"intact": verified.intact, "complete": verified.complete} if key else {}))
@@ -205,8 +223,8 @@ def log(
     if verified:
         for fault in verified.faults:
             show.message(f"{fault.file}, byte {fault.offset}: {fault.kind}: {fault.reason}")
-        if not (verified.intact and verified.complete):
-            raise typer.Exit(1)
+    if found.missing or (verified and not (verified.intact and verified.complete)):
+        raise typer.Exit(1)
 
 
 def _verified(folder, found, key, anchor_out):
@@ -276,11 +294,14 @@ def _yes(verdict):
 # --- a box that does not run ------------------------------------------------------------------------------------------
 
 
-def _slots_of_stopped(port, folder, json):
+def _slots_of_stopped(context, folder, json):
     from ..update.flash import Flash
     from ..update.status import FolderBox, status
     from . import show
 
+    port = context.obj
+    if Path(port).is_socket():
+        raise _none_runs(port)
     if Path(port).is_dir():
         found = status(FolderBox(port), port)
     else:
