@@ -23,10 +23,30 @@ from .cortex_m3 import FIRMWARE, FIRMWARE_FOLDER, find_mpy_cross
 
 SUITES = ("trixie", "sid")  # Debian's, with MicroPython 1.25 or newer: the first with a ROM file system
 BOOT = Path(__file__).with_name("cortex_m3_boot.py")
-HEAP_BYTES = 3 << 20  # of the board's 4 MB
+HEAP_BYTES = 3 << 20  # of the board's 4 MB, where no box is told to have less
 TOOLS = {"make": "make", "arm-none-eabi-gcc": "gcc-arm-none-eabi", "qemu-system-arm": "qemu-system-arm"}
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-MARK = "        mp_init();\n"  # of main.c; behind it the boot script is called
+PORT = Path(__file__).with_name("cortex_m3_board")  # files of ours, instead of the port's or beside them
+# (file of ports/qemu, what stands there, what is to stand there)
+CHANGES = (
+    ("main.c", "int main(", "size_t board_heap_bytes(size_t otherwise);\nvoid board_init(void);\n\nint main("),
+    ("main.c", "(char *)gc_heap + MICROPY_HEAP_SIZE", "(char *)gc_heap + board_heap_bytes(MICROPY_HEAP_SIZE)"),
+    ("main.c", "    for (;;) {\n        mp_init();\n", """    board_init();
+    for (;;) {
+        mp_init();
+        pyexec_frozen_module("BOOT", false);
+        pyexec_file_if_exists("boot.py");
+        if (pyexec_mode_kind == PYEXEC_MODE_FRIENDLY_REPL) {
+            pyexec_file_if_exists("main.py");
+        }
+""".replace("BOOT", BOOT.name)),
+    ("modmachine.c", "static void mp_machine_reset(void) {\n",
+     "void board_reset(void);\n\nstatic void mp_machine_reset(void) {\n    board_reset();\n"),
+    ("mpconfigport.h", "#define MP_STATE_PORT MP_STATE_VM\n",
+     '#define MP_STATE_PORT MP_STATE_VM\n\n#include "mpconfigboard.h"\n'),
+    ("mcu/arm/mps2.ld", "        *(.rodata*)\n", "        *(.rodata*)\n        *(.ARM.exidx*)\n"),
+    ("Makefile", "\tmphalport.c \\\n", "\tmphalport.c \\\n\tshared/timeutils/timeutils.c \\\n"),
+)  # fmt: skip
 _NAME = "build_cortex_m3"
 
 
@@ -111,11 +131,14 @@ def _copy(checkout, folder):
 
 def _make(source, folder):
     """Build the firmware from a source tree of our own; returns its path."""
-    main = source / "ports" / "qemu" / "main.c"
-    text = main.read_text(encoding="utf-8")
-    if text.count(MARK) != 1:
-        raise InputError(_NAME, "this MicroPython's ports/qemu/main.c is not as expected", "MicroPython 1.25 to 1.26")
-    main.write_text(text.replace(MARK, f'{MARK}        pyexec_frozen_module("{BOOT.name}", false);\n'))
+    port = source / "ports" / "qemu"
+    for name, before, after in CHANGES:
+        text = (port / name).read_text(encoding="utf-8")
+        if text.count(before) != 1:
+            raise InputError(_NAME, f"this MicroPython's ports/qemu/{name} is not as expected", "MicroPython 1.25 to 1.26")
+        (port / name).write_text(text.replace(before, after), encoding="utf-8")
+    for path in PORT.iterdir():
+        shutil.copy(path, port)
     library = source / "lib" / "micropython-lib"
     library.mkdir(exist_ok=True)
     (library / "README.md").touch()  # Debian leaves this library out, and make asks for its presence
@@ -124,18 +147,26 @@ def _make(source, folder):
     settings = {
         "BOARD": "MPS2_AN385", "BUILD": folder / "made", "FROZEN_MANIFEST": folder / "manifest.py",
         "MICROPY_HEAP_SIZE": HEAP_BYTES, "MICROPY_MPYCROSS_DEPENDENCY": "", "MICROPY_MPYCROSS": find_mpy_cross(),
-        "PYTHON": sys.executable,
+        "MICROPY_VFS_LFS2": 1, "PYTHON": sys.executable,
     }  # fmt: skip
     words = [f"{key}={value}" for key, value in settings.items()]
     jobs = f"-j{os.cpu_count() or 1}"
-    _run("make", ["make", jobs, "-C", str(source / "ports" / "qemu"), *words])
+    _run("make", ["make", jobs, "-C", str(port), *words])
     return folder / "made" / FIRMWARE
+
+
+def _told():
+    """What a firmware is known by: the hash of all that stands in it beside MicroPython."""
+    digest = hashlib.sha256(repr(CHANGES).encode())
+    for path in (BOOT, *sorted(PORT.iterdir())):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def build(folder=FIRMWARE_FOLDER):
     """Build the firmware into `folder`; returns its path. Raises InputError where something is missing or fails."""
     firmware, stamp = Path(folder) / FIRMWARE, Path(folder) / "boot.sha256"
-    told = hashlib.sha256(BOOT.read_bytes()).hexdigest() + "\n"
+    told = _told() + "\n"
     if firmware.is_file() and stamp.is_file() and stamp.read_text() == told:
         return firmware
     check_tools()

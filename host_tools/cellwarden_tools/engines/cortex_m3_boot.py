@@ -1,4 +1,8 @@
-"""Frozen into the firmware that build_cortex_m3.py makes: runs `main.py` of the ROM image that lies in the PSRAM."""
+"""Frozen into the firmware that build_cortex_m3.py makes, and run first.
+
+A box (its heap is told at HEAP) gets its flash, which is the upper half of the PSRAM, and the ROM image in the lower
+half at /rom; boot.py and main.py follow. Without, `main.py` of the ROM image is all that is run.
+"""
 
 import sys
 
@@ -6,13 +10,64 @@ import machine
 import uctypes
 import vfs
 
-START = 0x21000000  # 16 MB of PSRAM on the MPS2-AN385: int32 size of the image, the image, then what main.py reads
+HEAP = 0x20000000  # int32, bytes; 0: no box
+START = 0x21000000  # 16 MB of PSRAM on the MPS2-AN385: int32 size of the ROM image, the image, then what main.py reads
+FLASH, FLASH_BYTES = START + (8 << 20), 8 << 20
+BLOCK_BYTES = 4096
+
+
+class Flash:
+    """A block device with the extended interface of MicroPython, on memory that outlives the machine."""
+
+    def __init__(self):
+        self._data = memoryview(uctypes.bytearray_at(FLASH, FLASH_BYTES))
+
+    def readblocks(self, number, data, at=0):
+        at += number * BLOCK_BYTES
+        data[:] = self._data[at : at + len(data)]
+
+    def writeblocks(self, number, data, at=0):
+        at += number * BLOCK_BYTES
+        self._data[at : at + len(data)] = data
+
+    def ioctl(self, what, value):
+        if what == 4:
+            return FLASH_BYTES // BLOCK_BYTES
+        if what == 5:
+            return BLOCK_BYTES
+        return 0
+
+
+def number_at(address):
+    return int.from_bytes(uctypes.bytearray_at(address, 4), "little")
+
+
+def mount_rom():
+    size = number_at(START)
+    if size:
+        vfs.mount(vfs.VfsRom(uctypes.bytearray_at(START + 4, size)), "/rom")
+
+
+def mount_flash():
+    flash = Flash()
+    try:
+        system = vfs.VfsLfs2(flash)
+    except OSError:  # new
+        vfs.VfsLfs2.mkfs(flash)
+        system = vfs.VfsLfs2(flash)
+    vfs.mount(system, "/")
+
 
 try:
-    size = int.from_bytes(uctypes.bytearray_at(START, 4), "little")
-    vfs.mount(vfs.VfsRom(uctypes.bytearray_at(START + 4, size)), "/rom")
-    sys.path[:] = ["/rom", ".frozen"]
-    import main  # noqa: F401
+    if number_at(HEAP):
+        mount_flash()
+        mount_rom()
+        sys.path[:] = ["", ".frozen", "/rom"]
+    else:
+        mount_rom()
+        sys.path[:] = ["/rom", ".frozen"]
+        import main  # noqa: F401
 except BaseException as error:
     sys.print_exception(error)
-machine.reset()  # ends QEMU
+if not number_at(HEAP):
+    machine.reset()  # ends QEMU
