@@ -17,8 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from cellwarden.blackbox import content as C  # noqa: E402
 from cellwarden.blackbox import form as F  # noqa: E402
+from cellwarden.blackbox import unpack as U  # noqa: E402
 from cellwarden_tools.compiler.image import compile_profile  # noqa: E402
 from cellwarden_tools.engines.device_files import write_device_files, write_image_files  # noqa: E402
 from cellwarden_tools.engines.micropython import find_micropython  # noqa: E402
@@ -83,7 +83,7 @@ def overhead(image, folder):
     sizes, frames, data = collections.Counter(), 0, 0
     first = last = None
     for number in sorted(found.annexes.proven):
-        items = C.FrameItems()
+        items = U.FrameItems()
         for record in found.annexes.records(number):
             sizes["annex, " + F.TYPES[record.type]] += len(record.raw)
             first, last = first if first is not None else record.t_ms, record.t_ms

@@ -22,7 +22,8 @@ def run(image, stream=None, locked=True):
     from cellwarden.blackbox.chain import Chain
     from cellwarden.blackbox.folder import Folder
     from cellwarden.blackbox.keys import FileKeys
-    from cellwarden.blackbox.recorder import Recorder, last_snapshot
+    from cellwarden.blackbox.recorder import Recorder
+    from cellwarden.blackbox.unpack import last_snapshot
     from cellwarden.engine import Engine
     from decoder import drain
 

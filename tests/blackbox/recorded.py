@@ -6,10 +6,12 @@ import random
 
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
+from cellwarden.blackbox import unpack as U
 from cellwarden.blackbox.chain import Chain
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys
-from cellwarden.blackbox.recorder import Recorder, last_snapshot
+from cellwarden.blackbox.recorder import Recorder
+from cellwarden.blackbox.unpack import last_snapshot
 from cellwarden.core import layout as L
 from cellwarden.engine import Engine
 from cellwarden_tools.blackbox.read import opened, pieces
@@ -112,10 +114,10 @@ class Replayed:
         self.events, self.states, self.checks, self.frames = [], {}, 0, 0
         engine, before, event = None, None, [0] * L.EVENT_SIZE
         for number in sorted(found.annexes.proven):
-            items, parts = C.FrameItems(), C.SnapshotParts()
+            items, parts = U.FrameItems(), U.SnapshotParts()
             for record in found.annexes.records(number):
                 if record.type == F.SNAPSHOT_TYPE:
-                    digest = C.digest_of(record.body)
+                    digest = U.digest_of(record.body)
                     state = None if digest else parts.unpack(record.body)
                     if digest:
                         assert hashlib.sha256(engine.snapshot()).digest() == digest

@@ -9,6 +9,7 @@ import forge
 import pytest
 import small
 from cellwarden.blackbox import content as C
+from cellwarden.blackbox import unpack as U
 from cellwarden.core import layout as L
 from cellwarden_tools.blackbox.consistent import Consistency
 from cellwarden_tools.blackbox.verify import Verification
@@ -165,7 +166,7 @@ def with_another_current(body, before):
     """The body with one bit changed that is in the current of the last status message and in no other frame."""
 
     def items(last):
-        reader = C.FrameItems()
+        reader = U.FrameItems()
         return [list(reader.unpack(one)) for one in (*before, last)][-1]
 
     plain = items(body)
@@ -216,12 +217,12 @@ def test_features_that_the_frames_do_not_give_are_told(log, checked):
         forgery = forge.Forgery(log[0], FIRST_KEY)
         name = sorted(forgery.annexes)[1]
         rows = [record for record in forgery.annexes[name] if record.kind == forge.FEATURES]
-        reader = C.FeatureWords()
+        reader = U.FeatureWords()
         plain = [reader.unpack(record.body) for record in rows]
         body = rows[number].body
         for at in range(len(body) - 1, 0, -1):
             changed = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
-            reader = C.FeatureWords()
+            reader = U.FeatureWords()
             try:
                 now = [reader.unpack(changed if record is rows[number] else record.body) for record in rows]
             except ValueError:

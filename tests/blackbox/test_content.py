@@ -5,6 +5,7 @@ from array import array
 
 import pytest
 from cellwarden.blackbox import content as C
+from cellwarden.blackbox import unpack as U
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,7 +63,7 @@ class Packer:
 
 
 def items(bodies):
-    reader = C.FrameItems()
+    reader = U.FrameItems()
     return [item for body in bodies for item in reader.unpack(body)]
 
 
@@ -146,7 +147,7 @@ def test_more_identifiers_than_entries(rows):
 
 def test_a_body_whose_predecessor_is_missing_is_not_guessed():
     first, second, third = list(Packer().bodies([(n, n, 0, b"12345678") for n in range(40)], 300))[:3]
-    reader = C.FrameItems()
+    reader = U.FrameItems()
     list(reader.unpack(first))
     with pytest.raises(ValueError, match="before it is missing"):
         list(reader.unpack(third))
@@ -158,7 +159,7 @@ def test_a_body_whose_predecessor_is_missing_is_not_guessed():
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_frames_or_a_value_error(data):
-    for read in (C.FrameItems().unpack, C.FeatureWords().unpack, C.SnapshotParts().unpack):
+    for read in (U.FrameItems().unpack, U.FeatureWords().unpack, U.SnapshotParts().unpack):
         try:
             for _ in read(b"\0\0\0\0\0\0" + data) or ():
                 pass
@@ -180,9 +181,13 @@ def packed(state, spans, before=None, shift=0, room=20000):
 
 
 def unpacked(data, at, spans, before):
-    words = {}
-    C.unpack_words(data, at, spans, before, words)
-    return words
+    flat = array("i", [n for span in spans for n in span])
+    words, there = (array("i", [0] * max(span[1] for span in spans)) for _ in range(2))
+    for j, word in (before or {}).items():
+        there[j] = word
+    if not U.unpack_words(at, data, flat, len(spans), before is not None, there, words):
+        raise ValueError("early")
+    return {j: words[j] for first, end, _, _ in spans for j in range(first, end)}
 
 
 def test_words_by_hand():

@@ -11,6 +11,7 @@ import pytest
 from cellwarden.acknowledge import acknowledge, challenge, hmac_sha256
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
+from cellwarden.blackbox import unpack as U
 from cellwarden.core import layout as L
 from cellwarden_tools.blackbox.verify import Verification
 from cellwarden_tools.compiler.image import compile_profile
@@ -75,11 +76,11 @@ def test_the_frames_replayed_give_the_events_and_the_digests(recorded, demo):
     found = verified(path)
     again = Replayed(found, demo)
     assert again.checks >= 3 and again.frames > 50_000
-    told = [C.unpack_event(record.body) for record in chain_records(found) if record.type == F.EVENT_TYPE]
+    told = [U.unpack_event(record.body) for record in chain_records(found) if record.type == F.EVENT_TYPE]
     assert told == box.told and any(event[LEVEL] > event[BEFORE] for event in told)
     assert again.events and [event for event in told if event in set(again.events)] == again.events
     chain = {
-        (r.boot, r.t_ms): C.digest_of(r.body) or hashlib.sha256(C.SnapshotParts().unpack(r.body)).digest()
+        (r.boot, r.t_ms): U.digest_of(r.body) or hashlib.sha256(U.SnapshotParts().unpack(r.body)).digest()
         for r in chain_records(found) if r.type == F.SNAPSHOT_TYPE
     }  # fmt: skip
     for at, state in again.states.items():
@@ -92,7 +93,7 @@ def test_all_frames_from_60_s_before_to_120_s_after_each_raise_are_there(calm):
     raised = [r.t_ms for r in chain_records(found) if r.type == F.EVENT_TYPE and r.body[12] > r.body[8]]
     kept = []
     for number in sorted(found.annexes.proven):
-        items = C.FrameItems()
+        items = U.FrameItems()
         for record in found.annexes.records(number):
             if record.type == F.FRAMES_TYPE:
                 kept += [item[1:] for item in items.unpack(record.body) if item[0] == 0 and item[2] >= 0]
@@ -107,14 +108,14 @@ def test_all_frames_from_60_s_before_to_120_s_after_each_raise_are_there(calm):
 def test_features_come_each_10_s_and_each_second_near_an_alarm(recorded):
     path, _ = recorded
     found = verified(path)
-    words, times = C.FeatureWords(), []
+    words, times = U.FeatureWords(), []
     for record in chain_records(found):
         if record.type == F.FEATURES_TYPE:
             assert len(words.unpack(record.body)) == L.FEATURES + L.SCALARS + 96 + 24
             times.append(record.t_ms)
     assert all(9_800 <= b - a <= 10_300 for a, b in itertools.pairwise(times))
     for number in found.annexes.proven:
-        words, times = C.FeatureWords(), []
+        words, times = U.FeatureWords(), []
         for record in found.annexes.records(number):
             if record.type == F.FEATURES_TYPE:
                 words.unpack(record.body)
@@ -134,7 +135,7 @@ def test_features_are_the_words_of_the_state_when_they_were_taken(tmp_path, demo
     box.recorder._features = features
     box.feed(frames[:60_000])
     assert box.shutdown()
-    words = C.FeatureWords()
+    words = U.FeatureWords()
     read = [words.unpack(r.body) for r in chain_records(verified(tmp_path)) if r.type == F.FEATURES_TYPE]
     assert len(read) == len(seen) + 1 > 10  # the first was taken when the box started
     for state, told in zip(seen, read[1:], strict=True):
@@ -226,9 +227,9 @@ def test_a_state_like_noise_is_recorded_whole(tmp_path, demo, spoil):
     box.recorder._snapshot_ms = 10_000
     box.now_ms = 10_000
     box.work()
-    whole = [C.SnapshotParts().unpack(r.body) for r in chain_now(tmp_path) if r.type == F.SNAPSHOT_TYPE]
+    whole = [U.SnapshotParts().unpack(r.body) for r in chain_now(tmp_path) if r.type == F.SNAPSHOT_TYPE]
     assert whole[-1] == bytes(noise)
-    words = C.FeatureWords()
+    words = U.FeatureWords()
     told = [words.unpack(r.body) for r in chain_now(tmp_path) if r.type == F.FEATURES_TYPE]
     assert all(noise[i] == word for i, word in told[-1].items())
 
@@ -261,7 +262,7 @@ def test_an_acknowledgement_goes_through_the_recorder_and_is_replayed(tmp_path):
     ]
     assert Replayed(found, image).checks >= 1
     notices = [
-        item[2:] for number in sorted(found.annexes.proven) for items in [C.FrameItems()]
+        item[2:] for number in sorted(found.annexes.proven) for items in [U.FrameItems()]
         for record in found.annexes.records(number) if record.type == F.FRAMES_TYPE
         for item in items.unpack(record.body) if item[0] == 0 and item[2] < 0
     ]  # fmt: skip

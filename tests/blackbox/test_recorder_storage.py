@@ -6,6 +6,7 @@ import struct
 import pytest
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
+from cellwarden.blackbox import unpack as U
 from cellwarden.blackbox.folder import FULL, Folder
 from cellwarden.core import layout as L
 from cellwarden_tools.blackbox.verify import Verification
@@ -107,7 +108,7 @@ def test_a_storage_that_stands_still_is_slow_and_the_known_frames_have_the_room(
     found = verified(tmp_path)
     assert told_hazards(found) == [(2, 1), (2, 0)]
     kinds = [
-        (item[0], item[2]) for number in sorted(found.annexes.proven) for items in [C.FrameItems()]
+        (item[0], item[2]) for number in sorted(found.annexes.proven) for items in [U.FrameItems()]
         for record in found.annexes.records(number) if record.type == F.FRAMES_TYPE
         for item in items.unpack(record.body)
     ]  # fmt: skip

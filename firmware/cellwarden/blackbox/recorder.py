@@ -16,8 +16,8 @@ from array import array
 
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
-from cellwarden.blackbox.annex import Annex, Shelf, annex_number
-from cellwarden.blackbox.chain import CAPACITY, Chain, segment_number
+from cellwarden.blackbox.annex import Annex, Shelf
+from cellwarden.blackbox.chain import CAPACITY, Chain
 from cellwarden.blackbox.keys import FileKeys
 from cellwarden.core import layout as L
 from cellwarden.engine import byte_view
@@ -711,52 +711,3 @@ def _word(out, at, number):
 def _after(due_ms, step_ms, t_ms):
     """The next time on a grid that is later than now."""
     return due_ms + step_ms if due_ms + step_ms > t_ms else t_ms + step_ms
-
-
-def last_snapshot(folder, image_sha256, words):
-    """The newest state that a box with this very image kept (bytes of so many words), or None: for Engine.restore().
-
-    It is what the box itself wrote; that nobody changed it since is the host's to prove. Raises OSError where the
-    folder cannot be read.
-    """
-    names = folder.names()
-    for name in reversed([name for name in names if segment_number(name) is not None]):
-        boot, found, found_ms = 0, None, -1
-        for record in _records(folder, name):
-            if record.type == F.IDENTITY_TYPE:
-                told = F.unpack(F.IDENTITY, record.body)
-                boot = record.boot if told and told[6] == image_sha256 else 0
-                parts = C.SnapshotParts()
-            elif record.type == F.SNAPSHOT_TYPE and boot:
-                state = _state(parts, record, words)
-                if state:
-                    found, found_ms = state, record.t_ms
-        for annex in reversed([name for name in names if annex_number(name) is not None] if boot else []):
-            parts = C.SnapshotParts()
-            for record in _records(folder, annex):
-                if record.boot != boot or record.type not in (F.ANNEX_TYPE, F.SNAPSHOT_TYPE):
-                    break
-                if record.type == F.SNAPSHOT_TYPE and record.t_ms > found_ms:
-                    state = _state(parts, record, words)
-                    if state:
-                        return state
-        if found:
-            return found
-    return None
-
-
-def _records(folder, name):
-    with folder.open(name) as file:
-        record = F.next_record(file)
-        while record:
-            yield record
-            record = F.next_record(file)
-
-
-def _state(parts, record, words):
-    """The state that a SNAPSHOT record completes, or None."""
-    try:
-        state = parts.unpack(record.body)
-    except ValueError:
-        return None
-    return state if state and len(state) == 4 * words else None

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
+from cellwarden.blackbox import unpack as U
 from cellwarden.blackbox.annex import annex_name
 from cellwarden.core import layout as L
 
 from ..engines import MANY
 from ..errors import InputError
 from .contents import annex_entries, chain_entries, fields, state_of, word_names
-from .frames import open_records, open_words
+from .frames import Records, unpackers
 from .harmless import harm
 from .verify import Fault
 
@@ -92,7 +93,7 @@ class Consistency:
         self._tick = tick or (lambda done: None)
         self._taken = {}  # boot: numbers of its events that were met
         self._met = {}  # boot: numbers of its states
-        self._words = open_words(self._frames_about() > MANY)
+        self._words = unpackers(self._frames_about() > MANY).unpack_words
         began = time.perf_counter()
         self.boots = self._read_chain()
         ours = bytes.fromhex(image.sha256)
@@ -168,11 +169,11 @@ class Consistency:
     def _digest_of(self, entry):
         """The SHA-256 of the state in a SNAPSHOT record of one part, or None."""
         body = entry.record.body
-        digest = C.digest_of(body)
+        digest = U.digest_of(body)
         if digest:
             return digest
         try:
-            state = C.SnapshotParts(self._words).unpack(body)
+            state = U.SnapshotParts(self._words).unpack(body)
         except ValueError as error:
             self._fault(entry.file, entry.at, f"a snapshot that cannot be read: {error}")
             return None
@@ -213,13 +214,14 @@ class Consistency:
 
     def _feed(self, name, number, head, entries, run):
         fast, end = self.engine.name == "fast", head.end
-        parts, records = C.SnapshotParts(open_words(fast)), open_records(self.image, fast)
+        unpack = unpackers(fast).unpack_words
+        parts, records = U.SnapshotParts(unpack), Records(self.image, fast)
         boot, last_ms, why = head.record.boot, head.record.t_ms, None
-        words, noted = C.FeatureWords(open_words(fast)), []
+        words, noted = U.FeatureWords(unpack), []
         for entry in entries:
             record = entry.record
             if record.type == F.SNAPSHOT_TYPE:
-                digest = C.digest_of(record.body)
+                digest = U.digest_of(record.body)
                 try:
                     state = None if digest else parts.unpack(record.body)
                 except ValueError as error:

@@ -1,14 +1,30 @@
-"""FRAMES bodies back into the records that the core's ring had: one definition (content.FrameItems), and compiled code
-for many of them.
-"""
+"""FRAMES bodies back into the records that the core's ring had."""
 
-import struct
+from functools import lru_cache
+from types import FunctionType, SimpleNamespace
 
-from cellwarden.blackbox import content as C
+from cellwarden.blackbox import unpack as U
 from cellwarden.core import layout as L
 
-NOTHING = L.NOTICE  # the identifier of a notice of no kind: it only lets the scans run that are due
-MOST_DATA = 64
+ROWS = 1 << 12  # ring records made at a time
+
+
+@lru_cache(None)
+def unpackers(fast):
+    """What reads bodies: ring_records() and unpack_words() of cellwarden.blackbox.unpack, as they stand there.
+
+    fast: the same text compiled, where Numba is there
+    """
+    if fast:
+        try:
+            from ..readers.kernels import compiled
+        except ImportError:
+            return U
+        made = dict(vars(U))
+        for name in ("number_at", "next_item", "ring_records", "unpack_words"):  # each after those it calls
+            made[name] = compiled(FunctionType(getattr(U, name).__code__, made, name))
+        return SimpleNamespace(**made)
+    return U
 
 
 def strange_id(image):
@@ -23,12 +39,20 @@ class Records:
     frames: kept ones so far; unknown: that were counted only; gaps: frames that could not be kept
     """
 
-    def __init__(self, image):
-        self.frames = self.unknown = self.gaps = 0
-        self._strange = strange_id(image)
-        self._data_bytes = image.params[L.P_DATA_BYTES]
-        self._record = struct.Struct(f"<iiBBxx{self._data_bytes}s")
-        self._items = C.FrameItems()
+    def __init__(self, image, fast=False):
+        self.gaps = 0
+        self._make = unpackers(fast).ring_records
+        self._items = U.FrameItems()
+        self._items.p[U.STRANGE_ID] = strange_id(image)
+        self.record_bytes = L.RECORD_DATA + image.params[L.P_DATA_BYTES]
+
+    @property
+    def frames(self):
+        return self._items.p[U.FRAMES]
+
+    @property
+    def unknown(self):
+        return self._items.p[U.STRANGE]
 
     def unpack(self, body):
         """Yields bytes of whole records; None where a gap is: what follows is not what the core saw next; and a number
@@ -36,55 +60,20 @@ class Records:
 
         Raises ValueError as FrameItems does.
         """
-        out = bytearray()
-        try:
-            for kind, clock, name, channel, data in self._items.unpack(body):
-                clock &= L.MASK
-                if kind == C.GAP:
-                    self.gaps += name
-                    if out:
-                        yield out
-                        out = bytearray()
-                    yield None
-                elif kind == C.NOTED:
-                    if out:
-                        yield out
-                        out = bytearray()
-                    yield name
-                elif kind == C.ADVANCE:
-                    out += self._record.pack(clock, NOTHING, 0, 0, b"")
-                elif kind == C.UNKNOWN:
-                    self.unknown += name
-                    out += self._record.pack(clock, self._strange, 0, 0, b"") * name
-                else:
-                    self.frames += name >> 30 == 0
-                    kept = data[: self._data_bytes]
-                    out += self._record.pack(clock, name, channel, len(kept), kept)
-        except ValueError:
-            if out:
-                yield out
-            raise
-        if out:
-            yield out
-
-
-def open_words(fast):
-    """What unpacks the words of one stream (content.unpack_words); fast: compiled, where Numba is there."""
-    if fast:
-        try:
-            from .words_kernel import Unpacker
-        except ImportError:
-            return C.unpack_words
-        return Unpacker()
-    return C.unpack_words
-
-
-def open_records(image, fast):
-    """Records of an image; fast: compiled, where Numba is there."""
-    if fast:
-        try:
-            from .frames_kernel import FastRecords
-        except ImportError:
-            return Records(image)
-        return FastRecords(image)
-    return Records(image)
+        items, size, kind = self._items, self.record_bytes, U.FULL
+        i, p, end = items.begin(body), items.p, len(body)
+        while kind in (U.FULL, U.GAP, U.NOTED):
+            out = bytearray(ROWS * size)
+            view = memoryview(out)
+            i = self._make(i, end, body, p, items.data, view.cast("i"), out, ROWS, size)
+            kind, said = p[U.KIND], p[U.SAID]
+            if p[U.ROWS]:
+                yield view[: p[U.ROWS] * size]
+            if kind == U.BAD:
+                raise U.no_item(i)
+            if kind == U.GAP:
+                self.gaps += said
+                yield None
+            elif kind == U.NOTED:
+                yield said
+        items.end()

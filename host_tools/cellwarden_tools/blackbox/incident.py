@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
+from cellwarden.blackbox import unpack as U
 from cellwarden.blackbox.annex import annex_name
 from cellwarden.core import layout as L
 
@@ -257,11 +258,11 @@ class Incident:
 
     def _stream(self, number, last_ms):
         """("state", bytes), ("item", kind, clock, name, channel, data), ("gap",) and ("end", byte) of an annex."""
-        items, parts, over = C.FrameItems(), C.SnapshotParts(), False
+        items, parts, over = U.FrameItems(), U.SnapshotParts(), False
         for entry in self._entries(number):
             record = entry.record
             try:
-                if record.type == F.SNAPSHOT_TYPE and C.digest_of(record.body) is None:
+                if record.type == F.SNAPSHOT_TYPE and U.digest_of(record.body) is None:
                     state = parts.unpack(record.body)
                     if state and len(state) == (self._state_bytes or len(state)) > 4 * L.OFFSET_MS:
                         yield "state", state
@@ -341,7 +342,7 @@ class Incident:
 
     def _features(self, entries, each):
         """(boot, box ms, from which stream, its words) of all features."""
-        words = C.FeatureWords()
+        words = U.FeatureWords()
         for entry in entries:
             record = entry.record
             if record is None or record.type != F.FEATURES_TYPE or not self._good(entry):

@@ -2,6 +2,7 @@
 
 from cellwarden.blackbox import content as C
 from cellwarden.blackbox import form as F
+from cellwarden.blackbox import unpack as U
 
 from .contents import annex_entries, chain_entries, fields, word_names
 from .exhibit import new_exhibit
@@ -53,7 +54,7 @@ def _records(found, counts, image):
             counts["damaged_bytes"] += entry.end - entry.at
             continue
         if entry.file != file:
-            file, words, parts = entry.file, C.FeatureWords(), C.SnapshotParts()
+            file, words, parts = entry.file, U.FeatureWords(), U.SnapshotParts()
         counts["proven_records" if entry.proven else "unproven_records"] += 1
         record = entry.record
         told = {
@@ -74,7 +75,7 @@ def _content(entry, words, parts, names):
         if record.type == F.FEATURES_TYPE:
             return {names.get(at, f"word_{at}"): word_or_none(v) for at, v in words.unpack(record.body).items()}
         if record.type == F.SNAPSHOT_TYPE:
-            digest = C.digest_of(record.body)
+            digest = U.digest_of(record.body)
             if digest:
                 return {"state_sha256": digest.hex()}
             state = parts.unpack(record.body)
@@ -103,7 +104,7 @@ def _frames(out, found, number, proven, image):
 
 def _items(found, number, proven):
     """The items of an annex's bodies that can be read. A body whose predecessor is missing cannot."""
-    items = C.FrameItems()
+    items = U.FrameItems()
     for entry in annex_entries(found, number):
         if entry.record is None or entry.record.type != F.FRAMES_TYPE:
             continue
