@@ -62,7 +62,7 @@ try:
     if number_at(HEAP):
         mount_flash()
         mount_rom()
-        sys.path[:] = ["", ".frozen", "/rom"]
+        sys.path[:] = ["", ".frozen"]
     else:
         mount_rom()
         sys.path[:] = ["/rom", ".frozen"]

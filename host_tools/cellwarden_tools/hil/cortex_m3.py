@@ -1,0 +1,171 @@
+"""The emulated Cortex-M3 (QEMU's MPS2-AN385) as a box: firmware with the box frozen into it, a flash, a serial line.
+
+The board's PSRAM is a file here, so that what it stands for outlives the machine: a ROM image with the vehicle's image, the
+rings of the line to the adapter, and 8 MB of flash with littlefs. A power cut is the end of QEMU at once.
+"""
+
+import json
+import mmap
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import tty
+from contextlib import suppress
+from pathlib import Path
+
+from .. import boards
+from ..compiler.image import load_image
+from ..engines.build_cortex_m3 import FIRMWARE_FOLDER, build, build_box
+from ..engines.cortex_m3 import FIRMWARE, ROOM, blob, find_qemu
+from ..engines.micropython import find_micropython
+from ..errors import InputError
+
+BOARD = "mps2_an385"
+HEAP_AT = 0x20000000  # cortex_m3_boot.py has these, too
+FLASH_AT, FLASH_BYTES = 8 << 20, 8 << 20  # in the PSRAM
+LINE_AT, RING = 0x7F0000, 16384  # canbus/shared_line.py
+STEP_S = 0.001
+PROMPT = b"\r\n>>> "
+_CHECKOUT = Path(__file__).parents[3]
+
+
+def firmware_folder():
+    """Where the firmware is, or is to be built: beside $CELLWARDEN_CORTEX_M3, else build/cortex_m3."""
+    told = os.environ.get("CELLWARDEN_CORTEX_M3")
+    if told:
+        return Path(told).parent
+    places = [base / FIRMWARE_FOLDER for base in (Path(), _CHECKOUT)]
+    return next((place for place in places if (place / FIRMWARE).is_file()), places[0])
+
+
+class Machine:
+    """QEMU with a PSRAM that stays: on() and off() as often as one likes.
+
+    heap: bytes that its MicroPython has; box: with the box frozen into it, else a bare board
+    console: path of the pseudo terminal that is its UART, while it is on
+    """
+
+    def __init__(self, heap, box):
+        folder = firmware_folder()
+        self._firmware = build_box(folder) if box else build(folder)
+        self._qemu, self._heap = find_qemu(), heap
+        self._folder = tempfile.TemporaryDirectory(prefix="cellwarden-m3-")
+        self.psram = Path(self._folder.name, "psram")
+        with open(self.psram, "wb") as file:
+            file.truncate(ROOM)
+        self._process = self.console = None
+
+    def on(self):
+        memory = f"memory-backend-file,id=psram,size={ROOM},share=on,mem-path={self.psram}"
+        command = [
+            self._qemu, "-machine", "mps2-an385,memory-backend=psram", "-object", memory,
+            "-nodefaults", "-display", "none", "-semihosting", "-serial", "pty", "-kernel", str(self._firmware),
+            "-device", f"loader,addr={HEAP_AT:#x},data={self._heap},data-len=4",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        said = b""
+        while not (found := re.search(rb"redirected to (\S+)", said)):
+            line = self._process.stdout.readline()
+            if not line:
+                raise InputError("--cw-device cortex-m3", f"QEMU does not start ({said.decode(errors='replace')[-200:]})")
+            said += line
+        self.console = found[1].decode()
+
+    def is_on(self):
+        return self._process is not None and self._process.poll() is None
+
+    def off(self):
+        """The power goes."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            self._process = self.console = None
+
+    def freeze(self, seconds):
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
+
+    def files(self, verb, folder):
+        """put: make a new flash that holds the files of a folder; get: the files of the flash into a folder."""
+        script = Path(__file__).with_name("littlefs_guest.py")
+        words = [find_micropython(), script, self.psram, str(FLASH_AT), str(FLASH_BYTES), verb, str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise InputError("--cw-device cortex-m3", f"its flash cannot be read ({done.stdout[-300:]})")
+
+    def close(self):
+        self.off()
+        self._folder.cleanup()
+
+
+class Line:
+    """Carries bytes between the rings in the board's memory and a socket: `file`, for a Tester."""
+
+    def __init__(self, psram):
+        here, there = socket.socketpair()
+        self.file, self._socket = there.detach(), here
+        here.setblocking(False)
+        with open(psram, "r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), ROOM)
+        self._memory[LINE_AT : LINE_AT + 16] = bytes(16)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self._end.set()
+        self._thread.join()
+        self._memory.close()
+        self._socket.close()
+
+    def _word(self, n):
+        return struct.unpack_from("<I", self._memory, LINE_AT + 4 * n)[0]
+
+    def _carry(self):
+        waiting = b""
+        while not self._end.is_set():
+            waiting = self._give(waiting or self._heard())
+            if not self._take():
+                if waiting:
+                    time.sleep(STEP_S)
+                else:
+                    select.select((self._socket,), (), (), STEP_S)
+
+    def _heard(self):
+        with suppress(BlockingIOError, ConnectionError):
+            return self._socket.recv(RING)
+        return b""
+
+    def _give(self, data):
+        """Put bytes to the board; returns those that it has no room for."""
+        put, taken = self._word(0), self._word(1)
+        n = min(len(data), (taken - put - 1) % RING)
+        at = LINE_AT + 16
+        first = min(n, RING - put)
+        self._memory[at + put : at + put + first] = data[:first]
+        self._memory[at : at + n - first] = data[first:n]
+        struct.pack_into("<I", self._memory, LINE_AT, (put + n) % RING)
+        return data[n:]
+
+    def _take(self):
+        """Whether the board had put anything, which the Tester has now."""
+        put, taken = self._word(2), self._word(3)
+        at = LINE_AT + 16 + RING
+        data = self._memory[at + taken : at + (put if put >= taken else RING)]
+        if not data:
+            return False
+        with suppress(BlockingIOError, ConnectionError):
+            struct.pack_into("<I", self._memory, LINE_AT + 12, (taken + self._socket.send(data)) % RING)
+        return True
