@@ -1,4 +1,4 @@
-"""What a board runs. `board` is its own file (boards/): pins, bus, budget; the rest is the same everywhere."""
+"""What a board runs. `board` is its own file (boards/): pins, bus, budget, and what differs from what is usual here."""
 
 import os
 import sys
@@ -11,6 +11,31 @@ from cellwarden.blackbox.keys import has_key
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+
+
+def of_board(name, usual):
+    """What the board's file says, or what is usual."""
+    return getattr(board, name, usual)
+
+
+def watchdog():
+    from machine import WDT
+
+    return WDT(timeout=8000)
+
+
+def sleep(ms):
+    from machine import lightsleep
+
+    lightsleep(ms)
+
+
+IMAGES = of_board("IMAGES", ("/image", "/image_good"))
+DATA, LOG = of_board("DATA", "/data"), of_board("LOG", "/log")
+VEHICLE = of_board("VEHICLE", b"")  # its unique id; empty: the image's name
+REPORT_MS = of_board("REPORT_MS", 10_000)
+DEEP_SLEEP = of_board("DEEP_SLEEP", False)  # in which the memory is gone: each wake is a start
+write = of_board("write", sys.stdout.buffer.write)
 
 
 def first_good(paths):
@@ -31,30 +56,34 @@ def folder_at(path):
 
 
 def main():
-    said = outputs.Lines(board.write)
+    said = outputs.Lines(write)
     try:
-        image, refused = first_good(board.IMAGES)
+        image, refused = first_good(IMAGES)
     except ImageError as error:
-        board.write(b"# no image can be run: " + str(error).encode() + b"\r\n")
+        write(b"# no image can be run: " + str(error).encode() + b"\r\n")
         sys.exit(1)
     buses = board.buses(image, L.RECORD_DATA + image.params[L.P_DATA_BYTES])
     told = [said, outputs.Lamp(board.lamp())]
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
-    folder, log = folder_at(board.DATA), folder_at(board.LOG)
+    folder, log = folder_at(DATA), folder_at(LOG)
     recorder = None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(log, board.VEHICLE or image.vehicle.encode()[:17], image)
+        recorder = recorder_in(log, VEHICLE or image.vehicle.encode()[:17], image)
     box = Box(
-        image, buses, recorder, Kept(folder, image.identity), told, said.report, board.watchdog(),
-        report_ms=board.REPORT_MS,
+        image, buses, recorder, Kept(folder, image.identity), told, said.report, of_board("watchdog", watchdog)(),
+        report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP,
     )  # fmt: skip
     if refused:
         box.hazards.failed(hazards.IMAGE, box.now_ms(), refused)
     box.self_test(folder)
     box.run()
+    if box.rest_ms:
+        from machine import deepsleep
+
+        deepsleep(box.rest_ms)
 
 
 main()

@@ -1,16 +1,8 @@
 """ESP32 with an MCP2515 module of 8 MHz: HSPI on 14, 13 and 12, CS on 15, INT on 4."""
 
-import sys
-
 NAME, ARCHITECTURE, DRIVERS = "esp32_mcp2515", "xtensawin", ("mcp2515",)
 FLASH_BYTES, HEAP_BYTES = 200_000, 160 << 10  # budgets
 BITRATE, CRYSTAL_HZ = 500_000, 8_000_000
-IMAGES = ("/image", "/image_good")
-DATA, LOG = "/data", "/log"
-VEHICLE = b""  # the vehicle's unique id; empty: the image's name
-REPORT_MS = 10_000
-
-write = sys.stdout.buffer.write
 
 
 def buses(image, record_bytes):
@@ -31,9 +23,3 @@ def lamp():
     from machine import Pin
 
     return Pin(2, Pin.OUT)
-
-
-def watchdog():
-    from machine import WDT
-
-    return WDT(timeout=8000)

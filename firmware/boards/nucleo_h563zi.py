@@ -1,16 +1,8 @@
 """NUCLEO-H563ZI: STM32H563, 640 kB RAM, 2 MB flash; FDCAN1 on PD0 and PD1 behind a transceiver."""
 
-import sys
-
 NAME, ARCHITECTURE, DRIVERS = "nucleo_h563zi", "armv7emsp", ("machine_can",)
 FLASH_BYTES, HEAP_BYTES = 200_000, 256 << 10  # budgets
 BITRATE = 500_000
-IMAGES = ("/image", "/image_good")
-DATA, LOG = "/data", "/log"
-VEHICLE = b""  # the vehicle's unique id; empty: the image's name
-REPORT_MS = 10_000
-
-write = sys.stdout.buffer.write
 
 
 def buses(image, record_bytes):
@@ -23,9 +15,3 @@ def lamp():
     from machine import Pin
 
     return Pin("LED_GREEN", Pin.OUT)
-
-
-def watchdog():
-    from machine import WDT
-
-    return WDT(timeout=8000)

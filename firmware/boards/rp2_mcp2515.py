@@ -1,16 +1,8 @@
 """Raspberry Pi Pico (RP2040, 264 kB RAM) with an MCP2515 module of 8 MHz: SPI0 on GP16 to GP19, INT on GP20."""
 
-import sys
-
 NAME, ARCHITECTURE, DRIVERS = "rp2_mcp2515", "armv6m", ("mcp2515",)
 FLASH_BYTES, HEAP_BYTES = 200_000, 192 << 10  # budgets
 BITRATE, CRYSTAL_HZ = 500_000, 8_000_000
-IMAGES = ("/image", "/image_good")
-DATA, LOG = "/data", "/log"
-VEHICLE = b""  # the vehicle's unique id; empty: the image's name
-REPORT_MS = 10_000
-
-write = sys.stdout.buffer.write
 
 
 def buses(image, record_bytes):
@@ -27,9 +19,3 @@ def lamp():
     from machine import Pin
 
     return Pin("LED", Pin.OUT)
-
-
-def watchdog():
-    from machine import WDT
-
-    return WDT(timeout=8000)

@@ -27,13 +27,16 @@ LATE_MS = 200  # a scan that is so late is told: the one after it was due, too
 STALL_MS = 1000  # between two rounds: the box itself stood still
 WALL_MS = 5000  # the time of day moved by so much more than the box's clock: it was set
 WALL_EACH_S = 3600  # the log is told the time of day so often, and where it was set
-SYSTEM_CLOCK = 1  # where that time is from
+SYSTEM_CLOCK, OPERATOR_CLOCK = 1, 2  # where that time is from
 REPORT_MS = 1000
 START_STEPS = 100
 SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
 ALL_STEPS = 1 << 20  # where the frames wait
 START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
 ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
+NAP_MS = 4000  # of a sleep at once: no watchdog of a board waits for less
+COARSE_MS = 1500  # of two clocks, where one may count whole seconds
+STAY_MS = 60_000  # awake after an operator asked something, or a sleep failed
 
 
 class Box:
@@ -42,12 +45,14 @@ class Box:
     recorder: called with an engine.Heard, gives a blackbox.recorder.Recorder of it; or None
     kept: keep.Kept or None; outputs: have event(record) and update(box, t_ms); report: called with the status, a dict
     watchdog: has feed(); clock: as the module `clock`
+    sleep: called with ms, sleeps for so long or until something comes, or raises OSError; nap_ms: no longer at once
+    deep: to sleep is to stop: run() returns, and rest_ms is how long the board may be off; sleep is not called then
     Raises ValueError where some buses have a clock of their own and others not.
     """
 
     def __init__(
         self, image, buses, recorder=None, kept=None, outputs=(), report=None, watchdog=None, clock=real_clock,
-        report_ms=REPORT_MS,
+        report_ms=REPORT_MS, sleep=None, nap_ms=NAP_MS, deep=False,
     ):  # fmt: skip
         self.image, self.buses, self.kept = image, buses, kept
         self.outputs, self.report, self.watchdog, self._clock = outputs, report, watchdog, clock
@@ -62,13 +67,17 @@ class Box:
         self.rounds = self.events = self.events_lost = self.most_late_ms = self.pets = 0
         self.heap_bytes = self.collections = 0
         self.restored = self.running = self.log_given_up = False
+        self.control = None  # control.Control: what operators ask
+        self.starts_anew = False  # an operator wants it to
         self._log_lost = 0
         self._in_log = False  # what comes now interrupts the recorder
         self._report_ms = report_ms
-        self._zero = 0  # of the box's clock, on the core's
+        self._sleep, self._nap_ms, self._deep = sleep, nap_ms, deep
+        self.rest_ms = self.sleeps = self.slept_s = 0
+        self._stay_ms = 0  # awake at least
         self._restore()
         now = self.now_ms()
-        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = now
+        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._woke_ms = now
         self._reported_ms = clock.now_ms()
         self._scans = self.engine.state[L.SCANS]
         self._urgent = False  # the state is to be kept at once
@@ -108,7 +117,7 @@ class Box:
         self.engine.restore(self.engine.snapshot(), off_ms)
         if off_ms < ASLEEP_MS:
             state[L.ACTIVE] = active
-        self._zero = (state[L.NOW_MS] - state[L.OFFSET_MS] - self._clock.now_ms()) & L.MASK
+        self._clock.skip_ms((state[L.NOW_MS] - state[L.OFFSET_MS] - self._clock.now_ms()) & L.MASK)
         self.restored = True
 
     def self_test(self, folder=None):
@@ -138,8 +147,8 @@ class Box:
     # --- rounds -------------------------------------------------------------------------------------------------------
 
     def now_ms(self):
-        """The box's time on the core's clock, 30-bit ms; where frames bring the only clock, that of the last one."""
-        return (self._clock.now_ms() + self._zero) & L.MASK
+        """The box's time on the core's clock, 30-bit ms."""
+        return self._clock.now_ms()
 
     def run(self):
         """Go round until `stop()`."""
@@ -153,12 +162,16 @@ class Box:
         """Everything is ready: from here on frames are read."""
         self.running = True
         now = self.now_ms()
+        self._begin_buses(now)
+        self._boot_ms = now
+
+    def _begin_buses(self, now):
         for bus in self.buses:
             try:
                 bus.begin()
             except Exception as error:
                 self.hazards.failed(H.BUS, now, error)
-        self._round_ms = self._boot_ms = self.batch.last_ms = now
+        self._round_ms = self.batch.last_ms = now
 
     def stop(self):
         self.running = False
@@ -192,10 +205,17 @@ class Box:
             self._scans = scans
             self._after_scan(now)
         worked = self._log(now, ALL_STEPS if self._waits else SCAN_STEPS if scanned else 1)
+        asked = self._listen(now) if self.control else False
+        if asked:
+            self._woke_ms, self._stay_ms = now, STAY_MS
         if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
-        return n or scanned or worked
+        if scanned and (self._sleep or self._deep) and not self.timed:
+            rest_ms = self._may_rest_ms(now)
+            if rest_ms:
+                self._rest(rest_ms, now)
+        return n or scanned or worked or asked
 
     def _drain(self, n, now):
         """The frames of this round through the recorder into the engine; the engine gets them in any case."""
@@ -212,6 +232,29 @@ class Box:
                 if before != state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]:
                     return
         engine.drain(ring, n)
+
+    def _listen(self, now):
+        """A step for an operator. Returns whether one asked anything."""
+        try:
+            return self.control.turn(self)
+        except Exception as error:
+            self.hazards.failed(H.OUTPUT, now, error)
+            return False
+
+    def acknowledge(self, rule):
+        """Give up a rule's alarm: a record among the frames, so that a replay does the same."""
+        now = self.batch.last_ms if self.timed else self.batch.ordered(self.now_ms())
+        self.batch.n = 0
+        self.batch.acknowledged(now, rule)
+        self._drain(1, now)
+
+    def set_clock(self, seconds):
+        """An operator sets the time of day (s since 1970, UTC); the log is told. Raises OSError where it cannot be."""
+        self._clock.set_wall_s(seconds)
+        self._wall_s = self._wall_told_s = seconds
+        self._wall_ms = self.batch.last_ms
+        if self.recorder:
+            self.recorder.clock(seconds, 0, OPERATOR_CLOCK)
 
     def _log(self, now, steps):
         """Some steps of the recorder's work. Returns whether it has more."""
@@ -311,12 +354,16 @@ class Box:
         if self.log_given_up:
             hazards.mask |= 1 << H.LOG
         self._tidy()
-        if self.watchdog and not hazards.mask >> H.LATE & 1 and self._log_took():
+        if not hazards.mask >> H.LATE & 1 and self._log_took():
+            self._pet(now)
+
+    def _pet(self, now):
+        if self.watchdog:
             self.pets += 1
             try:
                 self.watchdog.feed()
             except Exception as error:
-                hazards.failed(H.OUTPUT, now, error)
+                self.hazards.failed(H.OUTPUT, now, error)
 
     def _log_took(self):
         """Whether the log took what it was given, or its failure is being told."""
@@ -386,16 +433,82 @@ class Box:
         self._tell_events(now)
         self._urgent = True
         self._keep(now)
-        if self.recorder and not self._in_log:  # else it must not go on: its log ends as by a power cut
-            try:
-                if not self.recorder.shutdown(self.up_ms()):
-                    self.hazards.failed(H.LOG, now, "the last block could not be sealed")
-            except Exception as error:
-                self._give_up_log(now, error)
+        self._seal_log(now, True)
         if self.report:
             self._report(now)
         for bus in self.buses:
             bus.close()
+
+    def _seal_log(self, now, last=False):
+        """last: and end it. One whose work was interrupted must not go on: it ends as by a power cut."""
+        if not self.recorder or self._in_log:
+            return
+        try:
+            if not (self.recorder.shutdown if last else self.recorder.settle)(self.up_ms()):
+                self.hazards.failed(H.LOG, now, "the last block could not be sealed")
+        except Exception as error:
+            self._give_up_log(now, error)
+
+    # --- sleep (HAZARDS E) --------------------------------------------------------------------------------------------
+
+    def _may_rest_ms(self, now):
+        """For how long the box sleeps now; 0: it stays. A bus that is silent after a wake-up is listened to first."""
+        engine, stay_ms = self.engine, self._stay_ms
+        if engine.state[L.MODE] == L.ASLEEP:
+            stay_ms = max(stay_ms, engine.params[L.P_SLEEP_MS])
+        return engine.may_sleep_ms() if (now - self._woke_ms) & L.MASK >= stay_ms else 0
+
+    def _rest(self, rest_ms, now):
+        """Keep the state, seal the log, sleep, and go on at the time that it is then."""
+        if self._deep:  # `finish` does the rest, and `_restore` goes on from it
+            self.rest_ms = rest_ms
+            self.stop()
+            return
+        silent = self.engine.state[L.MODE] == L.ASLEEP
+        self.batch.n = 0
+        self.batch.sleeps(now)
+        self._drain(1, now)
+        self._tell_events(now)
+        self._urgent = True
+        self._keep(now)
+        self._seal_log(now)
+        self._nap(rest_ms, silent)
+        asleep_ms, now = now, self.now_ms()
+        self.sleeps += 1
+        self.slept_s += ((now - asleep_ms) & L.MASK) // 1000
+        self._begin_buses(now)
+        self._woke_ms = now
+        self._advance(now)
+        self._tell_events(now)
+
+    def _nap(self, rest_ms, silent):
+        """Sleep in naps, the watchdog petted between them. silent: the bus is, so what comes on it ends the sleep."""
+        clock, self._stay_ms = self._clock, 0
+        began_ms, real_ms, slept_ms = clock.now_ms(), clock.real_ms(), 0
+        while slept_ms < rest_ms and self.running:
+            self._pet(self.now_ms())
+            try:
+                self._sleep(min(rest_ms - slept_ms, self._nap_ms))
+            except Exception as error:
+                self.hazards.failed(H.OUTPUT, self.now_ms(), error)
+                self._stay_ms = STAY_MS
+            slept_ms = (clock.now_ms() - began_ms) & L.MASK
+            missing_ms = ((clock.real_ms() - real_ms) & L.MASK) - slept_ms
+            if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was not slept, but set
+                clock.skip_ms(missing_ms)
+                slept_ms += missing_ms
+            if self._stay_ms or (silent and self._hears(self.now_ms())):
+                return
+
+    def _hears(self, now):
+        """Whether anything has come on a bus."""
+        self.batch.n = 0
+        for bus in self.buses:
+            try:
+                bus.recv(self.batch, now)
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
+        return self.batch.n > 0
 
     # --- report -------------------------------------------------------------------------------------------------------
 
@@ -427,6 +540,8 @@ class Box:
             "rounds": self.rounds,
             "pets": self.pets,
             "restored": self.restored,
+            "sleeps": self.sleeps,
+            "slept_s": self.slept_s,
             "log": self._log_status(),
             "state_sha256": hexlify(hashlib.sha256(byte_view(state)).digest()).decode(),
         }  # fmt: skip

@@ -15,7 +15,7 @@ from cellwarden.keep import Kept
 
 USAGE = """\
 usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
-                      [--on-event PROGRAM]
+                      [--on-event PROGRAM] [--control -] [--sleep COMMAND]
 
   IMAGE             what `cellwarden compile` wrote
   -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
@@ -25,7 +25,10 @@ usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [
   --lines PATH      events and status as lines there (- standard output, which is the default)
   --timed           SLCAN: the adapter's stamps are the clock
   --report S        seconds between two lines of status (1)
+  --control -       operators are heard on standard input, too, besides the socket FOLDER/control
   --on-event PROGRAM  run PROGRAM with an event's JSON as its only word (CPython only)
+  --sleep COMMAND   while the vehicle is parked and need not be watched: COMMAND is run with a number of seconds
+                    behind it and returns when they are over, as in "rtcwake -m mem -s" (without it never)
 
 It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
 """
@@ -49,13 +52,15 @@ def options_of(words):
         "report_ms": 1000,
         "on_event": None,
         "vehicle": None,
+        "sleep": None,
+        "control": None,
     }
     words = list(words)
     while words:
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle"):
+        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--sleep", "--control"):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)
@@ -72,6 +77,8 @@ def options_of(words):
             raise UsageError("unknown word " + word)
         else:
             found["image"] = word
+    if found["control"] not in (None, "-"):
+        raise UsageError("--control: " + found["control"] + " is not -")
     if not found["image"] or not found["buses"]:
         raise UsageError("an IMAGE and at least one -b BUS")
     return found
@@ -151,6 +158,39 @@ def log_in(data, vehicle, image):
     return recorder_in(folder, vehicle, image)
 
 
+def control_of(found, image, vehicle, buses, said):
+    """What hears operators: on a socket in the data folder, and on the console where it is read. Raises OSError."""
+    from cellwarden import control
+
+    ports, operator, log = [], None, None
+    for text, bus in zip(found["buses"], buses):  # noqa: B905  (MicroPython has no `strict`)
+        if text.partition("@")[0] == "slcan:-":
+            bus.control = control.Tap(said.write)
+            ports.append(bus.control)
+    if found["control"]:
+        from cellwarden.canbus.tty import Tty
+
+        ports.append(control.Port(Tty("-").readinto, said.write))
+    if found["data"]:
+        from cellwarden.control_socket import NAME, Socket
+        from cellwarden.operator_key import OperatorKey
+
+        folder = Folder(found["data"])
+        operator, log = OperatorKey(folder), Folder(found["data"] + "/log")
+        ports.append(Socket(found["data"] + "/" + NAME))
+    return control.Control(image, vehicle, ports, operator, log, version())
+
+
+def version():
+    """Of the software that runs, where it is an installed package; else empty."""
+    try:
+        from importlib import metadata
+
+        return metadata.version("cellwarden")
+    except (ImportError, AttributeError):  # metadata.PackageNotFoundError is an ImportError
+        return ""
+
+
 class Systemd:
     """Tells systemd that the box is ready and alive (sd_notify); does nothing where nobody asked for it."""
 
@@ -170,6 +210,18 @@ class Systemd:
 
     def feed(self):
         self.tell(b"WATCHDOG=1")
+
+
+class Command:
+    """Sleeps by a command; how long it took is seen by the clocks."""
+
+    def __init__(self, words):
+        self._words = words
+
+    def __call__(self, ms):
+        status = os.system("%s %d" % (self._words, (ms + 999) // 1000))  # noqa: UP031
+        if status:
+            raise OSError(5, "the command to sleep ends with %d" % status)  # noqa: UP031
 
 
 class Programs:
@@ -230,7 +282,8 @@ def run(words, environment=os.getenv):
         failed = error
     vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
     recorder = log_in(found["data"], vehicle, image) if folder else None
-    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"])
+    sleep = Command(found["sleep"]) if found["sleep"] else None
+    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF)
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:
@@ -240,6 +293,10 @@ def run(words, environment=os.getenv):
             keep_image(found["image"], found["data"], image.identity)
         except OSError as error:
             box.hazards.failed(hazards.KEEP, box.now_ms(), error)
+    try:
+        box.control = control_of(found, image, vehicle, buses, said)
+    except OSError as error:
+        box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
     systemd.tell(b"READY=1")
     _go(box, buses)
     systemd.tell(b"STOPPING=1")

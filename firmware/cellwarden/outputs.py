@@ -90,7 +90,7 @@ class Lines:
     """Events, and by report() the status, each as a line of JSON behind a mark. write: called with bytes."""
 
     def __init__(self, write, mark=b"# "):
-        self._write, self._mark = write, mark
+        self.write, self._mark = write, mark
 
     def event(self, record):
         self._line(told(record))
@@ -103,7 +103,7 @@ class Lines:
         self._line(status)
 
     def _line(self, value):
-        self._write(self._mark + json.dumps(value).encode() + b"\r\n")
+        self.write(self._mark + json.dumps(value).encode() + b"\r\n")
 
 
 class Hook:

@@ -22,7 +22,7 @@ from .errors import InputError
 
 FIRMWARE = Path(cellwarden.__file__).parents[1]
 HOST_ONLY = {"cpython.py"}
-LINUX_ONLY = {"linux.py"}
+LINUX_ONLY = {"linux.py", "control_socket.py"}
 
 
 def names():

@@ -80,12 +80,10 @@ def give_key(path):
 
 
 BOARD = """
-import sys
 from cellwarden.canbus.replay import ReplayBus
 
 IMAGES = ({bad!r}, {good!r})
-DATA, LOG, VEHICLE, REPORT_MS = {data!r}, {log!r}, b"", 1000
-write = sys.stdout.buffer.write
+DATA, LOG = {data!r}, {log!r}
 lit = []
 
 

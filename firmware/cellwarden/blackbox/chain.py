@@ -47,7 +47,7 @@ class Chain:
     bytes of all segments; segment_bytes: a segment ends with the seal that reaches them
 
     annex_limits: what the identity says of annexes (form.IDENTITY), where the recorder keeps some;
-    boot, sequence: of the next record; index: of the open block;
+    boot, sequence: of the next record; index: of the open block; commitment: to the first key
     lost_records, lost_blocks: given up since the start because the storage failed; error: how it failed last, an errno
 
     Raises ValueError where the box has no key, OSError where its storage cannot be read.
@@ -56,7 +56,7 @@ class Chain:
     def __init__(self, folder, keys, vehicle, image_sha256, cause=0, capacity=CAPACITY, segment_bytes=SEGMENT_BYTES):
         slot = keys.load()
         self._folder, self._keys = folder, keys
-        self._vehicle, self._image, self._commitment = vehicle, image_sha256, slot.commitment
+        self._vehicle, self._image, self.commitment = vehicle, image_sha256, slot.commitment
         self._capacity, self._segment_bytes = capacity, segment_bytes
         self.annex_limits = (0, 0, 0, 0)
         self.boot = slot.boot + 1
@@ -251,11 +251,19 @@ class Chain:
         """(oldest segment of the ring as stated last, the one that is open or was last)."""
         return self._oldest, self._segment
 
+    @property
+    def stands(self):
+        """What is sealed: (index of the last block, None where it did not reach the storage; its tag; the segment that
+        is open or was last; bytes of it up to its last seal, None where it is closed).
+        """
+        index = self.index - 1 if self._missing_from == K.NONE and self.index else None
+        return index, self.before, self._segment, self._sealed if self._file is not None else None
+
     def _storing(self, index, stored, key, after, tag):
         return self._keys.storing(
             K.Slot(
                 index, self.boot, self.sequence, self._segment, self._missing_from, stored, key, after, tag,
-                self._proof, self._commitment,
+                self._proof, self.commitment,
             )
         )  # fmt: skip
 
@@ -315,7 +323,7 @@ class Chain:
             t_ms,
             struct.pack(
                 F.IDENTITY, F.FORM, self._segment, self._oldest, self._first_index, self.index, self._vehicle,
-                self._image, self._commitment, self._capacity, self._segment_bytes, *self.annex_limits,
+                self._image, self.commitment, self._capacity, self._segment_bytes, *self.annex_limits,
             ),
         )  # fmt: skip
         if self._boot_body:

@@ -60,6 +60,7 @@ SECURITY_EVENTS = (
     "clock set back",
     "box opened",
     "attack suspected",
+    "remote command taken",
 )
 # What befalls the recorder itself, and from BOX_HAZARDS on the rest of the box, in the order of hazards.ROWS.
 HAZARDS = (

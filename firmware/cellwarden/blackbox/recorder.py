@@ -364,20 +364,35 @@ class Recorder:
         """The platform has all blocks up to this one."""
         self._give(F.UPLOAD_TYPE, struct.pack(C.UPLOAD, index))
 
+    def settle(self, t_ms):
+        """Seal what there is, whatever time it takes: the box goes to sleep. Returns whether it could be sealed."""
+        self._complete(t_ms)
+        self._told_ms = t_ms - ANNEX_TOLD_MS  # what stands in the annex, too
+        return self._do(t_ms, self._seal()) is not False
+
     def shutdown(self, t_ms):
-        """Seal what there is, whatever time it takes. Returns whether it could be sealed; the recorder is done then."""
+        """As settle(), and the recorder is done then."""
+        self._complete(t_ms)
+        self._snapshots = 0  # whole
+        self._ending = True
+        sealed = self._do(t_ms, self._turn(True), self._seal())
+        self.chain.close()
+        return sealed is True
+
+    def _complete(self, t_ms):
+        """What is going on comes to its end."""
         while self._job is not None or self._writing is not None or self._written != self._filled:
             self.work(t_ms)
         self._t_ms = t_ms
         self._tell()
-        self._snapshots = 0  # whole
-        self._ending = True
-        for job in (self._turn(True), self._seal()):
+
+    def _do(self, t_ms, *jobs):
+        """These, to their ends. Returns what became of the last block; None: there was nothing to seal."""
+        for job in jobs:
             self._job = job
             while self._job is not None:
                 self.work(t_ms)
-        self.chain.close()
-        return self._sealed is True
+        return self._sealed
 
     # --- one thing each -----------------------------------------------------------------------------------------------
 

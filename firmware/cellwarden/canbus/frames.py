@@ -44,6 +44,13 @@ class Frames:
     def bus_off(self, t_ms, off, channel):
         self._notice(t_ms, L.NOTICE_BUS_OFF, 1 if off else 0, channel)
 
+    def sleeps(self, t_ms):
+        self._notice(t_ms, L.NOTICE_SLEEP, 0, 0)
+
+    def acknowledged(self, t_ms, rule):
+        """An operator gives up this rule's alarm."""
+        self._notice(t_ms, L.NOTICE_ACK, rule, 0)
+
     def _notice(self, t_ms, kind, value, channel):
         self._value[0] = value
         put(self.bytes, self.words, self.n, self.size, t_ms, L.NOTICE | kind, channel, self._value, 0, 1)

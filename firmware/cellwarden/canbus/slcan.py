@@ -17,7 +17,9 @@ BITRATES = {10: 0, 20: 1, 50: 2, 100: 3, 125: 4, 250: 5, 500: 6, 800: 7, 1000: 8
 ASK_MS = 1000  # between two questions for the status flags
 DAY_MS = 60_000  # an adapter's stamps begin anew after so long
 FULL, WARNED, OVERRUN, ERROR_PASSIVE, BUS_ERROR = 0x01, 0x04, 0x08, 0x20, 0x80  # status flags
-LONGEST = 32  # characters of a line
+LONGEST = 192  # characters of a line: an operator's, a frame's has 31 at most
+OLD = 256  # chunks that a port's queue may hold from before
+_ASKED = 33  # !
 FRAME, REMOTE, STATUS, ANSWER, DAMAGED = 0, 1, 2, 3, 4  # what a line is
 _HEX = bytes([c - 48 if 48 <= c < 58 else (c | 32) - 87 if 97 <= c | 32 < 103 else 128 for c in range(256)])
 
@@ -36,6 +38,7 @@ class Slcan(Bus):
         self.timed, self._ask, self._port = timed, ask, port
         self._chunk = bytearray(256)
         self._buffer = bytearray(256 + LONGEST)
+        self.control = None  # control.Tap: where the port is the console, lines that begin with ! are an operator's
         self._kept = 0  # bytes in the buffer: of a line whose end has not come, or that there was no room for
         self._found = array("i", (0, 0, 0))  # identifier, length, stamp
         self._data = bytearray(8)
@@ -46,6 +49,14 @@ class Slcan(Bus):
             port.write(b"S%d\r" % BITRATES[kbit])
         port.write(b"Z%d\r" % (1 if timed else 0))
         port.write(b"O\r" if transmit else b"L\r")
+
+    def begin(self):
+        self._skipping, self._kept = self._skipping or self._kept > 0, 0
+        for _ in range(OLD):
+            got = self._port.readinto(self._chunk)
+            if not got:
+                return
+            self._skipping = self._chunk[got - 1] not in b"\r\7"
 
     def close(self):
         self._port.write(b"C\r")
@@ -99,6 +110,8 @@ class Slcan(Bus):
             self._is(PASSIVE if flags & ERROR_PASSIVE else WARNING if flags & WARNED else ACTIVE, batch, t_ms)
         elif kind == DAMAGED:
             self._damaged(batch, t_ms)
+        elif self.control and self._buffer[at] == _ASKED:
+            self.control.give(bytes(self._buffer[at:end]))
 
     def _damaged(self, batch, t_ms):
         self.errors += 1

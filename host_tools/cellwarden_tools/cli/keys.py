@@ -1,11 +1,14 @@
-"""`cellwarden keys`: the sealing key of a box, and the keys that sign updates (docs/blackbox.md, docs/update.md)."""
+"""`cellwarden keys`: the sealing key of a box, the operators' key, and the keys that sign updates.
+
+docs/blackbox.md, docs/device.md, docs/update.md
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-keys = typer.Typer(help="Make and keep sealing and signing keys.")
+keys = typer.Typer(help="Make and keep sealing, signing and operators' keys.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Height = Annotated[int, typer.Option(help="Of the tree: it signs 2^HEIGHT times; 5 or 10.")]
 Name = Annotated[Path, typer.Argument(metavar="NAME", help="The key: NAME.key and NAME.leaves beside it.")]
@@ -44,6 +47,56 @@ def seal(
     show.message(f"{key}: {'a new key' if made else 'was there already and is kept'}; above is its commitment")
     if box:
         show.message(f"{box}: its first key; from here on the box moves it forward with each seal")
+
+
+@keys.command()
+def operator(
+    key: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The master key's file. It is made where it is not there.")
+    ],
+    box: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Give a new box its own key: the folder of its data."),
+    ] = None,
+    name: Annotated[str, typer.Option("--id", help="The box's own name, such as its serial number.")] = "",
+    json: Json = False,
+):
+    """Make the operators' master key; a key that is there is kept. With --box and --id give a new box a key of its own.
+
+    Who has the master can change every box that was given a key by it (docs/device.md); who has one box's key, that
+    box alone.
+    """
+    from cellwarden.blackbox.folder import Folder
+    from cellwarden.operator_key import NAMES, OperatorKey, box_key
+
+    from ..errors import InputError
+    from ..key_file import make_key
+    from . import show
+
+    if (box is None) == bool(name):
+        raise InputError("--box" if name else "--id", "is missing", "both of them, or neither")
+    try:
+        given = OperatorKey(Folder(str(box))) if box else None
+    except OSError as error:
+        raise InputError(box, f"cannot be read ({error.strerror})", "the folder of a new box's data") from None
+    if given and given.key:
+        raise InputError(box, f"has an operator's key already ({given.name})", "a new box", "`device PORT rotate`")
+    secret, made, open_to = make_key(key)
+    if open_to:
+        show.message(f"warning: {key} can be read by {open_to}; say chmod 600 {key}")
+    if given:
+        try:
+            given.provision(name, box_key(secret, name, 1))
+        except ValueError as error:
+            raise InputError("--id", str(error)) from None
+        for file in NAMES:
+            (box / file).chmod(0o600)
+    if json:
+        show.json_line({"key": str(key), "made": made, "box": str(box) if box else None, "id": name or None})
+        return
+    show.message(f"{key}: {'a new key' if made else 'was there already and is kept'}")
+    if box:
+        show.message(f"{box}: the operator's key of {name}, made from it")
 
 
 @keys.command()
