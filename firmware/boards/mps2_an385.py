@@ -4,6 +4,7 @@ Its lines go out beside its words to the adapter; the UART is left to the REPL. 
 """
 
 import json
+from time import sleep_ms
 
 import micropython
 from cellwarden.canbus.shared_line import SharedLine
@@ -11,8 +12,6 @@ from cellwarden.canbus.shared_line import SharedLine
 NAME, ARCHITECTURE, DRIVERS = "mps2_an385", "armv7m", ("slcan", "shared_line")
 FLASH_BYTES, HEAP_BYTES = 200_000, 128 << 10  # budgets
 IMAGES = ("/rom/image", "/image_good")
-DATA, LOG = "/data", "/log"
-VEHICLE = b""  # the vehicle's unique id; empty: the image's name
 
 try:
     with open("/rom/options.json") as file:
@@ -28,6 +27,12 @@ def buses(image, record_bytes):
     from cellwarden.canbus.slcan import Slcan
 
     return [Slcan(line, 0, 500, bool(image.transmit), options.get("timed", False))]
+
+
+def sleep(ms):
+    while ms > 0 and not line.any():
+        sleep_ms(10)
+        ms -= 10
 
 
 @micropython.viper

@@ -151,11 +151,14 @@ class Box:
         return self._clock.now_ms()
 
     def run(self):
-        """Go round until `stop()`."""
+        """Go round until `stop()`, or Ctrl-C on its console."""
         self.begin()
-        while self.running:
-            if not self.round():
-                self._clock.sleep_ms(IDLE_MS)
+        try:
+            while self.running:
+                if not self.round():
+                    self._clock.sleep_ms(IDLE_MS)
+        except KeyboardInterrupt:
+            pass
         self.finish()
 
     def begin(self):

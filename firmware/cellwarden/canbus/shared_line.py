@@ -16,12 +16,22 @@ class SharedLine:
     def __init__(self, address):
         self._address = address
 
+    def any(self):
+        """Whether there is anything to read."""
+        return bool(_waiting(self._address))
+
     def readinto(self, view):
         return _take(self._address, view, len(view))
 
     def write(self, data):
         _give(self._address, data, len(data))
         return len(data)
+
+
+@micropython.viper
+def _waiting(address: int) -> int:
+    at = ptr32(address)  # noqa: F821
+    return at[0] ^ at[1]
 
 
 @micropython.viper

@@ -4,6 +4,7 @@ The board's PSRAM is a file here, so that what it stands for outlives the machin
 rings of the line to the adapter, and 8 MB of flash with littlefs. A power cut is the end of QEMU at once.
 """
 
+import argparse
 import json
 import mmap
 import os
@@ -27,6 +28,7 @@ from ..engines.build_cortex_m3 import FIRMWARE_FOLDER, build, build_box
 from ..engines.cortex_m3 import FIRMWARE, ROOM, blob, find_qemu
 from ..engines.micropython import find_micropython
 from ..errors import InputError
+from .devices import Device
 
 BOARD = "mps2_an385"
 HEAP_AT = 0x20000000  # cortex_m3_boot.py has these, too
@@ -96,6 +98,14 @@ class Machine:
         self._process.send_signal(signal.SIGSTOP)
         time.sleep(seconds)
         self._process.send_signal(signal.SIGCONT)
+
+    def rom(self, files):
+        """What it is to find in /rom; files: {path: bytes}."""
+        data = blob(files)
+        if len(data) > LINE_AT:
+            raise InputError("--cw-device cortex-m3", f"an image of {len(data)} bytes", f"at most {LINE_AT}")
+        with open(self.psram, "r+b") as file:
+            file.write(data)
 
     def files(self, verb, folder):
         """put: make a new flash that holds the files of a folder; get: the files of the flash into a folder."""
@@ -169,3 +179,113 @@ class Line:
         with suppress(BlockingIOError, ConnectionError):
             struct.pack_into("<I", self._memory, LINE_AT + 12, (taken + self._socket.send(data)) % RING)
         return True
+
+
+class Console:
+    """What stands on a terminal, and a way to type."""
+
+    def __init__(self, path):
+        self._file = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(self._file)
+        self.heard = bytearray()
+        self._changed = threading.Condition()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        with suppress(OSError):  # the machine is off
+            while data := os.read(self._file, 4096):
+                with self._changed:
+                    self.heard += data
+                    self._changed.notify_all()
+        os.close(self._file)
+
+    def type(self, data):
+        os.write(self._file, data)
+
+    def shows(self, text, seconds):
+        """Whether the text stands there, or does within so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: text in self.heard, seconds)
+
+
+class CortexM3(Device):
+    """The emulated board as a box. heap: bytes, the board's budget where not told."""
+
+    local = True
+    keeps_good_image = False
+
+    def __init__(self, heap=None):
+        super().__init__()
+        self._facts = boards.facts(BOARD)
+        self.machine = Machine(heap or self._facts["HEAP_BYTES"], box=True)
+        self._line = self._console = self._data = None
+        self._new = True
+
+    def start(self, image, *words):
+        """As Local.start(), of whose words it knows --timed, --report and --data."""
+        parser = argparse.ArgumentParser(prog="cortex-m3")
+        parser.add_argument("--timed", action="store_true")
+        parser.add_argument("--report", type=float, default=1.0)
+        parser.add_argument("--data", type=Path)
+        told = parser.parse_args(words)
+        with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
+            scratch = Path(scratch)
+            if self._new or told.data is None or told.data != self._data:
+                self._fill(scratch / "flash", told.data)
+            options = {"timed": told.timed, "report_ms": int(1000 * told.report)}
+            files = {"options.json": json.dumps(options).encode()}
+            boards.unpack(load_image(image), scratch / "image", self._facts["ARCHITECTURE"])
+            for path in (scratch / "image").iterdir():
+                files[f"image/{path.name}"] = path.read_bytes()
+        self.machine.rom(files)
+        self._line = Line(self.machine.psram)
+        self.machine.on()
+        self._console = Console(self.machine.console)
+        try:
+            return self._open(self._line.file)
+        except InputError:
+            said = self._console.heard.decode(errors="replace").strip()
+            raise InputError("--cw-device cortex-m3", f"the box does not start ({said[-1000:] or 'it is silent'})") from None
+
+    def _fill(self, scratch, data):
+        """A flash as after provisioning, with what a folder here holds: its log is /log, the rest /data."""
+        (scratch / "log").mkdir(parents=True)
+        if data:
+            shutil.copytree(data, scratch / "data", ignore=shutil.ignore_patterns("log"))
+            if (data / "log").is_dir():
+                shutil.copytree(data / "log", scratch / "log", dirs_exist_ok=True)
+        self.machine.files("put", scratch)
+        self._data, self._new = data, False
+
+    def _fetch(self):
+        with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
+            self.machine.files("get", scratch)
+            for below, target in (("data", self._data), ("log", self._data / "log")):
+                if Path(scratch, below).is_dir():
+                    shutil.copytree(Path(scratch, below), target, dirs_exist_ok=True)
+
+    def freeze(self, seconds):
+        self.machine.freeze(seconds)
+
+    def stop(self, seconds=10):
+        """Ctrl-C on its console: it ends in order, and the REPL is there. The data are then in the folder here."""
+        self._console.type(b"\x03")
+        if not self._console.shows(PROMPT, seconds):
+            raise InputError("--cw-device cortex-m3", f"does not stop in {seconds} s ({bytes(self._console.heard[-200:])})")
+        self.cut()
+        return 0
+
+    def cut(self):
+        if self.machine.is_on():
+            time.sleep(2 * STEP_S)  # what it has said is heard
+            self.machine.off()
+            if self._data:
+                self._fetch()
+        if self._line:
+            self._line.close()
+            self._line = None
+        super().cut()
+
+    def __exit__(self, *_):
+        self.cut()
+        self.machine.close()

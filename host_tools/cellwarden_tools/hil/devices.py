@@ -34,9 +34,13 @@ def make_device(word, heap="1m", bus="serial"):
         return Local([find_micropython(), "-X", f"heapsize={heap}"], bus)
     if word == "python":
         return Local([sys.executable], bus)
+    if word == "cortex-m3":
+        from .cortex_m3 import CortexM3
+
+        return CortexM3()
     if Path(word).exists():
         return Board(word)
-    raise InputError("--cw-device", f"no device `{word}`", f"{', '.join(LOCAL)}, or the path of a serial port")
+    raise InputError("--cw-device", f"no device `{word}`", f"{', '.join(LOCAL)}, cortex-m3, or the path of a serial port")
 
 
 class Device:
@@ -162,36 +166,3 @@ class Board(Device):
     def stop(self, seconds=10):
         os.write(self._file, b"\r\x03")
         return 0
-
-
-class CortexM3(Device):
-    """The emulated board: its code as in a flashed board's own flash, its heap as small as the budget says."""
-
-    local = True
-
-    def __init__(self, heap=None):
-        super().__init__()
-        from .cortex_m3 import BOARD, Machine
-
-        self._board = boards.facts(BOARD)
-        self.machine = Machine(heap or self._board["HEAP_BYTES"], box=True)
-        self._line = self._console = self._data = None
-
-    def start(self, image, *words):
-        """As Local.start(), of whose words it knows --timed, --report and --data."""
-        from .cortex_m3 import Line
-
-        told = argparse.ArgumentParser(prog="cortex-m3")
-        told.add_argument("--timed", action="store_true")
-        told.add_argument("--report", type=float, default=1.0)
-        told.add_argument("--data", type=Path)
-        found = told.parse_args(words)
-        if found.data is None or found.data != self._data:
-            self._new_flash(found.data)
-        self._data = found.data
-        options = {"timed": found.timed, "report_ms": int(1000 * found.report)}
-        self.machine.load({"options.json": json.dumps(options).encode()} | self._image(image))
-        self.machine.on()
-        self._line = Line(self.machine.psram)
-        self._console = Console(self.machine.console)
-        return self._open(self._line.file)
