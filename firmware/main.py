@@ -1,16 +1,25 @@
-"""What a board runs. `board` is its own file (boards/): pins, bus, budget, and what differs from what is usual here."""
+"""What a board runs, from the slot that boot.py chose. `board` is its own file (boards/): pins, bus, budget, and what
+differs from what is usual here.
+"""
 
 import os
 import sys
 
 import board
-from cellwarden import hazards, outputs
+import micropython
+import vfs
+from cellwarden import outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
+from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.update.duty import updates, vehicle_id
+
+if hasattr(micropython, "alloc_emergency_exception_buf"):
+    micropython.alloc_emergency_exception_buf(100)  # an exception in an interrupt can be told of
 
 
 def of_board(name, usual):
@@ -30,54 +39,46 @@ def sleep(ms):
     lightsleep(ms)
 
 
-IMAGES = of_board("IMAGES", ("/image", "/image_good"))
-DATA, LOG = of_board("DATA", "/data"), of_board("LOG", "/log")
-VEHICLE = of_board("VEHICLE", b"")  # its unique id; empty: the image's name
+SLOT = sys.path[0]
+ROOT = SLOT.rpartition("/")[0]
 REPORT_MS = of_board("REPORT_MS", 10_000)
 DEEP_SLEEP = of_board("DEEP_SLEEP", False)  # in which the memory is gone: each wake is a start
-write = of_board("write", sys.stdout.buffer.write)
-
-
-def first_good(paths):
-    """(Image, why those before it were refused). Raises ImageError where none is good."""
-    refused = ""
-    for path in paths:
-        try:
-            return load_image(path), refused
-        except ImageError as error:
-            refused = refused + str(error) + "; "
-    raise ImageError(refused)
+write = of_board("write", standard_output().write)
 
 
 def folder_at(path):
-    if path.strip("/") not in os.listdir("/"):
+    try:
         os.mkdir(path)
+    except OSError:
+        pass  # it is there
     return Folder(path, atomic=True)
 
 
 def main():
-    said = outputs.Lines(write)
+    for file_system, path in vfs.mount() if hasattr(vfs, "VfsFat") else ():
+        if isinstance(file_system, vfs.VfsFat) and (ROOT + "/").startswith(path):
+            raise SystemExit("the flash has FAT, which a power cut can destroy: format it with littlefs v2")
     try:
-        image, refused = first_good(IMAGES)
+        image = load_image(SLOT + "/vehicle")
     except ImageError as error:
-        write(b"# no image can be run: " + str(error).encode() + b"\r\n")
-        sys.exit(1)
+        raise SystemExit("no image can be run: " + str(error)) from None
+    said = outputs.Lines(write)
     buses = board.buses(image, L.RECORD_DATA + image.params[L.P_DATA_BYTES])
     told = [said, outputs.Lamp(board.lamp())]
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
-    folder, log = folder_at(DATA), folder_at(LOG)
+    folder, log = folder_at(ROOT + "/data"), folder_at(ROOT + "/data/log")
     recorder = None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(log, VEHICLE or image.vehicle.encode()[:17], image)
+        recorder = recorder_in(log, vehicle_id(ROOT, image), image)
+    own = updates()
     box = Box(
         image, buses, recorder, Kept(folder, image.identity), told, said.report, of_board("watchdog", watchdog)(),
-        report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP,
+        report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP and not (own and own.on_trial),
+        updates=own,
     )  # fmt: skip
-    if refused:
-        box.hazards.failed(hazards.IMAGE, box.now_ms(), refused)
     box.self_test(folder)
     box.run()
     if box.rest_ms:

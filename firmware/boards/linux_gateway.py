@@ -1,4 +1,4 @@
-"""A Linux gateway: `cellwarden-box` under MicroPython's unix port (x86-64) or, on arm64 too, under CPython."""
+"""A Linux gateway under MicroPython's unix port (x86-64)."""
 
 NAME, ARCHITECTURE, DRIVERS = "linux_gateway", "x64", ("socketcan", "slcan", "tty", "replay")
 FLASH_BYTES, HEAP_BYTES = 250_000, 1 << 20  # budgets; its decoder is compiled there

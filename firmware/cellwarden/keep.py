@@ -30,11 +30,11 @@ class Kept:
         return newest
 
     def _read(self, name):
-        data = self._folder.read(name)
+        data = memoryview(self._folder.read(name))  # of which no piece is copied: a board has little memory
         size = struct.calcsize(HEAD)
-        if len(data) < size + SUM or hashlib.sha256(data[:-SUM]).digest() != data[-SUM:]:
+        if len(data) < size + SUM or hashlib.sha256(data[:-SUM]).digest() != bytes(data[-SUM:]):
             return None
-        mark, identity, sequence, wall_s, t_ms, length = struct.unpack(HEAD, data[:size])
+        mark, identity, sequence, wall_s, t_ms, length = struct.unpack(HEAD, bytes(data[:size]))
         if mark != MARK or identity != self._identity or length != len(data) - size - SUM:
             return None
         return sequence, wall_s, t_ms, data[size:-SUM]
@@ -42,7 +42,8 @@ class Kept:
     def save(self, wall_s, t_ms, state):
         """Keep a state (bytes-like). Raises OSError where it cannot be kept; the one before it still is."""
         head = struct.pack(HEAD, MARK, self._identity, self._sequence + 1, wall_s, t_ms, len(state))
-        data = head + bytes(state)
-        self._folder.write(NAMES[self._next], data + hashlib.sha256(data).digest())
+        digest = hashlib.sha256(head)
+        digest.update(state)
+        self._folder.write(NAMES[self._next], head, state, digest.digest())
         self._sequence += 1
         self._next = 1 - self._next

@@ -9,15 +9,18 @@ from cellwarden import clock, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
+from cellwarden.console import Console, standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.update import duty
 
 USAGE = """\
-usage: cellwarden-box IMAGE -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
+usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
                       [--on-event PROGRAM] [--control -] [--sleep COMMAND]
 
-  IMAGE             what `cellwarden compile` wrote
+  IMAGE             what `cellwarden compile` wrote; not for a box that `cellwarden flash` put here: its slot has one,
+                    and its data are beside the slots
   -b BUS            the profile's [[bus]] in their order: can0 | slcan:PORT[@KBIT] | replay:LOG; PORT may be -
   --data FOLDER     where the state and the last good image are kept, and the log where FOLDER/log has a key
                     (`cellwarden keys seal KEY --box FOLDER/log`); without it nothing is
@@ -77,11 +80,23 @@ def options_of(words):
             raise UsageError("unknown word " + word)
         else:
             found["image"] = word
+    from_slot = duty.running()
+    if from_slot and not found["image"]:
+        found["image"] = sys.path[0] + "/vehicle"
+        found["data"] = found["data"] or _made(from_slot[0] + "/data")
     if found["control"] not in (None, "-"):
         raise UsageError("--control: " + found["control"] + " is not -")
     if not found["image"] or not found["buses"]:
         raise UsageError("an IMAGE and at least one -b BUS")
     return found
+
+
+def _made(path):
+    try:
+        os.mkdir(path)
+    except OSError:
+        pass  # it is there
+    return path
 
 
 def choose_image(path, data):
@@ -244,13 +259,11 @@ class Programs:
 
 
 def lines_to(path):
-    """A function that writes bytes there, unbuffered."""
+    """A function that writes bytes there and never waits (Console.write)."""
     if path == "-":
-        if _ON_MICROPYTHON:
-            return sys.stdout.buffer.write
-        return lambda data: os.write(1, data)
+        return standard_output().write
     file = open(path, "ab") if _ON_MICROPYTHON else open(path, "ab", buffering=0)
-    return file.write
+    return Console(file, file.write).write
 
 
 def run(words, environment=os.getenv):
@@ -280,10 +293,14 @@ def run(words, environment=os.getenv):
         kept = Kept(folder, image.identity) if folder else None
     except OSError as error:
         failed = error
-    vehicle = (found["vehicle"] or image.vehicle).encode()[:17]
+    updates = duty.updates()
+    vehicle = (found["vehicle"] or "").encode()[:17] or duty.vehicle_id(updates.root if updates else None, image)
     recorder = log_in(found["data"], vehicle, image) if folder else None
     sleep = Command(found["sleep"]) if found["sleep"] else None
-    box = Box(image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF)
+    box = Box(
+        image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF,
+        updates=updates,
+    )  # fmt: skip
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:
@@ -315,7 +332,7 @@ def _go(box, buses):
             if not box.round():
                 if box.timed and all([getattr(bus, "done", False) for bus in buses]):
                     break
-                clock.sleep_ms(1)
+                box.idle(1)
     except KeyboardInterrupt:
         pass
     box.finish()

@@ -1,115 +1,134 @@
-"""What a board takes: its files, compiled for its processor, with their sizes.
+"""What a board takes: the files of a slot, compiled for its processor, with their sizes.
 
     python -m cellwarden_tools.boards [--image IMAGE] [-o FOLDER] [BOARD ...]
 
-Each board is a file of firmware/boards. FOLDER/BOARD is what goes onto it: `mpremote cp -r FOLDER/BOARD/. :`.
+Each board is a file of firmware/boards; a board of your own is the path of such a file. FOLDER/BOARD is what a slot of
+it holds, unsigned; `cellwarden update build` makes an update image of the same files.
 """
 
 import argparse
 import ast
+import hashlib
 import json
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import cellwarden
 
 from .compiler.image import load_image
-from .engines.cortex_m3 import find_mpy_cross
+from .engines.cortex_m3 import compile_mpy
+from .engines.device_files import device_text
 from .errors import InputError
 
 FIRMWARE = Path(cellwarden.__file__).parents[1]
-HOST_ONLY = {"cpython.py"}
+VEHICLE = "vehicle"  # folder of a slot with the vehicle image
+LEVEL = 3  # of mpy-cross: no asserts, no line numbers
 LINUX_ONLY = {"linux.py", "control_socket.py"}
+LINUX_MAIN = b"from cellwarden.linux import main\n\nmain()\n"
+_FACTS = ("NAME", "ARCHITECTURE", "DRIVERS", "FLASH_BYTES", "HEAP_BYTES")
 
 
 def names():
     return sorted(path.stem for path in (FIRMWARE / "boards").glob("*.py"))
 
 
-def facts(name):
-    """What a board's file says of itself: {NAME, ARCHITECTURE, DRIVERS, FLASH_BYTES, HEAP_BYTES}; it is not run."""
-    path = FIRMWARE / "boards" / f"{name}.py"
+def facts(board):
+    """What a board's file, which is not run, says of itself: {name of _FACTS: value}, and "path", where it is.
+
+    board: a name of firmware/boards, or the path of a file of your own that ends with .py
+    """
+    path = Path(board) if board.endswith(".py") else FIRMWARE / "boards" / f"{board}.py"
     if not path.is_file():
-        raise InputError("boards", f"no board `{name}`", ", ".join(names()) or "a checkout with firmware/boards")
-    found = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
-            values = node.value.elts
-            for target, value in zip(node.targets[0].elts, values, strict=True):
-                found[target.id] = eval(compile(ast.Expression(value), str(path), "eval"), {})
+        raise InputError("boards", f"no board `{board}`", ", ".join(names()) or "a checkout with firmware/boards")
+    found = {"path": path}
+    try:
+        for node in ast.parse(_read(path)).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+                for target, value in zip(node.targets[0].elts, node.value.elts, strict=True):
+                    found[target.id] = eval(compile(ast.Expression(value), str(path), "eval"), {})
+    except (SyntaxError, ValueError, NameError, AttributeError, TypeError) as error:
+        raise InputError(path, f"is no board's file ({error})", "a file like those of firmware/boards") from None
+    if missing := [name for name in _FACTS if name not in found]:
+        raise InputError(path, f"is no board's file: no {missing[0]}", "a file like those of firmware/boards")
     return found
 
 
-def files_of(board):
-    """(source, name on the board) of all that a board takes, its drivers alone of canbus/."""
-    package = FIRMWARE / "cellwarden"
-    linux = "socketcan" in board["DRIVERS"]
-    for path in sorted(package.rglob("*.py")):
-        if path.name in HOST_ONLY or (path.name in LINUX_ONLY and not linux):
+def slot_files(board, vehicle=None):
+    """{path: bytes} of all that a slot of a board holds; of canbus/ its own drivers alone.
+
+    board: as facts(); vehicle: the vehicle image, a compiler.image.Image. An ARCHITECTURE of None is source text, for
+    any Python. Raises InputError where something does not compile.
+    """
+    known = facts(board)
+    files = compiled(sources(known), known["ARCHITECTURE"]) | vehicle_files(vehicle, known["ARCHITECTURE"])
+    return dict(sorted(files.items()))
+
+
+def sources(known):
+    """{path: text} of a board's code. known: as facts() gives it."""
+    architecture, linux = known["ARCHITECTURE"], "socketcan" in known["DRIVERS"]
+    files = {}
+    for path in sorted((FIRMWARE / "cellwarden").rglob("*.py")):
+        drivers = ("__init__", "frames", "filters", *known["DRIVERS"])
+        if (path.name == "cpython.py" and architecture) or (path.name in LINUX_ONLY and not linux):
             continue
-        if path.parent.name == "canbus" and path.stem not in ("__init__", "frames", "filters", *board["DRIVERS"]):
-            continue
-        yield path, path.relative_to(FIRMWARE)
+        if path.parent.name != "canbus" or path.stem in drivers:
+            files[path.relative_to(FIRMWARE).as_posix()] = _read(path)
+    files["main.py"] = LINUX_MAIN.decode() if linux else _read(FIRMWARE / "main.py")
     if not linux:
-        yield FIRMWARE / "main.py", Path("main.py")
-        yield FIRMWARE / "boards" / f"{board['NAME']}.py", Path("board.py")
+        files["board.py"] = _read(known["path"])
+    return files
 
 
-def build(name, folder, image=None):
-    """Compile a board's files into a folder; image: an Image whose decoder is compiled, too. Returns {name: bytes}."""
-    board, folder = facts(name), Path(folder)
-    sizes = {}
-    for source, target in files_of(board):
-        written = folder / target.with_suffix(".mpy")
-        sizes[str(target)] = compile_file(source, written, board["ARCHITECTURE"])
-    if "main.py" in sizes:  # a port looks for the source of these two
-        (folder / "main.mpy").rename(folder / "box_main.mpy")
-        (folder / "main.py").write_text("import box_main\n")
-        shutil.copy(FIRMWARE / "boot.py", folder)
-        sizes["boot.py"] = (folder / "boot.py").stat().st_size
-    if image:
-        sizes["decoder.py"] = unpack(image, folder / "image", board["ARCHITECTURE"])
-    return sizes
+def compiled(files, architecture):
+    """{path: text} of Python sources as a slot holds them: {path: bytes}."""
+    if architecture is None:
+        return {path: device_text(text, native=False).encode() for path, text in files.items()}
+    return {
+        path.removesuffix(".py") + ".mpy": compile_mpy(Path(path).name, text, architecture, LEVEL)
+        for path, text in files.items()
+    }
 
 
-def unpack(image, folder, architecture):
-    """An image as a folder, its decoder compiled for a processor (cellwarden.image). Returns the decoder's bytes."""
-    import hashlib
-
-    from .compiler.image import _json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in image.parts.items():
-        (folder / name).write_bytes(data)
-    (folder / "manifest.json").write_bytes(_json(image.manifest))
-    size = compile_file(folder / "decoder.py", folder / "decoder.mpy", architecture)
-    digest = hashlib.sha256((folder / "decoder.mpy").read_bytes()).hexdigest()
-    (folder / "board.json").write_text(json.dumps({"image": image.sha256, "sha256": digest}))
-    return size
+def vehicle_files(image, architecture):
+    """{path: bytes} of a vehicle image as a folder, its decoder compiled (cellwarden.image); nothing for None."""
+    if image is None:
+        return {}
+    parts = image.parts | {"manifest.json": image.manifest_bytes}
+    if architecture is not None:
+        decoder = compile_mpy("decoder.py", image.parts["decoder.py"].decode(), architecture, LEVEL)
+        told = {"image": image.sha256, "sha256": hashlib.sha256(decoder).hexdigest()}
+        parts |= {"decoder.mpy": decoder, "board.json": (json.dumps(told, indent=1) + "\n").encode()}
+    return {f"{VEHICLE}/{name}": data for name, data in parts.items()}
 
 
-def compile_file(source, target, architecture):
-    """Bytes of the .mpy. Raises InputError with mpy-cross's own words."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    command = [find_mpy_cross(), f"-march={architecture}", "-O3", "-s", source.name, "-o", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        words = (done.stdout + done.stderr).strip().splitlines()
-        raise InputError(source, f"is refused for {architecture} ({words[-1] if words else 'no word why'})")
-    return target.stat().st_size
+def build(board, folder, image=None):
+    """Write a board's slot_files() into a folder; returns {path: bytes of the file}."""
+    files = slot_files(board, image)
+    for path, data in files.items():
+        target = Path(folder, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return {path: len(data) for path, data in files.items()}
 
 
 def table(image=None, wanted=None, folder=None):
-    """Rows (board, architecture, bytes, budget, bytes of the decoder or None), built into folder/board where given."""
+    """Rows (board, architecture, bytes of code, budget, bytes of the decoder or None), also built into folder/board."""
     for name in wanted or names():
         board = facts(name)
-        with tempfile.TemporaryDirectory() as scratch:
-            sizes = build(name, Path(folder) / name if folder else scratch, image)
-        decoder = sizes.pop("decoder.py", None)
-        yield name, board["ARCHITECTURE"], sum(sizes.values()), board["FLASH_BYTES"], decoder
+        files = slot_files(name, image)
+        if folder:
+            build(name, Path(folder) / board["NAME"], image)
+        decoder = files.get(f"{VEHICLE}/decoder.mpy", b"")
+        code = sum(len(data) for path, data in files.items() if not path.startswith(VEHICLE))
+        yield board["NAME"], board["ARCHITECTURE"] or "any", code, board["FLASH_BYTES"], len(decoder) or None
+
+
+def _read(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, f"cannot be read ({error})", "Python source text in UTF-8") from None
 
 
 def main(words=None):

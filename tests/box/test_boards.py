@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -21,9 +20,24 @@ def test_a_board_takes_its_files_and_the_demonstration_pack_within_its_flash(dem
     board = boards.facts(name)
     sizes = boards.build(name, tmp_path, demo)
     assert board["NAME"] == name
-    assert sum(sizes.values()) < board["FLASH_BYTES"], sizes
+    code = {path: size for path, size in sizes.items() if not path.startswith("vehicle/") or path.endswith(".mpy")}
+    assert sum(code.values()) < board["FLASH_BYTES"], sizes
     drivers = {path.stem for path in (tmp_path / "cellwarden" / "canbus").iterdir()}
     assert drivers == {"__init__", "frames", "filters", *board["DRIVERS"]}
+
+
+def test_a_board_of_your_own_is_a_file_like_the_others(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text('NAME, ARCHITECTURE, DRIVERS = "mine", "armv6m", ("slcan",)\nFLASH_BYTES, HEAP_BYTES = 9, 9\n')
+    files = boards.slot_files(str(own))
+    assert {"board.mpy", "main.mpy", "cellwarden/canbus/slcan.mpy", "cellwarden/app.mpy"} < set(files)
+    assert files["main.mpy"][:1] == b"M", "a .mpy file's mark"
+    own.write_text("NAME, DRIVERS = 'mine', ()\n")
+    with pytest.raises(InputError, match="is no board's file: no ARCHITECTURE"):
+        boards.slot_files(str(own))
+    own.write_text("NAME, ARCHITECTURE = 1\n")
+    with pytest.raises(InputError, match="is no board's file"):
+        boards.slot_files(str(own))
 
 
 def test_an_unknown_board_is_refused():
@@ -31,8 +45,15 @@ def test_an_unknown_board_is_refused():
         boards.facts("toaster")
 
 
+def unpack(image, folder):
+    """A vehicle image as a folder of parts."""
+    folder.mkdir(exist_ok=True)
+    for path, data in boards.vehicle_files(image, "x64").items():
+        (folder / path.rpartition("/")[2]).write_bytes(data)
+
+
 def test_a_decoder_of_another_image_or_a_changed_one_is_refused(demo, tmp_path):
-    boards.unpack(demo, tmp_path, "x64")
+    unpack(demo, tmp_path)
     told = json.loads((tmp_path / "board.json").read_text())
     (tmp_path / "board.json").write_text(json.dumps(told | {"image": "00" * 32}))
     with pytest.raises(ImageError, match="not of this image"):
@@ -58,7 +79,7 @@ def test_the_whole_box_with_its_log_runs_in_the_heap_of_a_board(demo, tmp_path):
     with open(tmp_path / "drive.log", "w") as file:
         file.writelines(f"({t / 1e6:.6f}) can0 {written(i)}#{data.hex()}\n" for t, _, i, data in frames)
     heap = (256 << 10) + sum(sizes.values())
-    command = [micropython, "-X", f"heapsize={heap}", "-m", "cellwarden.linux", str(tmp_path / "image")]
+    command = [micropython, "-X", f"heapsize={heap}", "-m", "cellwarden.linux", str(tmp_path / "vehicle")]
     command += ["-b", f"replay:{tmp_path / 'drive.log'}", "--data", str(tmp_path / "data"), "--report", "600"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MICROPYPATH": str(tmp_path)})
     assert done.returncode == 0, (done.stdout + done.stderr)[-500:]
@@ -82,8 +103,9 @@ def give_key(path):
 BOARD = """
 from cellwarden.canbus.replay import ReplayBus
 
-IMAGES = ({bad!r}, {good!r})
-DATA, LOG = {data!r}, {log!r}
+NAME, ARCHITECTURE, DRIVERS = "played", "x64", ("replay",)
+FLASH_BYTES, HEAP_BYTES = 250_000, 1 << 20
+REPORT_MS = 1000
 lit = []
 
 
@@ -112,29 +134,22 @@ def watchdog():
 """
 
 
-def test_main_starts_a_board_with_the_next_good_image_and_says_so(demo, tmp_path):
+def test_main_runs_a_slot_and_keeps_its_data_beside_the_slots(demo, tmp_path):
     """What every board runs, with a board's file of its own here."""
     try:
         micropython = find_micropython()
     except InputError as error:
         pytest.skip(str(error))
-    boards.build("linux_gateway", tmp_path / "lib", None)
-    boards.unpack(demo, tmp_path / "bad", "x64")
-    boards.unpack(demo, tmp_path / "good", "x64")
-    (tmp_path / "bad" / "params.bin").write_bytes(b"x")
     with open(tmp_path / "drive.log", "w") as file:
         for t, _, i, data in simulate("hvil_opens", DEMO_PROFILE, 1, 1.1):
             file.write(f"({t / 1e6:.6f}) can0 {written(i)}#{data.hex()}\n")
-    names = {name: str(tmp_path / name) for name in ("bad", "good", "data", "log")}
-    (tmp_path / "lib" / "board.py").write_text(BOARD.format(drive=str(tmp_path / "drive.log"), **names))
-    main = boards.FIRMWARE / "main.py"
-    environment = os.environ | {"MICROPYPATH": str(tmp_path / "lib")}
-    done = subprocess.run([micropython, "-X", "heapsize=1m", main], capture_output=True, text=True, env=environment)
+    (tmp_path / "played.py").write_text(BOARD.format(drive=str(tmp_path / "drive.log")))
+    boards.build(str(tmp_path / "played.py"), tmp_path / "a", demo)
+    start = [micropython, "-X", "heapsize=1m", "-c", f"import sys; sys.path[0] = {str(tmp_path / 'a')!r}; import main"]
+    done = subprocess.run(start, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-500:]
-    told = [json.loads(line[2:]) for line in done.stdout.splitlines()]
-    assert {"box_image", "hvil_open"} <= {line.get("rule") for line in told}
+    assert "hvil_open" in {json.loads(line[2:]).get("rule") for line in done.stdout.splitlines()}
     assert {"selftest", "state0"} <= {path.name for path in (tmp_path / "data").iterdir()}
-    shutil.rmtree(tmp_path / "good")
-    shutil.rmtree(tmp_path / "data")
-    done = subprocess.run([micropython, "-X", "heapsize=1m", main], capture_output=True, text=True, env=environment)
-    assert done.returncode == 1 and done.stdout.startswith("# no image can be run: ")
+    (tmp_path / "a" / "vehicle" / "params.bin").write_bytes(b"x")
+    done = subprocess.run(start, capture_output=True, text=True)
+    assert done.returncode == 1 and "no image can be run: " in done.stdout + done.stderr

@@ -318,6 +318,26 @@ def test_what_came_before_the_box_was_ready_is_no_loss(name, engine):
     assert [r[1] for r in read(rig.bus, engine)] == [0x101] and rig.bus.dropped == 0
 
 
+@pytest.mark.parametrize("name", ["machine_can", "mcp2515", "slcan"])
+def test_what_came_while_the_box_slept_is_neither_read_nor_a_loss(name, engine):
+    rig = LIVE[name](engine)
+    rig.arrive(0x0FF, b"before")
+    read(rig.bus, engine)
+    for n in range(300):
+        rig.arrive(0x100, bytes([n & 255]))
+    rig.bus.wake()
+    rig.arrive(0x101, b"after")
+    assert [r[1] for r in read(rig.bus, engine)] == [0x101] and rig.bus.dropped == 0
+
+
+def test_the_rest_of_a_line_that_was_cut_by_the_end_of_a_sleep_is_no_frame(engine):
+    rig = SlcanRig(engine)
+    rig.text(b"\rt1232AA")
+    rig.bus.wake()
+    rig.text(b"BB\rt1001CC\r")
+    assert [r[1] for r in read(rig.bus, engine)] == [0x100] and rig.bus.dropped == 0
+
+
 # --- MCP2515 ----------------------------------------------------------------------------------------------------------
 
 IDENTIFIERS = st.one_of(

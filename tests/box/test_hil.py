@@ -5,12 +5,18 @@ import pty
 import tty
 from types import SimpleNamespace
 
+import can
 import pytest
+from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.hil.devices import make_device
 from cellwarden_tools.hil.gateway import archive
-from cellwarden_tools.hil.plugin import judge
-from cellwarden_tools.hil.tester import Tester, line
+from cellwarden_tools.hil.plugin import NEEDS, judge
+from cellwarden_tools.hil.tester import CanTester, Tester, line
+from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.ssh import over_ssh
+
+pytest_plugins = ["pytester"]
 
 WELL = {
     "dropped": 0, "bus_errors": 0, "events_lost": 0, "box_faults": {}, "collections": 0, "heap_live_bytes": 0,
@@ -75,8 +81,89 @@ def test_it_answers_a_box_and_tells_its_lines_from_its_frames():
         os.close(far)
 
 
+def test_on_a_bus_it_plays_and_hears_through_any_interface_of_python_can():
+    """The virtual one, which python-can itself reads at the other end; a wire would bring them to a box."""
+    far, near = pty.openpty()
+    with can.Bus(interface="virtual", channel="hil") as box:
+        heard = CanTester(far, can.Bus(interface="virtual", channel="hil"))
+        try:
+            heard.play([(0, 0x186, b"\1\2"), (1000, 1 << 29 | 0x18FF01, b"")])
+            frames = [box.recv(5) for _ in range(2)]
+            assert [(f.arbitration_id, f.is_extended_id, bytes(f.data)) for f in frames] == [
+                (0x186, False, b"\1\2"), (0x18FF01, True, b""),
+            ]  # fmt: skip
+            box.send(can.Message(arbitration_id=0x6F0, is_extended_id=False, data=b"\xc0\xde"))
+            assert heard.wait(lambda: heard.frames, 5) or heard.frames
+            assert heard.frames[0][1:] == (0x6F0, b"\xc0\xde")
+        finally:
+            os.close(near)
+            heard.close()
+            os.close(far)
+
+
+NEEDY = """
+import pytest
+
+@pytest.mark.cw_needs("{need}")
+def test_a(device):
+    pass
+
+def test_b():
+    pass
+"""
+
+
+@pytest.fixture
+def on_a_box(pytester, monkeypatch):
+    """on_a_box(text of tests): what comes of them on a box here, with the plugin and no other."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(text):
+        pytester.makepyfile(text)
+        return pytester.runpytest_inprocess("-p", "cellwarden_tools.hil.plugin", "-rs", "--cw-device", "python")
+
+    return run
+
+
+@pytest.mark.parametrize("need, came", [("stamps", {"passed": 2}), ("bus", {"passed": 1, "skipped": 1})])
+def test_what_a_box_cannot_be_put_to_is_left_out_and_the_reason_is_said(on_a_box, need, came):
+    result = on_a_box(NEEDY.format(need=need))
+    result.assert_outcomes(**came)
+    if "skipped" in came:
+        result.stdout.fnmatch_lines([f"*{NEEDS[need]}*"])
+
+
+def test_a_box_that_lost_a_frame_fails_its_test_after_it_passed(on_a_box, pytester):
+    compile_profile(DEMO_PROFILE).image.save(pytester.path / "demo.cwi")
+    result = on_a_box(
+        """
+        import pytest
+
+        def lose(device):
+            tester = device.start("demo.cwi")
+            tester.flags = 0x08  # the adapter had an overrun
+            assert tester.wait(lambda: tester.statuses and tester.statuses[-1]["dropped"] == 1, 10)
+
+        def test_loses(device):
+            lose(device)
+
+        @pytest.mark.cw_expects("dropped")
+        def test_makes_it_lose(device):
+            lose(device)
+        """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*AssertionError: dropped: 1*"])
+
+
+def test_a_command_for_another_machine_keeps_its_words():
+    words = over_ssh("box@gateway", ["sh", "-c", "echo $$ > 'a b'"], terminal=True)
+    assert words[0] == "ssh" and "-tt" in words and words[-2] == "box@gateway"
+    assert words[-1] == """sh -c 'echo $$ > '"'"'a b'"'"''"""
+
+
 def test_an_unknown_device_or_bus_is_refused():
-    with pytest.raises(InputError, match="no device `toaster`; expected micropython, python"):
+    with pytest.raises(InputError, match="no device `toaster`; expected micropython, python, ssh:USER@HOST"):
         make_device("toaster")
     with pytest.raises(InputError, match="socketcan:can0@can1"):
         make_device("python", bus="can0")

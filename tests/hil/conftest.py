@@ -2,16 +2,23 @@
 
 import hashlib
 import random
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cellwarden.blackbox.folder import Folder
+from cellwarden.blackbox.keys import FileKeys
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
+from cellwarden_tools import cli
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines.python import PythonEngine
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
+
+KEY = bytes(range(32))
+QUICK, HOLDS_MS = ("bms_alarm", "hvil_open"), 100  # rules whose evidence has to hold for so long
 
 
 class Story(NamedTuple):
@@ -35,11 +42,41 @@ def image_file(image, tmp_path):
 
 
 @pytest.fixture
+def data(tmp_path):
+    """The box's folder, and in it a log with its key."""
+    path = tmp_path / "data"
+    (path / "log").mkdir(parents=True)
+    FileKeys(Folder(str(path / "log"))).provision(KEY)
+    return path
+
+
+@pytest.fixture
+def proven(data, image_file, tmp_path):
+    """proven(): whether `cellwarden verify` finds the log whole, and what the box said to follow from its frames."""
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["verify", str(data / "log"), "--key", str(tmp_path / "key"), "-p", str(image_file)]
+    return lambda: cli.run(words) == 0
+
+
+@pytest.fixture
+def said(capsys):
+    """said(text): a figure for people, in the midst of pytest's own lines."""
+
+    def say(text):
+        with capsys.disabled():
+            print(f"\n    {text}", end=" ")
+
+    return say
+
+
+@pytest.fixture
 def transmitting(tmp_path):
-    """The path of the demonstration pack's image, with leave to send the alarm frames."""
+    """The path of the demonstration pack's image, with leave to send the alarm frames, and with quick rules."""
     (tmp_path / "demo_pack.dbc").write_bytes(Path(DEMO_PROFILE).with_name("demo_pack.dbc").read_bytes())
-    text = Path(DEMO_PROFILE).read_text(encoding="utf-8")
-    (tmp_path / "demo_pack.toml").write_text(text + '[transmit]\nchannel = "can0"\n')
+    text = Path(DEMO_PROFILE).read_text(encoding="utf-8") + '[transmit]\nchannel = "can0"\n'
+    for rule in QUICK:
+        text += f"[limits.{rule}]\nassert_s = {HOLDS_MS / 1000}\nclear_s = 0\n"
+    (tmp_path / "demo_pack.toml").write_text(text)
     compile_profile(tmp_path / "demo_pack.toml").image.save(tmp_path / "transmitting.cwi")
     return tmp_path / "transmitting.cwi"
 
@@ -52,8 +89,8 @@ def desk(image, frames):
         digest = hashlib.sha256(engine.finish()).hexdigest()
         events = [
             {
-                "t_ms": e.t_ms, "rule": catalogue.RULES[e.rule], "level": e.level, "before": e.before, "where": e.where,
-                "value": None if e.value == L.NA else e.value,
+                "t_ms": e.t_ms & L.MASK, "rule": catalogue.RULES[e.rule], "level": e.level, "before": e.before,
+                "where": e.where, "value": None if e.value == L.NA else e.value,
             }
             for e in engine.events
         ]  # fmt: skip
@@ -66,6 +103,28 @@ def drive(scenario="hvil_opens", begin_s=53, end_s=1e9, minutes=None):
     for t_us, _, can_id, data in simulate(scenario, DEMO_PROFILE, 1, minutes or end_s / 60):
         if t_us >= begin_us:
             yield t_us - begin_us, can_id, data
+
+
+def verdicts(tester):
+    """The events that a box has told, as desk() gives them."""
+    return [{name: value for name, value in event.items() if name != "event"} for event in tester.events]
+
+
+@pytest.fixture
+def small_disk():
+    """small_disk(folder, kib): a file system of that size over the folder, with the files that are there."""
+    made = []
+
+    def make(folder, kib):
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)], check=True)
+        made.append(folder)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

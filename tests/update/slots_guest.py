@@ -36,7 +36,7 @@ def life(folder):
 
     told("bare")
     install("1.cwu")
-    install("2.cwu", busy="it drives")
+    install("2.cwu", busy=lambda: "it drives")
     install("2.cwu")
     print(slots.Slots(root, box).confirm())
     install("4.cwu")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from boxes import Maker, small_files
+from cellwarden_tools import boards
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines.device_files import write_device_files
 from cellwarden_tools.engines.micropython import find_micropython
@@ -53,14 +54,14 @@ def test_two_cuts_in_a_row(found, tmp_path):
 
 def test_an_update_of_the_demonstration_as_a_whole(found, tmp_path):
     vehicle = compile_profile(DEMO_PROFILE).image
-    main = b"print('version %d')\n"
+    main = "print('version %d')\n"
     rows = told(
         found,
         tmp_path,
         4096,
         256,
         every=3 if WHOLE else 100,
-        files=lambda n: build.slot_files(vehicle, {"main.py": main % n}, "x64"),
+        files=lambda n: boards.slot_files("linux_gateway", vehicle) | boards.compiled({"main.py": main % n}, "x64"),
         architecture="x64",
     )
     assert rows["install"][0] > 2000

@@ -1,18 +1,25 @@
 """An image comes onto a box over its serial line whole or not at all, however bad the line is."""
 
+import hashlib
 import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from boxes import BOARD, Maker, small_files
+from cellwarden.blackbox.form import UPDATE_TYPE
 from cellwarden.update.image import Refused
 from cellwarden.update.slots import Slots
+from cellwarden_tools.blackbox.contents import chain_entries, fields
+from cellwarden_tools.blackbox.verify import Verification
 from cellwarden_tools.cli import run
 from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.errors import InputError
+from cellwarden_tools.key_file import read_key
 from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.simulator.run import simulate
 from cellwarden_tools.update import build
 from cellwarden_tools.update.flash import Flash
 from cellwarden_tools.update.repl import Crashed, Repl
@@ -68,93 +75,71 @@ def test_a_bare_board_becomes_a_running_box_and_then_takes_an_update(micropython
     ]
 
 
-# What a box does here: the vehicle's own decoder and the detection core, one scan after the other.
-MAIN = """
-import sys
-from array import array
-
-from cellwarden.engine import Engine
-from cellwarden.update import slots
-from wiring import SCANS
+def drive(path, minutes=5):
+    """A candump log of the demonstration pack."""
+    with open(path, "w") as file:
+        for t, _, i, data in simulate("healthy_drive", DEMO_PROFILE, 1, minutes):
+            file.write(f"({t / 1e6:.6f}) can0 {i & 0x1FFFFFFF:0{8 if i >> 29 else 3}X}#{data.hex()}\n")
 
 
-class Vehicle:
-    pass
+def last_status(python, folder, log):
+    """The last status of a gateway's box that has run from its slot over a log."""
+    words = ["-b", f"replay:{log}", "--report", "600"]
+    done = subprocess.run([*python, folder / "main.py", *words], capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-600:]
+    return json.loads(done.stdout.splitlines()[-1].removeprefix("# "))
 
 
-root = sys.path[0].rsplit("/", 1)[0]
-with open(sys.path[0] + "/vehicle/params.bin", "rb") as file:
-    Vehicle.params = array("i", file.read())
-sys.path.insert(0, sys.path[0] + "/vehicle")
-from decoder import drain
-
-Vehicle.drain = drain
-engine = Engine(Vehicle)
-box = slots.Slots(root, slots.read_box(root))
-for k in range(1, SCANS + 1):
-    engine.advance(100 * k)
-    if box.scanned_well():
-        print("confirmed after", k, "scans")
-print("version %d ran", SCANS, "scans")
-"""
-
-
-def test_the_demonstration_from_the_profile_to_a_confirmed_update(micropython, folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("board", ["linux_gateway", "linux_python"])
+def test_the_demonstration_from_the_profile_to_a_confirmed_update(found, board, tmp_path, monkeypatch, capsys):
+    micropython = found(find_micropython)[0]
+    python = [micropython, "-X", "heapsize=2m"] if board == "linux_gateway" else [sys.executable]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(Path(micropython).parent), prepend=":")
+    folder = tmp_path / "box"
+    folder.mkdir()
+    drive(tmp_path / "drive.log")
     assert run(["keys", "root", "company", "--height", "5"]) == 0
     assert run(["keys", "tree", "office", "--root", "company.key", "--height", "5"]) == 0
-    (tmp_path / "wiring.py").write_text("SCANS = 1000\n")
-    (tmp_path / "note.txt").write_text("for people\n")
-    flash = ["-i", "box.cwu", "--board", BOARD, "--key", "company.pub", "--folder", str(folder)]
-    for n, confirmed in ((1, ""), (2, "confirmed after 600 scans\n")):
-        (tmp_path / "main.py").write_text(MAIN % n)
-        build = ["update", "build", str(DEMO_PROFILE), "--board", BOARD, "--main", "main.py", "--arch", "x64"]
-        build += [
-            "--add",
-            "wiring.py",
-            "--add",
-            "note.txt=notes/one.txt",
-            "--version",
-            f"1.{n}.0",
-            "--counter",
-            str(n),
-            "--key",
-            "office.key",
-            "-o",
-            "box.cwu",
-        ]
+    flash = ["flash", str(folder), "-i", "box.cwu", "--board", board, "--key", "company.pub"]
+    flash += ["--vehicle-id", "LSVTEST0000000001", "--box-key", "box.key", "--history", "history.jsonl"]
+    for n, why in ((1, "first installed"), (2, "confirmed by its own good scans")):
+        build = ["update", "build", str(DEMO_PROFILE), "--board", board, "--version", f"1.{n}.0", "--counter", str(n)]
+        build += ["--key", "office.key", "--history", "history.jsonl", "-o", "box.cwu"]
         assert run(build) == 0, capsys.readouterr().err
-        with Line(micropython, folder) as line:
-            before = sorted(folder.rglob("*"))
-            assert run(["flash", line.port, *flash, "--dry-run"]) == 0
-            assert sorted(folder.rglob("*")) == before
-            assert run(["flash", line.port, *flash]) == 0, capsys.readouterr().err
-            assert "is whole on the box" in capsys.readouterr().out
-            assert run(["flash", line.port, *flash]) == 0, "the same once more is no fault"
-        assert runs(micropython, folder) == f"{confirmed}version {n} ran 1000 scans\n"
-        assert runs(micropython, folder) == f"version {n} ran 1000 scans\n"
-    with Line(micropython, folder) as line:
-        assert run(["device", line.port, "--folder", str(folder), "--json"]) == 0
-        told = json.loads(capsys.readouterr().out.splitlines()[-1])
+        before = sorted(folder.rglob("*"))
+        assert run([*flash, "--dry-run"]) == 0, capsys.readouterr().err
+        assert sorted(folder.rglob("*")) == before
+        assert run(flash) == 0, capsys.readouterr().err
+        assert "is whole on the box" in capsys.readouterr().out
+        assert run(flash) == 0, "the same once more is no fault"
+        status = last_status(python, folder, tmp_path / "drive.log")
+        assert (status["update"]["version"], status["update"]["why"]) == (f"1.{n}.0", why)
+        assert status["log"]["lost_records"] == 0 and status["scans"] > 600
+    capsys.readouterr()
+    assert run(["device", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
     assert told["slots"] == [
         {"slot": "a", "version": "1.1.0", "counter": 1, "whole": True},
         {"slot": "b", "version": "1.2.0", "counter": 2, "whole": True},
     ]
-    del told["slots"], told["key"]
-    assert told == {
-        "board": BOARD, "vehicle": "demo-96s", "confirmed": "b", "state": "steady", "starts_left": None,
-        "why": "confirmed by its own good scans", "counter": 2, "tree": 0, "leaf": 1,
-    }  # fmt: skip
-    assert (folder / "b" / "notes" / "one.txt").read_text() == "for people\n"
-    assert run([*build, "--add", "note.txt=vehicle/params.bin"]) == 2
-    assert "vehicle/params.bin: is a file of every image already" in capsys.readouterr().err
-    (folder / "b" / "main.mpy").write_bytes(b"rotten")
-    assert run(["device", str(folder)]) == 1
-    shown = capsys.readouterr().out
-    assert [line.split() for line in shown.splitlines() if " damaged " in line] == [
-        ["b", "1.2.0", "2", "damaged", "confirmed"]
+    assert (told["board"], told["vehicle"], told["confirmed"], told["state"]) == (board, "demo-96s", "b", "steady")
+    history = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [(line["what"], line["counter"]) for line in history] == [
+        ("built", 1), ("flashed", 1), ("flashed", 1), ("built", 2), ("flashed", 2), ("flashed", 2),
+    ]  # fmt: skip
+    software = [hashlib.sha256((folder / slot / "manifest").read_bytes()).hexdigest() for slot in "ab"]
+    assert {line["counter"]: line["sha256"] for line in history} == dict(zip((1, 2), software, strict=True))
+    log = Verification(folder / "data" / "log", read_key(tmp_path / "box.key"))
+    assert log.intact and log.complete
+    told = [fields(entry) for entry in chain_entries(log) if entry.record and entry.record.type == UPDATE_TYPE]
+    assert [(row["why"], row["minor"], row["counter"], row["manifest"]) for row in told] == [
+        ("first installed", 1, 1, software[0]),
+        ("on trial", 2, 2, software[1]),
+        ("confirmed by its own good scans", 2, 2, software[1]),
     ]
-    assert run(["device", str(tmp_path)]) == 2
+    (folder / "b" / "manifest").write_bytes(b"rotten")
+    assert run(["device", str(folder)]) == 0 and run(["device", str(tmp_path)]) == 2
     assert "no Cellwarden on it" in capsys.readouterr().err
 
 

@@ -39,7 +39,7 @@ class OneBox:
 
     def install(self, data, permit=None, busy=None):
         source = io.BytesIO(data if isinstance(data, bytes) else data.read_bytes())
-        return self.slots.install(source, open(permit, "rb") if permit else None, busy)
+        return self.slots.install(source, open(permit, "rb") if permit else None, lambda: busy)
 
     def update(self, path, **other):
         """Install, start, confirm."""

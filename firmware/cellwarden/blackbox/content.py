@@ -40,6 +40,7 @@ from micropython import const
 EVENT = "<6i"  # as the core makes it (layout, EVENT_...)
 ACKNOWLEDGEMENT = "<IB32s"  # rule; 1: taken, 0: refused; the tag that was shown
 SECURITY = "<I17sB"  # seconds since 1970 (UTC), 0: not known; vehicle; a row of SECURITY_EVENTS; what is known, UTF-8
+UPDATE = "<BHHHI32s"  # why it runs (update.slots.WHY); version; counter; SHA-256 of the manifest
 UPLOAD = "<I"  # index of the last block that the platform has
 HAZARD = "<BBI"  # a row of HAZARDS; 1: begins, 0: is over; value
 ANNEX_SUFFIX = ".cwf"

@@ -77,8 +77,8 @@ class Folder:
             finally:
                 os.close(number)
 
-    def write(self, name, data):
-        """Give a small file this content, in place, and make it durable; always with as many bytes as before."""
+    def write(self, name, *parts):
+        """Give a small file these parts as its content, in place, and make it durable; always with as many bytes as before."""
         new = False
         try:
             file = _open(self._of(name), "r+b")
@@ -87,7 +87,8 @@ class Folder:
                 raise
             file, new = _open(self._of(name), "wb"), True
         with file:
-            self.append(file, data)
+            for data in parts:
+                self.append(file, data)
             self.sync(file)
         if new:
             self.sync_names()

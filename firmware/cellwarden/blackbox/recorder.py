@@ -346,6 +346,10 @@ class Recorder:
         body = struct.pack(C.SECURITY, seconds, vehicle, C.SECURITY_EVENTS.index(kind)) + detail[:64]
         self._give(F.SECURITY_TYPE, body)
 
+    def update(self, why, version, counter, sha256):
+        """What runs from this start on. why: of update.slots.WHY; version: three ints; sha256: of its manifest."""
+        self._give(F.UPDATE_TYPE, struct.pack(C.UPDATE, why, *version, counter, sha256))
+
     def acknowledgement(self, rule, taken, tag):
         """Somebody asked to release a rule's alarm; taken: whether it was; tag: 32 bytes that were shown."""
         self._give(F.ACKNOWLEDGEMENT_TYPE, struct.pack(C.ACKNOWLEDGEMENT, rule, 1 if taken else 0, tag))

@@ -40,6 +40,10 @@ class Bus:
     def begin(self):
         """Called when the box is ready to read: what a queue has taken before is old, and no loss."""
 
+    def wake(self):
+        """Called after a sleep: what a queue has taken meanwhile is old, and no loss."""
+        self.begin()
+
     def close(self):
         """Leave the bus."""
 

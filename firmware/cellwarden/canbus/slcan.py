@@ -50,7 +50,7 @@ class Slcan(Bus):
         port.write(b"Z%d\r" % (1 if timed else 0))
         port.write(b"O\r" if transmit else b"L\r")
 
-    def begin(self):
+    def wake(self):
         self._skipping, self._kept = self._skipping or self._kept > 0, 0
         for _ in range(OLD):
             got = self._port.readinto(self._chunk)
@@ -64,7 +64,10 @@ class Slcan(Bus):
     def _read(self, batch, t_ms):
         if self._ask and (self._asked_ms is None or (t_ms - self._asked_ms) & L.MASK >= ASK_MS):
             self._asked_ms = t_ms
-            self._port.write(b"F\r")
+            try:
+                self._port.write(b"F\r")
+            except OSError:  # an adapter that takes no question may still give frames
+                self.errors += 1
         self._lines(batch, t_ms, self._kept)
         while not batch.full():
             got = self._port.readinto(self._chunk)
@@ -131,7 +134,11 @@ class Slcan(Bus):
     def _send(self, can_id, data):
         number, form = (can_id & 0x1FFFFFFF, "T%08X%d") if can_id & L.EXT else (can_id, "t%03X%d")
         text = form % (number, len(data))
-        self._port.write(text.encode() + hexlify(data) + b"\r")
+        try:
+            self._port.write(text.encode() + hexlify(data) + b"\r")
+        except OSError:
+            self.errors += 1
+            return False
         return True
 
 

@@ -1,7 +1,9 @@
-"""A serial port of Linux that never blocks a reader, under CPython and under MicroPython's unix port."""
+"""A serial port of Linux on which nothing waits, under CPython and under MicroPython's unix port."""
 
 import os
 import sys
+
+from cellwarden.console import Console, standard_output
 
 _ON_MICROPYTHON = sys.implementation.name == "micropython"
 _VTIME, _VMIN = 5, 6  # asm-generic/termbits.h
@@ -19,31 +21,29 @@ class Tty:
             import termios
 
             if path == "-":
-                self._read, self._write = sys.stdin.buffer, sys.stdout.buffer
-                number = 0
+                source, number, console = sys.stdin.buffer, 0, standard_output()
             else:
-                self._file = self._read = self._write = open(path, "r+b")
-                number = self._file.fileno()
+                self._file = source = open(path, "r+b")
+                number, console = source.fileno(), Console(source, source.write)
             termios.setraw(number)
             settings = termios.tcgetattr(number)
             settings[6][_VMIN] = settings[6][_VTIME] = 0  # a read returns at once with what there is
             termios.tcsetattr(number, termios.TCSANOW, settings)
-            self.readinto, self.write = self._read.readinto, self._write.write
+            self.readinto, self.write = source.readinto, console.write
             return
         import termios
         import tty
 
-        self._in = self._out = 0
-        if path == "-":
-            self._out = 1
-        else:
-            self._in = self._out = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        self._in = 0 if path == "-" else os.open(path, os.O_RDWR | os.O_NOCTTY)
         try:
             tty.setraw(self._in)
         except termios.error as error:
             self.close()
             raise OSError(error.args[0], "no terminal") from None
         os.set_blocking(self._in, False)
+        number = self._in
+        console = standard_output() if path == "-" else Console(number, lambda data: os.write(number, data))
+        self.write = console.write
 
     def readinto(self, view):
         """Bytes read into the view; 0 where there are none now."""
@@ -51,18 +51,6 @@ class Tty:
             return os.readv(self._in, (view,))
         except BlockingIOError:
             return 0
-
-    def write(self, data):
-        """Write all of it. Waits where the other side does not read. Raises OSError where it is gone."""
-        import select
-
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._out, view) :]
-            except BlockingIOError:
-                select.select((), (self._out,), ())
-        return len(data)
 
     def close(self):
         if _ON_MICROPYTHON:

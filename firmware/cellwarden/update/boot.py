@@ -136,7 +136,7 @@ def choose(root):
     return other
 
 
-def start(root=""):
+def start(root):
     """Let only the chosen slot, and what is frozen (CPython: installed), be imported from now on."""
     slot = choose(root)
     own = [] if slot is None else [root + "/" + SLOTS[slot]]
@@ -144,5 +144,5 @@ def start(root=""):
     return slot
 
 
-if __name__ == "__main__" and start() is None:
+if __name__ == "__main__" and start(os.getcwd().rstrip("/")) is None:  # of an STM32: /flash
     print("cellwarden: no slot is whole; put an image on with `cellwarden flash`")

@@ -74,10 +74,10 @@ class Slots:
     def folder(self, slot):
         return self.root + "/" + boot.SLOTS[slot]
 
-    def install(self, source, permit=None, busy=None):
+    def install(self, source, permit=None, busy=lambda: None):
         """Take an update image from a file, or any object with `read` and `seek`; returns its Manifest.
 
-        permit: a file with one, or None; busy: a text that says why the box must not be updated now, or None
+        permit: a file with one, or None; busy: called, says in a text why the box must not be updated now, or None
         Raises Refused, and then what runs, and what would run after a start, is as before. What was stored of the
         files is used where the same image comes again.
         """
@@ -93,6 +93,7 @@ class Slots:
                 at += size
             if image.piece(source, 1, at):
                 raise Refused("form", "there is more behind its last file")
+            self._not_busy(allowed, busy)
             self.switch(manifest, allowed)
         except (OSError, MemoryError) as error:
             raise Refused("storage", "error %s" % error)  # noqa: B904, UP031
@@ -103,13 +104,13 @@ class Slots:
         """The slot that an update goes to."""
         return 1 - self.record.active
 
-    def accept(self, manifest, permit=None, busy=None):
+    def accept(self, manifest, permit=None, busy=lambda: None):
         """Check an image (and a permit) against this box, and empty the idle slot for it. Raises Refused, OSError."""
         self._check(manifest, permit, busy)
         folder = self.folder(self.idle)
         if boot.read(folder + "/manifest") == manifest.data:
             return
-        _remove(folder)
+        self._remove(folder)
         os.mkdir(folder)
         for name, data in (("signature", manifest.signature), ("manifest", manifest.data)):
             with open(folder + "/" + name, "wb") as file:
@@ -129,8 +130,7 @@ class Slots:
         allow = permit.allow if permit else ()
         if record.state == boot.TRIAL:
             raise Refused("trial", "%d starts are left" % record.tries)  # noqa: UP031
-        if busy and "busy" not in allow:
-            raise Refused("busy", busy)
+        self._not_busy(permit, busy)
         if record.signed != boot.NOTHING:
             known = (record.tree, record.leaf)
             if newest.leaves < known or (newest.leaves == known and newest.sha256 != record.signed):
@@ -144,6 +144,11 @@ class Slots:
         runs = self.manifest_of(record.active)
         if runs and runs.version < manifest.from_version:
             raise Refused("version", "%d.%d.%d" % manifest.from_version)  # noqa: UP031
+
+    def _not_busy(self, permit, busy):
+        why = busy()
+        if why and not (permit and "busy" in permit.allow):
+            raise Refused("busy", why)
 
     def put(self, path, size, digest, source, at):
         """Store a file of the idle slot, which begins at byte `at` of the source.
@@ -219,6 +224,18 @@ class Slots:
             return None
         return image.Manifest(data, ())
 
+    def _remove(self, path):
+        """Remove a file, or a folder and all in it; what is not there is no error."""
+        self._pause()
+        if not _is_there(path):
+            return
+        if os.stat(path)[0] & 0x4000:
+            for name in os.listdir(path):
+                self._remove(path + "/" + name)
+            os.rmdir(path)
+        else:
+            os.remove(path)
+
     def _write(self):
         if not self.record.write(self.root):
             self.record = _record(self.root)
@@ -240,15 +257,3 @@ def _is_there(path):
     except OSError:
         return False
     return True
-
-
-def _remove(path):
-    """Remove a file, or a folder and all in it; what is not there is no error."""
-    if not _is_there(path):
-        return
-    if os.stat(path)[0] & 0x4000:
-        for name in os.listdir(path):
-            _remove(path + "/" + name)
-        os.rmdir(path)
-    else:
-        os.remove(path)

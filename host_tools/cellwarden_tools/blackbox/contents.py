@@ -9,6 +9,7 @@ from cellwarden.blackbox import form as F
 from cellwarden.blackbox.annex import annex_name
 from cellwarden.blackbox.chain import segment_name
 from cellwarden.core import layout as L
+from cellwarden.update.slots import WHY
 
 from .read import opened, pieces
 
@@ -59,6 +60,7 @@ SMALL = {
     F.EVENT_TYPE: ("clock_ms rule before level where value", C.EVENT),
     F.LOST_TYPE: ("frames events records", F.LOST),
     F.ACKNOWLEDGEMENT_TYPE: ("rule taken tag", C.ACKNOWLEDGEMENT),
+    F.UPDATE_TYPE: ("why major minor patch counter manifest", C.UPDATE),
     F.UPLOAD_TYPE: ("index", C.UPLOAD),
     F.SHUTDOWN_TYPE: ("", "<"),
     F.SEAL_TYPE: ("index first_sequence before tag", F.SEAL + "32s"),
@@ -90,6 +92,8 @@ def fields(entry):
     told = dict(zip(names.split(), values, strict=True))
     if record.type == F.HAZARD_TYPE:
         told["hazard"] = _row(C.HAZARDS, told["hazard"])
+    if record.type == F.UPDATE_TYPE and told["why"] < len(WHY):
+        told["why"] = WHY[told["why"]]
     return {name: _plain(name, value) for name, value in told.items()}
 
 

@@ -14,45 +14,34 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 @update.command()
 def build(
     profile: Annotated[Path, typer.Argument(metavar="PROFILE", help="The vehicle profile (TOML) or image.")],
-    board: Annotated[str, typer.Option(help="The board's name, as `flash` gives it to a box.")],
-    main: Annotated[Path, typer.Option(metavar="FILE", help="What the box does: becomes main of the slot.")],
+    board: Annotated[str, typer.Option(help="A board of firmware/boards, or the file of one of your own.")],
     version: Annotated[str, typer.Option(help="Of the image, such as 1.2.3.")],
     counter: Annotated[int, typer.Option(help="Higher than that of every image before: no box goes back.")],
     key: Key,
     output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")],
-    arch: Annotated[str | None, typer.Option(help="What MicroPython compiles for, such as armv7emsp.")] = None,
-    add: Annotated[
-        list[str], typer.Option(metavar="FILE[=PATH]", help="One more file of the slot, as PATH; .py is compiled.")
-    ] = [],  # noqa: B006 (typer's)
     least: Annotated[str, typer.Option("--from", help="Boxes with an older version than this refuse it.")] = "0.0.0",
+    history: Annotated[Path | None, typer.Option(help="File to add a line to; updates.jsonl beside the image.")] = None,
     json: Json = False,
 ):
-    """Build an update image: code, vehicle image and manifest, signed with the next leaf of a tree.
-
-    Without --arch it holds source text, which every MicroPython takes.
-    """
-    from cellwarden.update.slots import ARCHITECTURES
-
+    """Build an update image: a board's code, vehicle image and manifest, signed with the next leaf of a tree."""
+    from .. import boards
     from ..compiler.image import open_image
-    from ..errors import InputError, did_you_mean
     from ..update import build, signing
+    from ..update import history as kept
     from . import show
 
-    if arch is not None and arch not in ARCHITECTURES:
-        names = [name for name in ARCHITECTURES if name]
-        raise InputError("--arch", f"no architecture `{arch}`{did_you_mean(arch, names)}", ", ".join(names))
+    known = boards.facts(board)
     signer = signing.read_key(key)
-    own = {"main.py": _read(main)}
-    for word in add:
-        name, _, path = word.partition("=")
-        own[path or Path(name).name] = _read(name)
     vehicle, warnings = open_image(profile)
     show.warnings(warnings)
-    files = build.slot_files(vehicle, own, arch)
-    data = build.manifest_of(files, board, vehicle.manifest["vehicle"], version, counter, build.runs(arch), least)
+    files = boards.slot_files(board, vehicle)
+    runs = build.runs(known["ARCHITECTURE"])
+    data = build.manifest_of(files, known["NAME"], vehicle.manifest["vehicle"], version, counter, runs, least)
     with show.busy("signing"):
         build.write_signed(output, data, signer, files)
-    _told(output, build.check(output, signer.root), json, show)
+    found = build.check(output, signer.root)
+    kept.append(history or output.with_name(kept.NAME), "built", found, image=str(output), files=len(files))
+    _told(output, found, json, show)
 
 
 @update.command()
@@ -102,15 +91,6 @@ def permit(
         raise InputError(image, f"is not sound: {error}", "an image signed under the same root") from None
     build.write_signed(output, build.permit_of(found, allow), signer)
     show.message(f"{output}: permits {' and '.join(allow)} for {image}")
-
-
-def _read(path):
-    from ..errors import InputError
-
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "a file of the image") from None
 
 
 def _told(path, found, json, show):

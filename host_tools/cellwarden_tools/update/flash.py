@@ -1,76 +1,99 @@
-"""Puts a signed image on a box over its serial port, verified on the box, resumed where it was broken off.
+"""Puts a signed image on a box: on a board over its serial port, on a gateway in a folder here or by way of `ssh`.
 
-Nothing is half in use at any moment: files go into the slot that does not run, and only when each of them has, on the
-box, the SHA-256 of the signed manifest does the boot record name that slot (cellwarden.update.slots).
+All is verified on the box, and resumed where it was broken off. Nothing is half in use at any moment: files go into the
+slot that does not run, and only when each of them has, on the box, the SHA-256 of the signed manifest does the boot
+record name that slot (cellwarden.update.slots).
 """
 
 import hashlib
 import json
 import sys
+import tempfile
 from binascii import a2b_base64, b2a_base64, crc32
 from pathlib import Path
 
+from cellwarden.blackbox.keys import SLOT_NAMES
 from cellwarden.update import boot, image, slots
+from cellwarden.update.duty import VEHICLE_ID
 
 from ..engines.device_files import device_text
 from ..errors import InputError
-from ..files import whole_file
+from ..key_file import new_box
 from . import build
-from .repl import Broken, Crashed, Repl
+from .repl import Broken, Crashed, Pipe, Repl
 
 GUEST = Path(__file__).with_name("flash_guest.py")
 TOOLS = ("__init__.py", "update/__init__.py", "update/boot.py", "update/image.py", "update/lms.py", "update/slots.py")
 WORKSHOP = "flash.tmp"  # folder on the box with the updater, while it is used
-MAIN = b"import main\n"  # /main.py: boot.py has left nothing to import but the slot that was chosen, and its main
+LOG = "data/log"  # where a box keeps its black box
 FILE_SYSTEMS = ("VfsLfs2", "VfsPosix")
-PIECE = 1536  # bytes sent at a time
 TRIES = 20  # of a piece, until the line is given up
+STATUS_S = 60  # a board starts, and reports, in less
 
+# /main.py: boot.py has left nothing to import but the slot that was chosen, and its main
+BOARD_MAIN = b"""\
+import sys
+import time
 
-def put_in_folder(folder, path, key, board):
-    """Put an image on a Linux gateway, into a folder on this machine: as Flash.put_on(), and as safe."""
-    folder, manifest = Path(folder), build.check(path, key)
-    _is_for(path, manifest, board, slots.what_runs(getattr(sys.implementation, "_mpy", 0)))
-    box = slots.Box(manifest.board, manifest.vehicle, slots.SOURCE, key)
-    for name, data in _own_files(box).items():
-        there = folder / name
-        if not there.exists():
-            with whole_file(there) as file:
-                file.write(data)
-        elif there.read_bytes() != data:
-            raise InputError(there, _OTHER, _BARE)
-    with open(path, "rb") as file:
-        return slots.Slots(str(folder), box).install(file)
+try:
+    import main
+except KeyboardInterrupt:
+    raise  # somebody at the console
+except BaseException as error:
+    sys.print_exception(error)
+time.sleep(2)
+import machine
 
+getattr(machine, "reset", sys.exit)()  # an update that does not work has two starts left
+"""
+GATEWAY_MAIN = b"""\
+import sys
 
+import boot
+
+if boot.start(sys.path[0]) is None:
+    sys.exit("cellwarden: no slot is whole; put an image on with `cellwarden flash`")
+import main
+"""
 _OTHER = "is of another kind already, and that is not changed with an update"
 _BARE = "a bare box, or one of the same key, board and vehicle"
 
 
-def _own_files(box):
-    """{name: bytes} of the files beside the slots."""
-    return {"boot.py": Path(boot.__file__).read_bytes(), "main.py": MAIN, slots.IDENTITY: slots.identity(box)}
+def gateway(where, runs, python=None):
+    """(Pipe, folder) of a gateway: `where` is a folder here, or ssh:USER@HOST:FOLDER; None for what is neither.
+
+    runs: what the image is built for; python: the program that will run the box there, if not the usual one
+    """
+    words = [python or "python3", "-u"] if runs == slots.SOURCE else [python or "micropython"]
+    if where.startswith("ssh:"):
+        host, _, folder = where[4:].partition(":")
+        if not host or host.startswith("-") or not folder.startswith("/"):
+            raise InputError(where, "names no gateway", "ssh:USER@HOST:/FOLDER")
+        return Pipe(where, words, host), folder.rstrip("/")
+    if Path(where).is_dir():
+        if words[0] == "python3":
+            words[0] = sys.executable
+        return Pipe(where, words), str(Path(where).resolve())
+    return None
 
 
-def _is_for(path, manifest, board, runs):
-    if manifest.board != board:
-        raise InputError(path, f"is for the board {manifest.board}", f"an image for {board}", "see --board")
-    if manifest.runs not in (slots.SOURCE, runs):
-        words = f"say `cellwarden update build --arch {runs.rpartition(' ')[2]}`" if runs != slots.SOURCE else ""
-        raise InputError(path, f"is built for {manifest.runs}", f"what this box runs, {runs}", words)
+def boot_text():
+    return Path(boot.__file__).read_bytes()
 
 
 class Flash:
-    """One box on one port.
+    """One box on one port, or behind a Pipe.
 
-    root: folder of the slots on the box, "" for its root; say: called with (text, bytes done, bytes in all)
-    Raises InputError where there is no board that answers.
+    root: folder of the slots on the box, "" for where a board has its files; say: called with (text, bytes done, bytes
+    in all). Raises InputError where there is no board that answers.
     """
 
     def __init__(self, port, root="", baud=115200, say=lambda *_: None, seconds=5):
         self.root, self._say, self._ready = root, say, False
-        self._repl = Repl(port, baud, seconds)
+        self._repl = Repl(port, baud, seconds) if isinstance(port, str) else port
         self.facts = self._call("facts()")
+        if not root:
+            self.root, self._ready = self.facts["folder"], False
 
     def __enter__(self):
         return self
@@ -89,12 +112,22 @@ class Flash:
         Raises InputError where the box is not of its kind, and image.Refused where the image is not sound.
         """
         manifest = build.check(path, key)
-        _is_for(path, manifest, board, self.runs)
+        if manifest.board != board:
+            raise InputError(path, f"is for the board {manifest.board}", f"an image for {board}", "see --board")
+        if manifest.runs not in (slots.SOURCE, self.runs):
+            mend = "another --board, or MicroPython for this one"
+            raise InputError(path, f"is built for {manifest.runs}", f"what this box runs, {self.runs}", mend)
         if self.facts["files"] not in FILE_SYSTEMS:
             text = f"the board keeps its files on {self.facts['files'] or 'what it does not tell'}"
-            mend = "format it with VfsLfs2, or put a newer MicroPython on"
+            mend = "say --format, and all that is on it goes; or put a newer MicroPython on"
             raise InputError(self._repl.name, text, "littlefs, which survives power cuts", mend)
         return manifest
+
+    def format(self):
+        """Give the board's flash littlefs v2 where it has FAT, in which all that is on it goes."""
+        if self.facts["files"] == "VfsFat":
+            self._call(f"format({self.root or '/'!r})")
+            self.facts = self._call("facts()")
 
     def put_on(self, path, key, board):
         """Put the image at `path` on the box, so that its next start runs it; returns its Manifest.
@@ -104,7 +137,9 @@ class Flash:
         manifest = self.check(path, key, board)
         data = Path(path).read_bytes()
         self._workshop(data[: manifest.files_at])
-        for name, own in _own_files(slots.Box(manifest.board, manifest.vehicle, "", key)).items():
+        identity = slots.identity(slots.Box(manifest.board, manifest.vehicle, "", key))
+        main = BOARD_MAIN if isinstance(self._repl, Repl) else GATEWAY_MAIN
+        for name, own in (("boot.py", boot_text()), ("main.py", main), (slots.IDENTITY, identity)):
             self._own(name, own)
         at, whole = manifest.files_at, len(data) - manifest.files_at
         slot = self._updater("", "-1 if s.will_run(m) else s.idle")
@@ -130,9 +165,23 @@ class Flash:
         """Whether a file in the folder of the slots has this size and SHA-256, as the box finds."""
         return self._call(f"have({self.root + '/' + name!r})") == [size, digest.hex()]
 
-    def start(self):
-        """Let the box start anew."""
+    def give(self, vehicle=None, key=None):
+        """Make a bare box a vehicle's own, before its first start: a box that has an id or a key keeps it.
+
+        vehicle: its unique id, up to 17 ASCII bytes; key: first key of its black box, 32 bytes. Raises InputError.
+        """
+        if vehicle:
+            self._own(VEHICLE_ID[1:], vehicle)
+        if key and not any(self.read(f"{LOG}/{name}") for name in SLOT_NAMES):
+            with tempfile.TemporaryDirectory(prefix="cellwarden-") as folder:
+                new_box(folder).provision(key)
+                for path in sorted(Path(folder).iterdir()):
+                    self._own(f"{LOG}/{path.name}", path.read_bytes())
+
+    def start(self, seconds=STATUS_S):
+        """Let a board start anew: (the first status that the box reports, or None, other lines that it said)."""
         self._repl.reset()
+        return self._repl.listen(seconds)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -155,7 +204,7 @@ class Flash:
         if not data and not begun:
             self._call(f"open({path!r}, 'wb').close()\nprint('true')")
         while at < len(data):
-            piece = data[at : at + PIECE]
+            piece = data[at : at + self._repl.piece]
             text = b2a_base64(piece, newline=False).decode()
             if self._call(f"put({path!r}, {at}, {text!r}, {crc32(piece, crc32(f'{path} {at}'.encode()))})"):
                 at += len(piece)
@@ -202,11 +251,11 @@ finally:
                     self._repl.enter()
                     self._repl.run(f"ROOT = {self.root!r}\n" + GUEST.read_text(encoding="utf-8"))
                     self._ready = True
-                told = json.loads(self._repl.run(text))
+                told = json.loads(self._repl.run("feed()\n" + text))
                 break
             except (Broken, Crashed, ValueError) as error:
                 failure, self._ready = error, False
-                if isinstance(error, Crashed) and "OSError: 28" in str(error):
+                if isinstance(error, Crashed) and ("OSError: 28" in str(error) or "No space" in str(error)):
                     raise InputError(self._repl.name, "the board has no room for it", "a larger flash") from None
         else:
             expected = "a board with MicroPython that answers"

@@ -10,9 +10,20 @@ import sys
 from binascii import a2b_base64, b2a_base64, crc32, hexlify
 
 
+def feed():
+    """The watchdog that a box which was interrupted has left behind."""
+    if "cellwarden.app" in sys.modules:
+        try:
+            from machine import WDT
+
+            WDT(timeout=8000).feed()
+        except ImportError:
+            pass
+
+
 def facts():
     """What this MicroPython is, and what keeps its files."""
-    place, system = "", ""
+    place, system = "", "VfsPosix" if sys.implementation.name == "cpython" else ""
     try:
         import vfs
 
@@ -29,6 +40,7 @@ def facts():
                 "machine": getattr(sys.implementation, "_machine", sys.platform),
                 "version": list(sys.implementation.version)[:3],
                 "files": system,
+                "folder": os.getcwd().rstrip("/"),
                 "free": room[0] * room[3] if room else 0,
             }
         )
@@ -88,6 +100,31 @@ def settle(path):
     except OSError:
         pass
     have(path)
+
+
+def format(place):
+    """Give the board's flash littlefs v2, mounted where it was; all that is on it goes."""
+    import vfs
+
+    try:
+        import pyb
+
+        device = pyb.Flash(start=0)
+    except ImportError:
+        try:
+            import rp2
+
+            device = rp2.Flash()
+        except ImportError:
+            from esp32 import Partition
+
+            names, kind = ("vfs", "ffat"), Partition.TYPE_DATA
+            device = next(part for name in names for part in Partition.find(kind, label=name))
+    vfs.umount(place)
+    vfs.VfsLfs2.mkfs(device)
+    vfs.mount(vfs.VfsLfs2(device), place)
+    os.chdir(place)
+    print("true")
 
 
 def clear(path):

@@ -1,7 +1,15 @@
-"""MicroPython's raw REPL over a serial port: run source text on a board and hear what it prints."""
+"""Ways to run source text on a box and hear what it prints: a board's raw REPL on a serial port, a Python at the other
+end of a pipe (here, or on a gateway through OpenSSH).
+"""
 
+import json
 import os
+import select
+import shlex
+import subprocess
 import time
+from binascii import b2a_base64
+from contextlib import suppress
 
 from ..errors import InputError
 
@@ -24,6 +32,8 @@ class Repl:
     seconds: how long the board may be silent before the conversation counts as broken
     Raises InputError where the port cannot be opened.
     """
+
+    piece = 1536  # bytes of a file that are sent at a time
 
     def __init__(self, port, baud=115200, seconds=5):
         try:
@@ -91,8 +101,32 @@ class Repl:
         return printed
 
     def reset(self):
-        """Let the board start anew, as after power on."""
-        self._write(b"import machine\rmachine.reset()\r" + _END)
+        """Let the board start anew, as after power on; where it has no such reset, as MicroPython's own."""
+        with suppress(Broken, Crashed):  # it is gone before it answers, or has no machine.reset()
+            self.enter()
+            self.run("import machine\nmachine.reset()")
+        with suppress(Broken):
+            self._write(_END)
+
+    def listen(self, seconds):
+        """(the first status that the box reports, or None, other lines that it says), of the next seconds."""
+        said, rest, end = [], b"", time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                rest += self._port.read(4096)
+            except self._failures:  # a USB port that went with the board comes again with it
+                time.sleep(0.2)
+                with suppress(*self._failures):
+                    self._port.close()
+                    self._port.open()
+            *lines, rest = rest.replace(b"\r", b"\n").split(b"\n")
+            for line in lines:
+                told = _status(line)
+                if told:
+                    return told, said
+                if line.strip() and not line.startswith(b"# "):
+                    said.append(line.decode(errors="replace").strip())
+        return None, said
 
     def _waiting(self):
         try:
@@ -132,3 +166,86 @@ class Repl:
                 pass
         except self._failures as error:
             raise Broken(str(error)) from None
+
+
+def _status(line):
+    """The status in a line of a box, or None where it is another line."""
+    with suppress(ValueError, TypeError):
+        told = json.loads(line.removeprefix(b"# "))
+        return told if told["event"] == "status" else None
+
+
+# The other end of a Pipe: runs each line, in base64, and ends what it printed as the raw REPL does.
+_LOOP = """
+import sys
+from binascii import a2b_base64
+space = {"__name__": "flash"}
+while True:
+    line = sys.stdin.readline()
+    if not line:
+        break
+    raised = ""
+    try:
+        exec(a2b_base64(line).decode(), space)
+    except Exception as error:
+        raised = repr(error)
+    print("\\x04" + raised + "\\x04")
+"""
+
+
+class Pipe:
+    """A Python as a child of this process, used as a Repl. name: for messages; words: the command, such as python3
+
+    host: user@host that it runs on, by way of OpenSSH's `ssh`, or None: here; seconds: as of Repl
+    """
+
+    piece = 1 << 15
+
+    def __init__(self, name, words, host=None, seconds=20):
+        self.name, self._seconds, self._process = name, seconds, None
+        if host:
+            self._words = ["ssh", "-T", "-o", "BatchMode=yes", "--", host, shlex.join([*words, "-c", _LOOP])]
+        else:
+            self._words = [*words, "-c", _LOOP]
+
+    def __exit__(self, *_):
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+
+    def enter(self):
+        """Start it, anew where it has ended or is in doubt. Raises InputError where there is no such program."""
+        self.__exit__()
+        try:
+            self._process = subprocess.Popen(
+                self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise InputError(self.name, f"`{self._words[0]}` cannot be started ({error.strerror})") from None
+
+    def run(self, text):
+        """As Repl.run()."""
+        try:
+            self._process.stdin.write(b2a_base64(text.encode(), newline=False) + b"\n")
+        except OSError:
+            raise Broken(self._why()) from None
+        printed, raised = self._until(_END)[:-1], self._until(_END)[:-1]
+        self._until(b"\n")
+        if raised:
+            raise Crashed(raised.decode(errors="replace"))
+        return printed
+
+    def _until(self, end):
+        data = bytearray()
+        while not data.endswith(end):
+            if not select.select([self._process.stdout], [], [], self._seconds)[0]:
+                raise Broken("it is silent")
+            got = os.read(self._process.stdout.fileno(), 1)
+            if not got:
+                raise Broken(self._why())
+            data += got
+        return bytes(data)
+
+    def _why(self):
+        said = self._process.communicate()[1].decode(errors="replace").strip().splitlines()
+        return said[-1] if said else "the other end has gone"
