@@ -2,6 +2,7 @@
 differs from what is usual here.
 """
 
+import gc
 import os
 import sys
 
@@ -9,7 +10,7 @@ import board
 import micropython
 import vfs
 from cellwarden import outputs
-from cellwarden.app import Box
+from cellwarden.app import Box, core_fault
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
 from cellwarden.console import standard_output
@@ -39,6 +40,7 @@ def sleep(ms):
     lightsleep(ms)
 
 
+THRESHOLD = 4096  # bytes of garbage while it starts: so what stays in memory stands close together
 SLOT = sys.path[0]
 ROOT = SLOT.rpartition("/")[0]
 REPORT_MS = of_board("REPORT_MS", 10_000)
@@ -58,6 +60,8 @@ def main():
     for file_system, path in vfs.mount() if hasattr(vfs, "VfsFat") else ():
         if isinstance(file_system, vfs.VfsFat) and (ROOT + "/").startswith(path):
             raise SystemExit("the flash has FAT, which a power cut can destroy: format it with littlefs v2")
+    gc.threshold(THRESHOLD)
+    fault = core_fault()
     try:
         image = load_image(SLOT + "/vehicle")
     except ImageError as error:
@@ -79,7 +83,8 @@ def main():
         report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP and not (own and own.on_trial),
         updates=own,
     )  # fmt: skip
-    box.self_test(folder)
+    box.self_test(folder, fault)
+    gc.threshold(-1)  # from here on the box collects garbage when it has the time
     box.run()
     if box.rest_ms:
         from machine import deepsleep

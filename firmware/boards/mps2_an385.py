@@ -11,7 +11,6 @@ from cellwarden.canbus.shared_line import SharedLine
 
 NAME, ARCHITECTURE, DRIVERS = "mps2_an385", "armv7m", ("slcan", "shared_line")
 FLASH_BYTES, HEAP_BYTES = 200_000, 128 << 10  # budgets
-IMAGES = ("/rom/image", "/image_good")
 
 try:
     with open("/rom/options.json") as file:

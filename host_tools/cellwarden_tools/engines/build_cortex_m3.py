@@ -145,10 +145,10 @@ def _change(source):
     (library / "README.md").touch()  # Debian leaves this library out, and make asks for its presence
 
 
-def _told(files=()):
-    """What a firmware is known by: the hash of all that stands in it beside MicroPython. files: (path, name) more."""
-    digest = hashlib.sha256(repr((CHANGES, HEAP_BYTES)).encode())
-    for path in (BOOT, *sorted(PORT.iterdir()), *(path for path, _ in files)):
+def _told(frozen=None):
+    """What a firmware is known by: the hash of all that stands in it beside MicroPython. frozen: {name: text}"""
+    digest = hashlib.sha256(repr((CHANGES, HEAP_BYTES, frozen)).encode())
+    for path in (BOOT, *sorted(PORT.iterdir())):
         digest.update(path.read_bytes())
     return digest.hexdigest() + "\n"
 
@@ -169,7 +169,7 @@ def _source(folder):
 
 
 def _make(folder, name, frozen):
-    """Build FOLDER/NAME with frozen files: (path, name) each. Nothing is done where it is of these files already."""
+    """Build FOLDER/NAME with frozen files, {name: text}. Nothing is done where it is of these files already."""
     firmware, stamp, told = folder / name, folder / f"{name}.sha256", _told(frozen)
     if firmware.is_file() and stamp.is_file() and stamp.read_text() == told:
         return firmware
@@ -179,9 +179,9 @@ def _make(folder, name, frozen):
     stamp.unlink(missing_ok=True)
     source, made = _source(folder), folder / f"made-{Path(name).stem}"
     shutil.rmtree(made / "frozen", ignore_errors=True)
-    for path, target in ((BOOT, BOOT.name), *frozen):
+    for target, text in frozen.items():
         (made / "frozen" / target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, made / "frozen" / target)
+        (made / "frozen" / target).write_text(text, encoding="utf-8")
     (made / "manifest.py").write_text(f"freeze({str(made / 'frozen')!r}, opt=3)\n")
     settings = {
         "BOARD": "MPS2_AN385", "BUILD": made, "FROZEN_MANIFEST": made / "manifest.py",
@@ -197,15 +197,18 @@ def _make(folder, name, frozen):
 
 def build(folder=FIRMWARE_FOLDER):
     """Build the firmware into `folder`; returns its path. Raises InputError where something is missing or fails."""
-    return _make(Path(folder), FIRMWARE, ())
+    return _make(Path(folder), FIRMWARE, _boot())
 
 
 def build_box(folder=FIRMWARE_FOLDER):
     """Build a firmware with the board mps2_an385 frozen into it, as build() does: code that takes no heap."""
     from .. import boards
 
-    files = list(boards.files_of(boards.facts("mps2_an385")))
-    return _make(Path(folder), BOX, files)
+    return _make(Path(folder), BOX, _boot() | boards.sources(boards.facts("mps2_an385")))
+
+
+def _boot():
+    return {BOOT.name: BOOT.read_text(encoding="utf-8")}
 
 
 def main():

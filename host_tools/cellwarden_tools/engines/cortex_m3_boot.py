@@ -1,7 +1,7 @@
 """Frozen into the firmware that build_cortex_m3.py makes, and run first.
 
-A box (its heap is told at HEAP) gets its flash, which is the upper half of the PSRAM, and the ROM image in the lower
-half at /rom; boot.py and main.py follow. Without, `main.py` of the ROM image is all that is run.
+A box (its heap is told at HEAP) gets its flash, which is the upper half of the PSRAM, beside the ROM image in the lower
+half, if any; its boot.py and main.py follow. Without, `main.py` of the ROM image is all that is run.
 """
 
 import sys
@@ -43,9 +43,7 @@ def number_at(address):
 
 
 def mount_rom():
-    size = number_at(START)
-    if size:
-        vfs.mount(vfs.VfsRom(uctypes.bytearray_at(START + 4, size)), "/rom")
+    vfs.mount(vfs.VfsRom(uctypes.bytearray_at(START + 4, number_at(START))), "/rom")
 
 
 def mount_flash():
@@ -59,13 +57,12 @@ def mount_flash():
 
 
 try:
+    sys.path[:] = ["/rom" if number_at(START) else "", ".frozen"]
+    if number_at(START):
+        mount_rom()
     if number_at(HEAP):
         mount_flash()
-        mount_rom()
-        sys.path[:] = ["", ".frozen"]
     else:
-        mount_rom()
-        sys.path[:] = ["/rom", ".frozen"]
         import main  # noqa: F401
 except BaseException as error:
     sys.print_exception(error)

@@ -211,11 +211,8 @@ class Console:
 class CortexM3(Device):
     """The emulated board as a box. heap: bytes, the board's budget where not told."""
 
-    local = True
-    keeps_good_image = False
-
     def __init__(self, heap=None):
-        super().__init__()
+        super().__init__("image", "process", "files", "stamps")
         self._facts = boards.facts(BOARD)
         self.machine = Machine(heap or self._facts["HEAP_BYTES"], box=True)
         self._line = self._console = self._data = None
@@ -228,15 +225,15 @@ class CortexM3(Device):
         parser.add_argument("--report", type=float, default=1.0)
         parser.add_argument("--data", type=Path)
         told = parser.parse_args(words)
-        with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
-            scratch = Path(scratch)
-            if self._new or told.data is None or told.data != self._data:
-                self._fill(scratch / "flash", told.data)
-            options = {"timed": told.timed, "report_ms": int(1000 * told.report)}
-            files = {"options.json": json.dumps(options).encode()}
-            boards.unpack(load_image(image), scratch / "image", self._facts["ARCHITECTURE"])
-            for path in (scratch / "image").iterdir():
-                files[f"image/{path.name}"] = path.read_bytes()
+        if self._new or told.data is None or told.data != self._data:
+            with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
+                if told.data:
+                    shutil.copytree(told.data, Path(scratch, "data"))
+                self.machine.files("put", scratch)
+            self._data, self._new = told.data, False
+        options = {"timed": told.timed, "report_ms": int(1000 * told.report)}
+        files = {"options.json": json.dumps(options).encode()}
+        files |= boards.vehicle_files(load_image(image), self._facts["ARCHITECTURE"])
         self.machine.rom(files)
         self._line = Line(self.machine.psram)
         self.machine.on()
@@ -247,22 +244,10 @@ class CortexM3(Device):
             said = self._console.heard.decode(errors="replace").strip()
             raise InputError("--cw-device cortex-m3", f"the box does not start ({said[-1000:] or 'it is silent'})") from None
 
-    def _fill(self, scratch, data):
-        """A flash as after provisioning, with what a folder here holds: its log is /log, the rest /data."""
-        (scratch / "log").mkdir(parents=True)
-        if data:
-            shutil.copytree(data, scratch / "data", ignore=shutil.ignore_patterns("log"))
-            if (data / "log").is_dir():
-                shutil.copytree(data / "log", scratch / "log", dirs_exist_ok=True)
-        self.machine.files("put", scratch)
-        self._data, self._new = data, False
-
     def _fetch(self):
         with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
             self.machine.files("get", scratch)
-            for below, target in (("data", self._data), ("log", self._data / "log")):
-                if Path(scratch, below).is_dir():
-                    shutil.copytree(Path(scratch, below), target, dirs_exist_ok=True)
+            shutil.copytree(Path(scratch, "data"), self._data, dirs_exist_ok=True)
 
     def freeze(self, seconds):
         self.machine.freeze(seconds)
