@@ -9,7 +9,7 @@ import sys
 import board
 import micropython
 import vfs
-from cellwarden import outputs
+from cellwarden import control, outputs
 from cellwarden.app import Box, core_fault
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import has_key
@@ -17,6 +17,7 @@ from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
 from cellwarden.keep import Kept
+from cellwarden.operator_key import OperatorKey
 from cellwarden.update.duty import updates, vehicle_id
 
 if hasattr(micropython, "alloc_emergency_exception_buf"):
@@ -38,6 +39,11 @@ def sleep(ms):
     from machine import lightsleep
 
     lightsleep(ms)
+
+
+def operators(buses):
+    """The control.Port that hears them: the console. A board that reads a bus from it says otherwise."""
+    return control.Port(control.console(), write)
 
 
 THRESHOLD = 4096  # bytes of garbage while it starts: so what stays in memory stands close together
@@ -72,11 +78,11 @@ def main():
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder, log = folder_at(ROOT + "/data"), folder_at(ROOT + "/data/log")
-    recorder = None
+    vehicle, recorder = vehicle_id(ROOT, image), None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(log, vehicle_id(ROOT, image), image)
+        recorder = recorder_in(log, vehicle, image)
     own = updates()
     box = Box(
         image, buses, recorder, Kept(folder, image.identity), told, said.report, of_board("watchdog", watchdog)(),
@@ -84,8 +90,19 @@ def main():
         updates=own,
     )  # fmt: skip
     box.self_test(folder, fault)
+    operator = OperatorKey(folder)
+    if operator.key:
+        micropython.kbd_intr(-1)  # no byte on the console stops the box, but an operator's word does
+    port = of_board("operators", operators)(buses)
+    box.control = control.Control(image, vehicle, (port,), operator, log)
     gc.threshold(-1)  # from here on the box collects garbage when it has the time
     box.run()
+    if operator.key:
+        micropython.kbd_intr(3)
+    if box.starts_anew:
+        from machine import reset
+
+        reset()
     if box.rest_ms:
         from machine import deepsleep
 

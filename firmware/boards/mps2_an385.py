@@ -36,7 +36,7 @@ def sleep(ms):
 
 @micropython.viper
 def led(lit: int):
-    ptr32(0x40028000)[0] = lit  # noqa: F821  # the board's first
+    ptr32(0x40028000)[0] = lit  # the board's first
 
 
 def lamp():
@@ -51,7 +51,7 @@ class Watchdog:
 
     @micropython.viper
     def feed(self):
-        watchdog = ptr32(0x40008000)  # noqa: F821
+        watchdog = ptr32(0x40008000)
         watchdog[0] = 200_000_000  # LOAD: 8 s at 25 MHz; their first end interrupts, the second restarts
         watchdog[2] = 3  # CONTROL: both
 

@@ -22,6 +22,7 @@ from cellwarden.blackbox.chain import END_NAME, segment_number
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
 from cellwarden.operator_key import covered, tag_of
+from cellwarden.update import boot
 
 FORM = 1
 LONGEST = 192  # characters of a question
@@ -33,7 +34,7 @@ MOST_BYTES = 1 << 30  # of a file
 REST = 4  # times as long as a step took
 NONCE_MS = 60_000  # a nonce is good for
 WAIT_MS, MOST_WAIT_MS = 1000, 64_000  # after a wrong tag; twice as long after the next
-START_MS = 500  # from its answer to the start
+END_MS = 500  # from its answer to the end
 
 
 class Refused(Exception):
@@ -58,6 +59,13 @@ class Port:
         self.nonce, self.nonce_ms = None, 0
         self.done, self.answer = None, None  # the last `do`, for the case that its answer was lost
 
+    def say(self, answer):
+        """Write an answer, or leave it where nobody reads: who asked asks again."""
+        try:
+            self.write(answer)
+        except OSError:
+            pass
+
     def line(self):
         """The next line that may be a question, or None."""
         if self._at == self._end:
@@ -74,6 +82,25 @@ class Port:
                     self._line[self._count] = byte
                 self._count += 1
         return None
+
+
+def console():
+    """The readinto of a Port at MicroPython's own console, whose own would wait until the view is full."""
+    import select
+
+    poll, one = select.poll(), bytearray(1)
+    poll.register(sys.stdin, select.POLLIN)
+
+    def readinto(view):
+        count = 0
+        while count < len(view) and any(poll.ipoll(0)):
+            if not sys.stdin.buffer.readinto(one):
+                break
+            view[count] = one[0]
+            count += 1
+        return count
+
+    return readinto
 
 
 class Tap(Port):
@@ -95,37 +122,37 @@ class Control:
     """Answers the questions of some ports.
 
     image: image.Image; vehicle: its unique id, bytes; operator: operator_key.OperatorKey; log: folder.Folder, or None
-    version: of the software, text; slots: update.slots.Slots, or None; clock: as the module `clock`
+    version: of the software, text, where no slot says it; clock: as the module `clock`
     """
 
-    def __init__(self, image, vehicle, ports, operator=None, log=None, version="", slots=None, clock=real_clock):
+    def __init__(self, image, vehicle, ports, operator=None, log=None, version="", clock=real_clock):
         self.ports = ports
         self._image, self._vehicle, self._operator, self._log = image, vehicle, operator, log
-        self._version, self._slots, self._clock = version, slots, clock
+        self._version, self._clock = version, clock
         self._next = 0  # port to be asked first
         self._hashing = None  # [port, number, name, size, digest, at]
         self._rested_ms, self._rest_ms = 0, 0
         self._wrong_ms, self._wait_ms = 0, 0
-        self._start_ms = None
+        self._ends, self._ends_ms = "", 0  # start, stop: what the box does soon
 
     def turn(self, box):
         """One step, if there is anything to do and the time for it. Returns whether there was."""
         began_ms = self._clock.now_ms()
-        if self._start_ms is not None and (began_ms - self._start_ms) & L.MASK >= START_MS:
-            box.starts_anew = True
+        if self._ends and (began_ms - self._ends_ms) & L.MASK >= END_MS:
+            box.starts_anew = self._ends == "start"
             box.stop()
         if self._rest_ms and (began_ms - self._rested_ms) & L.MASK < self._rest_ms:
             return False
         if self._hashing:
-            self._hash_on()
+            asked = self._hash_on()
         else:
             port, line = self._heard()
             if not line:
                 return False
-            self._answer(box, port, line)
+            asked = self._answer(box, port, line)
         self._rested_ms = self._clock.now_ms()
         self._rest_ms = REST * ((self._rested_ms - began_ms) & L.MASK)
-        return True
+        return asked
 
     def _heard(self):
         for _ in self.ports:
@@ -137,12 +164,13 @@ class Control:
         return None, None
 
     def _answer(self, box, port, line):
+        """Answer a line. Returns whether it was a question."""
         at = line.rfind(b" ")
         if at < 0 or b"%08x" % crc32(line[:at]) != line[at + 1 :]:
-            return  # noise, or damaged: who asked asks again
+            return False  # noise, or damaged: who asked asks again
         if line == port.done:
-            port.write(port.answer)
-            return
+            port.say(port.answer)
+            return True
         words = line[1:at].decode().split(" ")
         try:
             if len(words) < 2:
@@ -157,7 +185,8 @@ class Control:
         if told is not None:
             port.answer = _line(words[0], told)
             port.done = line if words[1] == "do" else None
-            port.write(port.answer)
+            port.say(port.answer)
+        return True
 
     def _told(self, box, port, words):
         """The answer to a question; None where it comes later."""
@@ -188,7 +217,7 @@ class Control:
             log = self._the_log()
             return [[name, log.size(name)] for name in log.names() if _is_of_log(name)]
         if verb == "slots":
-            return self._slot_rows()
+            return _slots(box)
         raise Refused("no such question")
 
     def _identity(self, box):
@@ -206,17 +235,6 @@ class Control:
             ["time_s", self._clock.wall_s()],
             ["boot", box.recorder.chain.boot if box.recorder else None],
         ]
-
-    def _slot_rows(self):
-        if not self._slots:
-            raise Refused("the box has no slots")
-        rows = []
-        for number in (0, 1):
-            manifest = self._slots.manifest_of(number)
-            version = ".".join([str(n) for n in manifest.version]) if manifest else None
-            confirmed = number == self._slots.record.active
-            rows.append([number, version, manifest.counter if manifest else None, confirmed])
-        return rows
 
     def _the_log(self):
         if not self._log:
@@ -237,7 +255,7 @@ class Control:
         return {"data": b2a_base64(data).decode().rstrip()}
 
     def _hash_on(self):
-        """A piece of the file that is being hashed, and the answer with the last one."""
+        """A piece of the file that is being hashed, and the answer with the last one. True."""
         port, number, name, size, digest, at = self._hashing
         try:
             log = self._the_log()
@@ -249,10 +267,11 @@ class Control:
         digest.update(data)
         self._hashing[5] = at = at + len(data)
         if data and at < size:
-            return
+            return True
         self._hashing = None
         told = {"sha256": hexlify(digest.digest()).decode()} if at == size else {"error": "gone"}
-        port.write(_line(number, told))
+        port.say(_line(number, told))
+        return True
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
@@ -283,7 +302,7 @@ class Control:
             raise Refused("wrong key")
         self._wait_ms = 0
         verb = words[0]
-        if not box.recorder and verb != "start":  # which may mend it
+        if not box.recorder and verb not in ("start", "stop"):  # which may mend it
             raise Refused("no log takes the record of it")
         if verb == "acknowledge":
             self._acknowledge(box, words[1], int(words[2]), tag)
@@ -291,8 +310,8 @@ class Control:
             self._set_clock(box, int(words[1]))
         elif verb == "rotate":
             self._rotate(int(words[1]), covered(operator.key, nonce, unhexlify(words[2])))
-        elif verb == "start":
-            self._start_ms = self._clock.now_ms()
+        elif verb in ("start", "stop"):
+            self._ends, self._ends_ms = verb, self._clock.now_ms()
         else:
             raise Refused("no such command")
         self._secure(box, "remote command taken", " ".join(words[:2]))
@@ -375,6 +394,19 @@ def _alarms(box):
     for row in range(len(H.ROWS)):
         if box.hazards.mask >> row & 1:
             rows.append([H.ROWS[row][0], H.ROWS[row][1], 0, box.hazards.counts[row], False, None])
+    return rows
+
+
+def _slots(box):
+    """[slot, version, counter, whether it is the confirmed one] of both; version None: nothing in it may run."""
+    if not box.updates:
+        raise Refused("the box has no slots")
+    rows, slots = [], box.updates.slots
+    for number in range(len(boot.SLOTS)):
+        manifest = slots.manifest_of(number)
+        version = ".".join([str(n) for n in manifest.version]) if manifest else None
+        confirmed = number == slots.record.active
+        rows.append([boot.SLOTS[number], version, manifest.counter if manifest else None, confirmed])
     return rows
 
 

@@ -16,6 +16,13 @@ def buses(image, record_bytes):
     return [Slcan(Tty("-"), 0, 500, bool(image.transmit), True)]
 
 
+def operators(buses):
+    from cellwarden.control import Tap
+
+    buses[0].control = Tap(write)
+    return buses[0].control
+
+
 def lamp():
     return lambda lit: None
 

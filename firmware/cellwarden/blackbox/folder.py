@@ -78,7 +78,7 @@ class Folder:
                 os.close(number)
 
     def write(self, name, *parts):
-        """Give a small file these parts as its content, in place, and make it durable; always with as many bytes as before."""
+        """Give a small file these parts as its content, in place and durable; always with as many bytes as before."""
         new = False
         try:
             file = _open(self._of(name), "r+b")

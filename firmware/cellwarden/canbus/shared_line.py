@@ -30,14 +30,14 @@ class SharedLine:
 
 @micropython.viper
 def _waiting(address: int) -> int:
-    at = ptr32(address)  # noqa: F821
+    at = ptr32(address)
     return at[0] ^ at[1]
 
 
 @micropython.viper
 def _take(address: int, view: ptr8, room: int) -> int:
-    at = ptr32(address)  # noqa: F821
-    ring = ptr8(address + 16)  # noqa: F821
+    at = ptr32(address)
+    ring = ptr8(address + 16)
     end, taken, n = at[0], at[1], 0
     while n < room and taken != end:
         view[n] = ring[taken]
@@ -49,8 +49,8 @@ def _take(address: int, view: ptr8, room: int) -> int:
 
 @micropython.viper
 def _give(address: int, data: ptr8, count: int):
-    at = ptr32(address)  # noqa: F821
-    ring = ptr8(address + 16 + SIZE)  # noqa: F821
+    at = ptr32(address)
+    ring = ptr8(address + 16 + SIZE)
     put, i = at[2], 0
     while i < count:
         after = (put + 1) & (SIZE - 1)

@@ -84,12 +84,12 @@ def slots(context: typer.Context, json: Json = False):
 
     with _running(context) as box:
         rows = box.rows("slots")
-    for number, version, counter, confirmed in rows:
+    for slot, version, counter, confirmed in rows:
         if json:
-            show.json_line({"slot": "ab"[number], "version": version, "counter": counter, "confirmed": confirmed})
+            show.json_line({"slot": slot, "version": version, "counter": counter, "confirmed": confirmed})
         else:
             held = f"{version} (counter {counter})" if version else "holds nothing that may run"
-            typer.echo(f"slot {'ab'[number]}: {held}{', confirmed' if confirmed else ''}")
+            typer.echo(f"slot {slot}: {held}{', confirmed' if confirmed else ''}")
 
 
 @device.command()
@@ -174,6 +174,13 @@ def start(context: typer.Context, key: Key, json: Json = False):
 
 
 @device.command()
+def stop(context: typer.Context, key: Key, json: Json = False):
+    """Let the box shut its log and stop: nobody watches the vehicle then. A board is at its REPL, for `flash`."""
+    with _running(context) as box:
+        _do(box, key, ("stop",), "the box stops", json)
+
+
+@device.command()
 def log(
     context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the copy; it is made.")],
@@ -196,6 +203,9 @@ def log(
     with _running(context) as box, show.bar("log") as moved:
         found = pull(box, output, moved)
     told = {"folder": str(output), "files": found.files, "bytes": found.bytes, "fetched": found.fetched}
+    if found.missing:
+        told["missing"] = found.missing
+        show.message(f"{output}: the box let go of {', '.join(found.missing)} before they could be copied; try again")
     verified = _verified(output, found, key, anchor_out) if key else None
     if json:
         show.json_line(told | ({"intact": verified.intact, "complete": verified.complete} if key else {}))
@@ -205,8 +215,8 @@ def log(
     if verified:
         for fault in verified.faults:
             show.message(f"{fault.file}, byte {fault.offset}: {fault.kind}: {fault.reason}")
-        if not (verified.intact and verified.complete):
-            raise typer.Exit(1)
+    if found.missing or (verified and not (verified.intact and verified.complete)):
+        raise typer.Exit(1)
 
 
 def _verified(folder, found, key, anchor_out):

@@ -23,7 +23,7 @@ from ..errors import InputError
 
 PIECE = 4096  # bytes asked for at a time; the box gives what its line has room for
 HASH_S, HASH_BYTES_A_S = 5, 10_000  # the slowest box takes so long, and so many bytes in one more second
-AGAIN = 5  # copies begun anew because the box had removed something
+AGAIN = 5  # what was sealed since is copied so often, because the box had removed something
 PART = ".part"
 
 
@@ -32,10 +32,12 @@ class _Gone(Exception):
 
 
 class Pulled(NamedTuple):
-    """files, bytes: of the copy; fetched: bytes that came over the line; anchor: the last block that the box says it
-    sealed, or None; commitment: of the box's first key, bytes."""
+    """files, bytes: of the copy; missing: names of annexes that went before they could be copied; fetched: bytes that
+    came over the line; anchor: the last block that the box says it sealed, or None; commitment: of its first key.
+    """
 
     files: int
+    missing: list
     bytes: int
     fetched: int
     anchor: Anchor | None
@@ -67,10 +69,9 @@ class _Pull:
             log = dict(self._box.rows("log"))
             files = dict(self._box.rows("files"))
             self._done, self._whole = 0, sum(files.values())
-            if self._segments(log, files) and self._annexes(files):
+            missing = self._segments(log, files) or self._annexes(files)
+            if not missing:
                 break
-        else:
-            raise InputError(self._box.name, "the box removes files faster than they can be copied", "", "try again")
         if not self._right:
             raise InputError(self._box.name, "the box has sealed nothing yet", "", "it does so each 10 s: try again")
         if END_NAME in files:
@@ -79,22 +80,22 @@ class _Pull:
         if log["index"] is not None:
             anchor = Anchor(log["index"], bytes.fromhex(log["tag"]), "what the box said over this line")
         commitment = bytes.fromhex(log["commitment"])
-        return Pulled(len(self._right), sum(self._right.values()), self._fetched, anchor, commitment)
+        return Pulled(len(self._right), missing, sum(self._right.values()), self._fetched, anchor, commitment)
 
     def _segments(self, log, files):
-        """Whether all segments are there. The open one is wanted up to its last seal."""
-        newest = log["segment"]
+        """The segments that are gone; of the open one what is sealed is wanted."""
+        newest, gone = log["segment"], []
         for name in sorted(files):
             number = segment_number(name)
             if number is None or number > newest:
                 continue
             size = log["bytes"] if number == newest and log["bytes"] is not None else files[name]
-            if size and not self._try(name, size):
-                return False
-        return True
+            if size and not self._is_had(name, size):
+                gone.append(name)
+        return gone
 
     def _annexes(self, files):
-        """Whether all annexes are there, as far as the segments tell of them."""
+        """The annexes that are gone, of those that the segments tell of."""
         told, dropped = {}, set()
         for name in (name for name in files if segment_number(name) is not None):
             path = self._folder / name
@@ -105,9 +106,9 @@ class _Pull:
                 elif fields:
                     dropped.add(fields[0])
         wanted = {annex_name(number): size for number, size in told.items() if number not in dropped}
-        return all([self._try(name, size) for name, size in sorted(wanted.items())])
+        return [name for name, size in sorted(wanted.items()) if not self._is_had(name, size)]
 
-    def _try(self, name, size):
+    def _is_had(self, name, size):
         try:
             self._file(name, size)
         except _Gone:

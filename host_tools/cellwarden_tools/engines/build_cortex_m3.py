@@ -136,7 +136,8 @@ def _change(source):
     for name, before, after in CHANGES:
         text = (port / name).read_text(encoding="utf-8")
         if text.count(before) != 1:
-            raise InputError(_NAME, f"this MicroPython's ports/qemu/{name} is not as expected", "MicroPython 1.25 to 1.26")
+            text = f"this MicroPython's ports/qemu/{name} is not as expected"
+            raise InputError(_NAME, text, "MicroPython 1.25 to 1.26")
         (port / name).write_text(text.replace(before, after), encoding="utf-8")
     for path in PORT.iterdir():
         shutil.copy(path, port)

@@ -1,7 +1,7 @@
 """The emulated Cortex-M3 (QEMU's MPS2-AN385) as a box: firmware with the box frozen into it, a flash, a serial line.
 
-The board's PSRAM is a file here, so that what it stands for outlives the machine: a ROM image with the vehicle's image, the
-rings of the line to the adapter, and 8 MB of flash with littlefs. A power cut is the end of QEMU at once.
+The board's PSRAM is a file here, so that it outlives the machine: a ROM image with the vehicle's, the rings of the line
+to the adapter, and 8 MB of flash with littlefs. A power cut is the end of QEMU at once.
 """
 
 import argparse
@@ -36,6 +36,7 @@ FLASH_AT, FLASH_BYTES = 8 << 20, 8 << 20  # in the PSRAM
 LINE_AT, RING = 0x7F0000, 16384  # canbus/shared_line.py
 STEP_S = 0.001
 PROMPT = b"\r\n>>> "
+_NAME = "--cw-device cortex-m3"
 _CHECKOUT = Path(__file__).parents[3]
 
 
@@ -79,7 +80,7 @@ class Machine:
         while not (found := re.search(rb"redirected to (\S+)", said)):
             line = self._process.stdout.readline()
             if not line:
-                raise InputError("--cw-device cortex-m3", f"QEMU does not start ({said.decode(errors='replace')[-200:]})")
+                raise InputError(_NAME, f"QEMU does not start ({said.decode(errors='replace')[-200:]})")
             said += line
         self.console = found[1].decode()
 
@@ -103,7 +104,7 @@ class Machine:
         """What it is to find in /rom; files: {path: bytes}."""
         data = blob(files)
         if len(data) > LINE_AT:
-            raise InputError("--cw-device cortex-m3", f"an image of {len(data)} bytes", f"at most {LINE_AT}")
+            raise InputError(_NAME, f"an image of {len(data)} bytes", f"at most {LINE_AT}")
         with open(self.psram, "r+b") as file:
             file.write(data)
 
@@ -113,7 +114,7 @@ class Machine:
         words = [find_micropython(), script, self.psram, str(FLASH_AT), str(FLASH_BYTES), verb, str(folder)]
         done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
-            raise InputError("--cw-device cortex-m3", f"its flash cannot be read ({done.stdout[-300:]})")
+            raise InputError(_NAME, f"its flash cannot be read ({done.stdout[-300:]})")
 
     def close(self):
         self.off()
@@ -242,7 +243,7 @@ class CortexM3(Device):
             return self._open(self._line.file)
         except InputError:
             said = self._console.heard.decode(errors="replace").strip()
-            raise InputError("--cw-device cortex-m3", f"the box does not start ({said[-1000:] or 'it is silent'})") from None
+            raise InputError(_NAME, f"the box does not start ({said[-1000:] or 'it is silent'})") from None
 
     def _fetch(self):
         with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
@@ -256,7 +257,7 @@ class CortexM3(Device):
         """Ctrl-C on its console: it ends in order, and the REPL is there. The data are then in the folder here."""
         self._console.type(b"\x03")
         if not self._console.shows(PROMPT, seconds):
-            raise InputError("--cw-device cortex-m3", f"does not stop in {seconds} s ({bytes(self._console.heard[-200:])})")
+            raise InputError(_NAME, f"does not stop in {seconds} s ({bytes(self._console.heard[-200:])})")
         self.cut()
         return 0
 
