@@ -7,6 +7,7 @@ import os
 import sys
 
 import board
+import cellwarden
 import micropython
 import vfs
 from cellwarden import control, outputs
@@ -68,6 +69,9 @@ def main():
             raise SystemExit("the flash has FAT, which a power cut can destroy: format it with littlefs v2")
     gc.threshold(THRESHOLD)
     fault = core_fault()
+    for name in ("known_answer", "known_vehicle"):  # 6 kB that are not needed any more
+        sys.modules.pop("cellwarden." + name)
+        delattr(cellwarden, name)
     try:
         image = load_image(SLOT + "/vehicle")
     except ImageError as error:

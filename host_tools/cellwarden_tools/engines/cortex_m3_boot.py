@@ -13,22 +13,20 @@ import vfs
 HEAP = 0x20000000  # int32, bytes; 0: no box
 START = 0x21000000  # 16 MB of PSRAM on the MPS2-AN385: int32 size of the ROM image, the image, then what main.py reads
 FLASH, FLASH_BYTES = START + (8 << 20), 8 << 20
-BLOCK_BYTES = 4096
+BLOCK_BYTES, PAGE_BYTES = 4096, 256
 
 
 class Flash:
     """A block device with the extended interface of MicroPython, on memory that outlives the machine."""
 
-    def __init__(self):
-        self._data = memoryview(uctypes.bytearray_at(FLASH, FLASH_BYTES))
+    def _piece(self, number, at, count):  # alone: a slice of the whole would be copied with all that follows it
+        return uctypes.bytearray_at(FLASH + number * BLOCK_BYTES + at, count)
 
     def readblocks(self, number, data, at=0):
-        at += number * BLOCK_BYTES
-        data[:] = self._data[at : at + len(data)]
+        data[:] = self._piece(number, at, len(data))
 
     def writeblocks(self, number, data, at=0):
-        at += number * BLOCK_BYTES
-        self._data[at : at + len(data)] = data
+        self._piece(number, at, len(data))[:] = data
 
     def ioctl(self, what, value):
         if what == 4:
@@ -49,10 +47,10 @@ def mount_rom():
 def mount_flash():
     flash = Flash()
     try:
-        system = vfs.VfsLfs2(flash)
+        system = vfs.VfsLfs2(flash, progsize=PAGE_BYTES)
     except OSError:  # new
-        vfs.VfsLfs2.mkfs(flash)
-        system = vfs.VfsLfs2(flash)
+        vfs.VfsLfs2.mkfs(flash, progsize=PAGE_BYTES)
+        system = vfs.VfsLfs2(flash, progsize=PAGE_BYTES)
     vfs.mount(system, "/")
 
 
