@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test hil hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test hil hil-here hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,15 +40,26 @@ test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --cov --cov-report= $(COVERED)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=99 --show-missing --skip-covered
 
-hil: .venv/.test ## Acceptance tests on a running box: MicroPython here; ARGS="--cw-device /dev/ttyACM0" for a board
-	$(BIN)/python -m pytest -v tests/hil $(ARGS)
+PLAY = $(BIN)/python -m pytest -v -p no:cacheprovider
+GATEWAY = $(BIN)/python -m cellwarden_tools.hil.gateway
 
-GATEWAY_BUS = socketcan:can0@can1
-hil-gateway: .venv/.test ## The same in a virtual machine with two CAN controllers and the kernel's own driver (QEMU)
-	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
-		--cw-device python --cw-bus $(GATEWAY_BUS) --cw-expects box_late $(ARGS)
-	$(BIN)/python -m cellwarden_tools.hil.gateway $(BIN)/python -m pytest -v -p no:cacheprovider tests/hil \
-		--cw-device micropython --cw-bus $(GATEWAY_BUS) --cw-expects box_late $(ARGS)
+ifdef ARGS
+hil: .venv/.test ## Acceptance tests on running boxes: all there are here; ARGS="--cw-device /dev/ttyACM0" for a board
+	$(PLAY) tests/hil $(ARGS)
+else
+hil:
+	@status=0; $(MAKE) hil-here || status=1; $(MAKE) hil-gateway || status=1; exit $$status
+endif
+
+hil-here: .venv/.test ## The part of it on MicroPython here, fed through a serial line
+	$(PLAY) tests/hil
+
+hil-gateway: .venv/.test ## The part of it in two virtual machines with CAN controllers and the kernel's own driver (QEMU)
+	@if $(GATEWAY) --fetch; then $(MAKE) -k -j2 --output-sync=target gateway-python gateway-micropython; \
+	else echo "make: the tests on the gateway are left out" >&2; fi
+
+gateway-%: .venv/.test
+	$(GATEWAY) $(PLAY) tests/hil/test_box.py tests/hil/test_latency.py --cw-device $* --cw-bus socketcan:can0@can1
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*

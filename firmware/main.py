@@ -10,10 +10,10 @@ import board
 import cellwarden
 import micropython
 import vfs
-from cellwarden import control, outputs
+from cellwarden import control, hazards, outputs
 from cellwarden.app import Box, core_fault
 from cellwarden.blackbox.folder import Folder
-from cellwarden.blackbox.keys import has_key
+from cellwarden.blackbox.keys import FileKeys, has_key
 from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
@@ -82,17 +82,24 @@ def main():
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder, log = folder_at(ROOT + "/data"), folder_at(ROOT + "/data/log")
-    vehicle, recorder = vehicle_id(ROOT, image), None
+    vehicle = vehicle_id(ROOT, image)
+    recorder = keys = kept = failed = None
     if has_key(log):
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(log, vehicle, image)
+        recorder, keys = recorder_in(log, vehicle, image), FileKeys(log)
+    try:
+        kept = Kept(folder, image.identity, keys)
+    except (OSError, ValueError) as error:
+        failed = error
     own = updates()
     box = Box(
-        image, buses, recorder, Kept(folder, image.identity), told, said.report, of_board("watchdog", watchdog)(),
+        image, buses, recorder, kept, told, said.report, of_board("watchdog", watchdog)(),
         report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP and not (own and own.on_trial),
         updates=own,
     )  # fmt: skip
+    if failed:
+        box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     box.self_test(folder, fault)
     operator = OperatorKey(folder)
     if operator.key:

@@ -5,7 +5,8 @@
 
 Detection comes first in each round and nothing stops it: every other duty may fail, which makes a hazard of the box's
 own (hazards.py). The watchdog is petted only after a scan ran on time and the log took its record, or the log's failure
-is being told: a box that kept restarting for want of a log would guard nothing.
+is being told: a box that kept restarting for want of a log would guard nothing. The core itself may fail, too: then the
+box goes on from the state that it kept, and where it fails again at once the watchdog has its way.
 """
 
 import gc
@@ -30,14 +31,13 @@ WALL_EACH_S = 3600  # the log is told the time of day so often, and where it was
 SYSTEM_CLOCK, OPERATOR_CLOCK = 1, 2  # where that time is from
 REPORT_MS = 1000
 START_STEPS = 100
-SCAN_STEPS = (
-    4  # of the recorder's work, 2 ms each at most, after a scan, or frames that fill a body of its; else one a round
-)
+SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan or a full batch; one in any other round
 ALL_STEPS = 1 << 20  # where the frames wait
 START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
 ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
 NAP_MS = 4000  # of a sleep at once: no watchdog of a board waits for less
 COARSE_MS = 1500  # of two clocks, where one may count whole seconds
+LEAP_MS = 1 << 28  # a clock that leaps by three days is wrong; no sleep takes longer than one
 STAY_MS = 60_000  # awake after an operator asked something, or a sleep failed
 
 
@@ -87,50 +87,62 @@ class Box:
         self._sleep, self._nap_ms, self._deep = sleep, nap_ms, deep
         self.rest_ms = self.sleeps = self.slept_s = 0
         self._stay_ms = 0  # awake at least
+        self._now_ms = None
         self._restore()
         now = self.now_ms()
-        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._woke_ms = now
-        self._reported_ms = clock.now_ms()
+        self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._woke_ms = self._reported_ms = now
         self._scans = self.engine.state[L.SCANS]
         self._urgent = False  # the state is to be kept at once
-        self._wall_s = clock.wall_s()
+        self._core_ms = None  # when the core failed last
+        self._hopeless = False  # it failed again and again: the watchdog is not petted any more
+        self._wall_s = self._time_of_day()
         self._wall_ms = now
         self._wall_told_s = 0
         self._heap_after = 0
         self._up_ms, self._up_at = 0, -1
         self._heard = Heard(self.engine)
-        self.recorder = None
-        if recorder:
-            try:
-                self.recorder = recorder(self._heard)
-            except Exception as error:
-                self._give_up_log(now, error)
-            self._log(now, START_STEPS)  # its first snapshot, before there are frames
+        self.recorder, self._make_recorder = None, recorder
+        self._begin_log(now)
 
     # --- boot ---------------------------------------------------------------------------------------------------------
 
-    def _restore(self):
-        """Go on from what was kept: latched alarms stay. The time the box was off is silence, as in a sleep."""
+    def _begin_log(self, now):
+        if not self._make_recorder:
+            return
         try:
-            found = self.kept.load() if self.kept else None
+            self.recorder = self._make_recorder(self._heard)
+        except Exception as error:
+            self._give_up_log(now, error)
+        self._log(now, START_STEPS)  # its first snapshot, before there are frames
+
+    def _restore(self, now=None):
+        """Go on from what was kept: latched alarms stay. The time the box was off is silence, as in a sleep.
+
+        now: on the core's clock, where the box was not off
+        """
+        engine, state = self.engine, self.engine.state
+        try:
+            found = self.kept.load(byte_view(state)) if self.kept else None
             if not found:
                 return
-            wall_s, t_ms, state = found
-            self.engine.restore(state)
-        except (OSError, ValueError) as error:
+            wall_s, t_ms = found
+            if now is None:
+                now_s = self._time_of_day()
+                off_ms = 1000 * (now_s - wall_s) if now_s and wall_s and now_s >= wall_s else ASLEEP_MS
+            else:
+                off_ms = (now - t_ms) & L.MASK
+            active = state[L.ACTIVE]
+            engine.notice(t_ms, L.NOTICE_SLEEP)
+            state[L.ACTIVE] = 0  # the silence is the box's own, whatever the vehicle did
+            engine.rest(off_ms)
+            if off_ms < ASLEEP_MS:
+                state[L.ACTIVE] = active
+            if now is None:
+                self._leap((state[L.NOW_MS] - state[L.OFFSET_MS]) & L.MASK)
+            self.restored = True
+        except Exception as error:
+            engine.clear()
             self.hazards.failed(H.KEEP, self.now_ms(), error)
-            return
-        now_s = self._clock.wall_s()
-        off_ms = 1000 * (now_s - wall_s) if now_s and wall_s and now_s >= wall_s else ASLEEP_MS
-        state = self.engine.state
-        active = state[L.ACTIVE]
-        self.engine.notice(t_ms, L.NOTICE_SLEEP)
-        state[L.ACTIVE] = 0  # the silence is the box's own, whatever the vehicle did
-        self.engine.restore(self.engine.snapshot(), off_ms)
-        if off_ms < ASLEEP_MS:
-            state[L.ACTIVE] = active
-        self._clock.skip_ms((state[L.NOW_MS] - state[L.OFFSET_MS] - self._clock.now_ms()) & L.MASK)
-        self.restored = True
 
     def self_test(self, folder=None, fault=None):
         """The core's known answer, the clock, and the flash (a blackbox.folder.Folder), if any. True: all right.
@@ -140,10 +152,10 @@ class Box:
         now = self.now_ms()
         fault = core_fault() if fault is None else fault
         if fault:
-            self.hazards.failed(H.SELF_TEST, now, fault)
-        before = self._clock.now_ms()
-        self._clock.sleep_ms(5)
-        if not 2 <= (self._clock.now_ms() - before) & L.MASK <= STALL_MS:
+            self.hazards.failed(H.CORE, now, fault)
+        before = self.now_ms()
+        self._pause(5)
+        if not 2 <= (self.now_ms() - before) & L.MASK <= STALL_MS:
             self.hazards.failed(H.CLOCK, now, "it does not count milliseconds")
         if folder:
             try:
@@ -153,13 +165,55 @@ class Box:
                     self.hazards.failed(H.KEEP, now, "flash reads what was not written")
             except OSError as error:
                 self.hazards.failed(H.KEEP, now, error)
+        if self.kept and self.kept.refused:
+            self.hazards.failed(H.KEEP, now, self.kept.refused)
+            self.secure("kept state refused", self.kept.refused)
+        if self.hazards.mask >> H.CORE & 1:
+            self.secure("self-test failed", self.hazards.why[H.CORE])
         return not self.hazards.mask
+
+    def image_refused(self, why):
+        """The vehicle image that was to run is not right; an older one runs. why: text."""
+        self.hazards.failed(H.IMAGE, self.now_ms(), why)
+        self.secure("image refused", why)
 
     # --- rounds -------------------------------------------------------------------------------------------------------
 
     def now_ms(self):
-        """The box's time on the core's clock, 30-bit ms."""
-        return self._clock.now_ms()
+        """The box's time on the core's clock, 30-bit ms; one that fails or leaps goes on from where it was."""
+        before = self._now_ms
+        try:
+            now = self._clock.now_ms() & L.MASK
+            if before is None or (now - before) & L.MASK < LEAP_MS:
+                self._now_ms = now
+                return now
+            self._leap(before)
+            error = "it leapt"
+        except Exception as failure:
+            error = failure
+        if before is None:
+            before = self._now_ms = 0
+        self.hazards.failed(H.CLOCK, before, error)
+        return before
+
+    def _leap(self, t_ms):
+        """From here on the clock counts from t_ms on."""
+        self._clock.skip_ms((t_ms - self._clock.now_ms()) & L.MASK)
+        self._now_ms = t_ms
+
+    def _time_of_day(self):
+        """Seconds since 1970 (UTC), 0: not known."""
+        try:
+            return self._clock.wall_s() + 0
+        except Exception as error:
+            self.hazards.failed(H.CLOCK, self.now_ms(), error)
+            return 0
+
+    def _pause(self, ms):
+        try:
+            self._clock.sleep_ms(ms)
+        except Exception as error:
+            self.hazards.failed(H.CLOCK, self.now_ms(), error)
 
     def run(self):
         """Go round until `stop()`, or Ctrl-C on its console."""
@@ -179,7 +233,7 @@ class Box:
                 self.updates.work()
             except Exception as error:
                 self.hazards.failed(H.KEEP, self.now_ms(), error)
-        self._clock.sleep_ms(ms)
+        self._pause(ms)
 
     def begin(self):
         """Everything is ready: from here on frames are read."""
@@ -229,7 +283,7 @@ class Box:
         asked = self._listen(now) if self.control else False
         if asked:
             self._woke_ms, self._stay_ms = now, STAY_MS
-        if self.report and (self._clock.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
+        if self.report and (self.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
         if scanned and (self._sleep or self._deep) and not self.timed:
@@ -240,19 +294,48 @@ class Box:
 
     def _drain(self, n, now):
         """The frames of this round through the recorder into the engine; the engine gets them in any case."""
-        engine, ring, state = self.engine, self.batch.ring, self.engine.state
+        self._feed(n, now)
+        if self._heard.error:
+            self._mend(now)
+
+    def _feed(self, n, now):
+        heard, ring = self._heard, self.batch.ring
+        heard.fed = False
         if self.recorder:
-            before = state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]
             try:
                 self._in_log = True
                 self.recorder.drain(ring, n)
                 self._in_log = False
-                return
             except Exception as error:
                 self._give_up_log(now, error)
-                if before != state[L.FRAMES] ^ state[L.IGNORED] ^ state[L.NOW_MS]:
-                    return
-        engine.drain(ring, n)
+        if not heard.fed:
+            heard.drain(ring, n)
+
+    def _mend(self, now):
+        """The core raised an exception, its state may be half written: go on from what was kept, as after a restart."""
+        heard, batch = self._heard, self.batch
+        now = batch.last_ms if self.timed else now
+        self.hazards.failed(H.CORE, now, heard.error)
+        heard.error = None
+        if self._core_ms is not None and (now - self._core_ms) & L.MASK < H.CLEAR_MS:
+            self._hopeless = True
+        self._core_ms = now
+        self.engine.clear()
+        self._restore(now)
+        if self.recorder:  # its frames do not give this state
+            recorder, self.recorder = self.recorder, None
+            try:
+                recorder.abandon()
+            except Exception as error:
+                self.hazards.failed(H.LOG, now, error)
+            self._begin_log(now)
+        batch.n = 0
+        batch.dropped(now, 0)  # what this round read is lost
+        self._feed(1, now)
+        if heard.error:
+            heard.error, self._hopeless = None, True
+            self.engine.clear()
+        self._scans = self.engine.state[L.SCANS]
 
     def _listen(self, now):
         """A step for an operator. Returns whether one asked anything."""
@@ -290,7 +373,7 @@ class Box:
                 self._give_up_log(now, error)
         if self.recorder and self.recorder.hazards:
             self.hazards.failed(H.LOG, now, "the storage is full, slow or failing")
-        return more and bool(self.recorder)
+        return bool(more and self.recorder)
 
     def _give_up_log(self, now, error):
         """A recorder that raises is wrong in itself: it is left alone until the next start, and that is told."""
@@ -303,7 +386,7 @@ class Box:
         state = self.engine.state
         if self.timed and not state[L.STARTED]:
             return 0
-        now = state[L.NOW_MS] if self.timed else self._clock.now_ms()
+        now = state[L.NOW_MS] if self.timed else self.now_ms()
         if self._up_at >= 0:
             self._up_ms += (now - self._up_at) & L.MASK
         self._up_at = now
@@ -327,12 +410,19 @@ class Box:
         self.batch.last_ms = now
         if not state[L.STARTED] and (now - self._boot_ms) & L.MASK < START_MS:
             return
+        heard = self._heard
+        heard.fed = False
         if self.recorder:
-            self._in_log = True
-            self.recorder.advance(now)
-            self._in_log = False
-        else:
-            self.engine.advance(now)
+            try:
+                self._in_log = True
+                self.recorder.advance(now)
+                self._in_log = False
+            except Exception as error:
+                self._give_up_log(now, error)
+        if not heard.fed:
+            heard.advance(now)
+        if heard.error:
+            self._mend(now)
 
     def _tell_events(self, now):
         """To all outputs, then to the log; each gets all of them, whatever another does."""
@@ -355,7 +445,10 @@ class Box:
                 self._heard.tell(event)
             else:
                 row = event[L.EVENT_RULE] - H.FIRST
-                self.recorder.hazard(BOX_HAZARDS + row, 1 if event[L.EVENT_LEVEL] else 0, event[L.EVENT_VALUE])
+                try:
+                    self.recorder.hazard(BOX_HAZARDS + row, 1 if event[L.EVENT_LEVEL] else 0, event[L.EVENT_VALUE])
+                except Exception as error:
+                    self._give_up_log(now, error)
         lost = engine.events[L.E_LOST]
         if lost != self.events_lost:
             self.events_lost = lost
@@ -384,18 +477,31 @@ class Box:
             self._pet(now)
 
     def _pet(self, now):
-        if self.watchdog:
+        if self.watchdog and not self._hopeless:
             self.pets += 1
             try:
                 self.watchdog.feed()
             except Exception as error:
                 self.hazards.failed(H.OUTPUT, now, error)
 
+    def secure(self, kind, detail):
+        """A security event for the log. kind: of content.SECURITY_EVENTS; detail: text, or an exception."""
+        if self.recorder:
+            try:
+                vehicle = self.recorder.chain.vehicle
+                self.recorder.security(kind, vehicle, self._time_of_day(), str(detail).encode())
+            except Exception as error:
+                self._give_up_log(self.batch.last_ms, error)
+
     def _log_took(self):
         """Whether the log took what it was given, or its failure is being told."""
         if not self.recorder or self.hazards.mask >> H.LOG & 1:
             return True
-        lost = self.recorder.lost_frames + self._heard.events[L.E_LOST] + self.recorder.chain.lost_records
+        try:
+            lost = self.recorder.lost_frames + self._heard.events[L.E_LOST] + self.recorder.chain.lost_records
+        except Exception as error:
+            self._give_up_log(self.batch.last_ms, error)
+            return True
         taken = lost == self._log_lost
         self._log_lost = lost
         if not taken:
@@ -403,7 +509,7 @@ class Box:
         return taken
 
     def _report(self, now):
-        self._reported_ms = self._clock.now_ms()
+        self._reported_ms = self.now_ms()
         try:
             self.report(self.status())
         except Exception as error:
@@ -417,13 +523,13 @@ class Box:
         state = self.engine.state
         t_ms = (state[L.NOW_MS] - state[L.OFFSET_MS]) & L.MASK
         try:
-            self.kept.save(self._clock.wall_s(), t_ms, byte_view(state))
+            self.kept.save(self._time_of_day(), t_ms, byte_view(state))
         except Exception as error:
             self.hazards.failed(H.KEEP, now, error)
 
     def _look_at_the_clock(self, now):
         """Whether somebody set the time of day."""
-        wall_s = self._clock.wall_s()
+        wall_s = self._time_of_day()
         passed_ms = (now - self._wall_ms) & L.MASK
         if passed_ms < WALL_MS or self.timed:
             return
@@ -463,7 +569,10 @@ class Box:
         if self.report:
             self._report(now)
         for bus in self.buses:
-            bus.close()
+            try:
+                bus.close()
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
 
     def _seal_log(self, now, last=False):
         """last: and end it. One whose work was interrupted must not go on: it ends as by a power cut."""
@@ -513,22 +622,22 @@ class Box:
 
     def _nap(self, rest_ms, silent):
         """Sleep in naps, the watchdog petted between them. silent: the bus is, so what comes on it ends the sleep."""
-        clock, self._stay_ms = self._clock, 0
-        began_ms, real_ms, slept_ms = clock.now_ms(), clock.real_ms(), 0
-        while slept_ms < rest_ms and self.running:
-            self._pet(self.now_ms())
-            try:
+        self._stay_ms, slept_ms, began_ms = 0, 0, self.now_ms()
+        try:
+            real_ms = self._clock.real_ms()
+            while slept_ms < rest_ms and self.running:
+                self._pet(self.now_ms())
                 self._sleep(min(rest_ms - slept_ms, self._nap_ms))
-            except Exception as error:
-                self.hazards.failed(H.OUTPUT, self.now_ms(), error)
-                self._stay_ms = STAY_MS
-            slept_ms = (clock.now_ms() - began_ms) & L.MASK
-            missing_ms = ((clock.real_ms() - real_ms) & L.MASK) - slept_ms
-            if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was not slept, but set
-                clock.skip_ms(missing_ms)
-                slept_ms += missing_ms
-            if self._stay_ms or (silent and self._hears(self.now_ms())):
-                return
+                slept_ms = (self.now_ms() - began_ms) & L.MASK
+                missing_ms = ((self._clock.real_ms() - real_ms) & L.MASK) - slept_ms
+                if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was set, not slept
+                    self._clock.skip_ms(missing_ms)
+                    slept_ms += missing_ms
+                if silent and self._hears(self.now_ms()):
+                    return
+        except Exception as error:
+            self.hazards.failed(H.OUTPUT, self.now_ms(), error)
+            self._stay_ms = STAY_MS
 
     def _hears(self, now):
         """Whether anything has come on a bus."""

@@ -33,7 +33,20 @@ class Engine:
         self.record_bytes = L.RECORD_DATA + self.data_bytes
         self.params = params
         self.state = array("i", bytes(4 * L.state_sections(params)["memory"][1]))
-        for at in range(*L.state_sections(params)["signals"]):
+        self.clear()
+        capacity = 1
+        while capacity < event_capacity:
+            capacity *= 2
+        self.events = array("i", bytes(4 * (L.E_FIRST + capacity * L.EVENT_SIZE)))
+        self.events[L.E_CAPACITY] = capacity
+        self.box = (self.state, params, self.events, array("i", bytes(4 * L.SCRATCH_SIZE)))
+        self._record = self.ring(1)
+
+    def clear(self):
+        """The state of a detector that has seen nothing yet."""
+        for at in range(len(self.state)):
+            self.state[at] = 0
+        for at in range(*L.state_sections(self.params)["signals"]):
             self.state[at] = L.NA
         self.state[L.SIGNALS_AT + L.ALWAYS] = 0
         for at in range(L.FEATURES_AT, L.FEATURES_AT + L.FEATURES):
@@ -42,13 +55,6 @@ class Engine:
             self.state[at + L.COMPLETE] = 1
         for at in (L.QUIET_LOW_MA, L.STEADY_LOW_MA, L.PAIR_MA, L.STEP_MV):
             self.state[at] = L.NA
-        capacity = 1
-        while capacity < event_capacity:
-            capacity *= 2
-        self.events = array("i", bytes(4 * (L.E_FIRST + capacity * L.EVENT_SIZE)))
-        self.events[L.E_CAPACITY] = capacity
-        self.box = (self.state, params, self.events, array("i", bytes(4 * L.SCRATCH_SIZE)))
-        self._record = self.ring(1)
 
     def section(self, name):
         """A section of the state or of params (layout) as a view: int32, written through."""
@@ -122,6 +128,10 @@ class Engine:
         if len(snapshot) != 4 * len(self.state):
             raise ValueError("snapshot of %d bytes, this image has %d" % (len(snapshot), 4 * len(self.state)))  # noqa: UP031
         byte_view(self.state)[:] = snapshot
+        self.rest(elapsed_ms)
+
+    def rest(self, elapsed_ms):
+        """So long without a frame, however long."""
         while elapsed_ms > 0:
             self.advance(self.state[L.NOW_MS] - self.state[L.OFFSET_MS] + min(elapsed_ms, PART_MS))
             elapsed_ms -= PART_MS
@@ -142,7 +152,9 @@ class Engine:
 class Heard:
     """An engine as the recorder sees it: the same detector, but its events are those that the box has told before.
 
-    So an alarm goes out at once, whatever the storage does.
+    So an alarm goes out at once, whatever the storage does. And an exception of the core is no fault of the recorder's:
+
+    fed: whether the engine was given what the recorder was; error: what the core raised, or None
     """
 
     take = Engine.take
@@ -150,10 +162,28 @@ class Heard:
     def __init__(self, engine):
         self._engine = engine
         self.params, self.state = engine.params, engine.state
-        self.record_bytes, self.data_bytes = engine.record_bytes, engine.data_bytes
-        self.drain, self.advance, self.ring = engine.drain, engine.advance, engine.ring
+        self.record_bytes, self.data_bytes, self.ring = engine.record_bytes, engine.data_bytes, engine.ring
         self.events = array("i", bytes(4 * len(engine.events)))
         self.events[L.E_CAPACITY] = engine.events[L.E_CAPACITY]
+        self.fed, self.error = False, None
+
+    def drain(self, ring, n):
+        """As Engine.drain(), but it raises nothing."""
+        self.fed = True
+        try:
+            return self._engine.drain(ring, n)
+        except Exception as error:
+            self.error = error
+            return 0
+
+    def advance(self, t_ms):
+        """As Engine.advance(), but it raises nothing."""
+        self.fed = True
+        try:
+            return self._engine.advance(t_ms)
+        except Exception as error:
+            self.error = error
+            return 0
 
     def tell(self, record):
         """An event that was taken from the engine."""

@@ -18,11 +18,11 @@ ROWS = (
     ("box_late", 2),  # scans come late
     ("box_output", 1),  # an output or the report fails
     ("box_image", 2),  # the vehicle image was refused; the last good one runs
-    ("box_self_test", 3),  # the core does not give its known answer
+    ("box_core", 3),  # the core does not give its known answer, or raised an exception
 )
-BUS, LOG, KEEP, CLOCK, LATE, OUTPUT, IMAGE, SELF_TEST = range(8)
+BUS, LOG, KEEP, CLOCK, LATE, OUTPUT, IMAGE, CORE = range(8)
 CLEAR_MS = 10_000  # without another fault
-LASTING = 1 << IMAGE | 1 << SELF_TEST  # these hold until the next start
+LASTING = 1 << IMAGE | 1 << CORE  # these hold until the next start
 
 
 class Hazards:

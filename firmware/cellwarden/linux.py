@@ -8,7 +8,7 @@ import sys
 from cellwarden import clock, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
-from cellwarden.blackbox.keys import has_key
+from cellwarden.blackbox.keys import FileKeys, has_key
 from cellwarden.console import Console, standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
@@ -160,17 +160,22 @@ def open_bus(text, number, image, timed):
     return SocketCan(kind, number, filters, transmit, fd)
 
 
-def log_in(data, vehicle, image):
-    """What makes the Recorder of the log beside the data, or None where it was given no key."""
+def log_keys(data):
+    """The keys of the log beside the data, or None where it was given none."""
     folder = Folder(data + "/log")
     try:
-        if not has_key(folder):
-            return None
+        return FileKeys(folder) if has_key(folder) else None
     except OSError:
+        return None
+
+
+def log_in(data, vehicle, image):
+    """What makes the Recorder of the log beside the data, or None where it was given no key."""
+    if not log_keys(data):
         return None
     from cellwarden.blackbox.recorder import recorder_in
 
-    return recorder_in(folder, vehicle, image)
+    return recorder_in(Folder(data + "/log"), vehicle, image)
 
 
 def control_of(found, image, vehicle, buses, said):
@@ -290,8 +295,8 @@ def run(words, environment=os.getenv):
     folder = Folder(found["data"]) if found["data"] else None
     kept, failed = None, None
     try:
-        kept = Kept(folder, image.identity) if folder else None
-    except OSError as error:
+        kept = Kept(folder, image.identity, log_keys(found["data"])) if folder else None
+    except (OSError, ValueError) as error:
         failed = error
     updates = duty.updates()
     vehicle = (found["vehicle"] or "").encode()[:17] or duty.vehicle_id(updates.root if updates else None, image)
@@ -304,7 +309,7 @@ def run(words, environment=os.getenv):
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     if refused:
-        box.hazards.failed(hazards.IMAGE, box.now_ms(), refused)
+        box.image_refused(refused)
     if box.self_test(folder) and folder and not refused:
         try:
             keep_image(found["image"], found["data"], image.identity)

@@ -1,14 +1,19 @@
 """The supervisor: detection goes on whatever fails, what fails is told, and a restart forgets no latched alarm."""
 
 import hashlib
+import hmac
 import json
+import random
 import socket
 from array import array
 
 import pytest
+import second_reader
 from cellwarden import hazards as H
 from cellwarden import linux
+from cellwarden.blackbox.content import SECURITY_EVENTS
 from cellwarden.blackbox.folder import Folder
+from cellwarden.blackbox.keys import FileKeys
 from cellwarden.core import catalogue
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
@@ -17,7 +22,7 @@ from cellwarden_tools import cli
 from cellwarden_tools.engines.python import PythonEngine
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
-from supervised import KEY, Clock, Player, Rig, a_log, rules_told
+from supervised import KEY, Clock, Player, Rig, Sink, a_log, rules_told
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,156 @@ def test_nothing_that_fails_stops_detection_and_each_makes_its_own_hazard(image,
         assert [e for e in rules_told(others.told) if not e[0].startswith("box")] == found, name
         assert (name, H.ROWS[row][1]) in rules_told(others.told)
         assert rig.box.engine.snapshot() == healthy.box.engine.snapshot()
+
+
+class Faults:
+    """Makes a part fail at random: raise, or give back nonsense. told: how often it did."""
+
+    NONSENSE = (None, -7, 1 << 40, 0.5, "x", b"", (), (1 << 29) + 5)
+
+    def __init__(self, seed):
+        self.random, self.done, self.on = random.Random(seed), 0, False
+
+    def spoil(self, part, name):
+        whole = getattr(part, name)
+
+        def spoiled(*arguments):
+            if not self.on or self.random.random() < 0.7:
+                return whole(*arguments)
+            self.done += 1
+            if self.random.random() < 0.5:
+                raise self.random.choice((OSError(5), ValueError("no"), MemoryError(), IndexError(), TypeError()))
+            whole(*arguments)
+            return self.random.choice(self.NONSENSE)
+
+        setattr(part, name, spoiled)
+
+
+SPOILED = {  # what fails: (part of the rig, methods), hazard that must tell of it
+    "recorder": ("log", ("drain", "advance", "work", "hazard"), "box_log"),
+    "kept": ("kept", ("save",), "box_keep"),
+    "output": ("bad", ("event", "update"), "box_output"),
+    "watchdog": ("dog", ("feed",), "box_output"),
+    "clock": ("clock", ("now_ms",), "box_clock"),
+    "time of day": ("clock", ("wall_s",), "box_clock"),
+    "bus": ("bus", ("_read",), "box_bus"),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("what", SPOILED)
+def test_a_part_that_fails_at_random_moments_is_told_and_no_scan_is_missing(image, drive, tmp_path, what, seed):
+    part, names, hazard = SPOILED[what]
+    faults, bad = Faults(f"{what} {seed}"), Sink()
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    rig = Rig(image, drive, kept=kept)
+    rig.box.outputs, rig.kept, rig.bad = (bad, rig.out), kept, bad
+    for name in names:
+        faults.spoil(getattr(rig, part), name)
+    rig.play(2)
+    scans = rig.box.engine.state[L.SCANS]
+    faults.on = True
+    for _ in range(20):
+        rig.box._urgent = True  # the state is kept each second
+        rig.play(1)
+    faults.on = False
+    rig.play(0.2)
+    assert faults.done > (0 if what == "recorder" else 2), "a recorder that fails is left alone"
+    assert rig.box.engine.state[L.SCANS] - scans >= 200
+    told = [event[3] for event in rig.out.told if event[1] >= H.FIRST and H.ROWS[event[1] - H.FIRST][0] == hazard]
+    assert told and told[0] > 0, rig.box.status()["box_faults"]
+    if what in ("recorder", "kept", "output", "watchdog"):  # these touch no verdict
+        healthy = Rig(image, drive).play(22.2)
+        assert rig.box.engine.snapshot() == healthy.box.engine.snapshot()
+
+
+def test_everything_that_fails_at_once_stops_no_scan(image, drive, tmp_path):
+    for seed in range(4):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        kept, faults = Kept(Folder(str(folder)), image.identity), Faults(seed)
+        rig = Rig(image, drive, kept=kept)
+        rig.kept = kept
+        rig.bad = rig.out
+        for part, names, _ in SPOILED.values():
+            for name in names:
+                faults.spoil(getattr(rig, part), name)
+        rig.play(2)
+        faults.on, scans = True, rig.box.engine.state[L.SCANS]
+        for _ in range(20):
+            rig.box._urgent = True
+            rig.play(1)
+        faults.on = False
+        rig.play(0.2)
+        assert rig.box.engine.state[L.SCANS] - scans >= 200
+        assert {"box_log", "box_keep", "box_output", "box_clock", "box_bus"} <= set(rig.box.status()["box_faults"])
+
+
+class Broken:
+    """A core that writes half a state and raises, as often as it is told to."""
+
+    def __init__(self, engine):
+        self.engine, self.whole, self.left = engine, engine._drain, 0
+        engine._drain = self
+
+    def __call__(self, *arguments):
+        if not self.left:
+            return self.whole(*arguments)
+        self.left -= 1
+        state = self.engine.state
+        for at in range(0, len(state), 7):
+            state[at] = -123_456_789
+        raise ZeroDivisionError("a fault of the core's")
+
+
+def test_a_core_that_raises_goes_on_from_what_was_kept_and_is_told_until_the_next_start(image, drive, tmp_path):
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    rig = Rig(image, drive, kept=kept).play(5)
+    row, broken = with_runaway(rig.box.engine), Broken(rig.box.engine)
+    rig.box._urgent = True
+    rig.play(0.2)
+    before = rig.box.engine.state[L.SCANS]
+    broken.left = 1
+    rig.play(19.8)
+    state = rig.box.engine.state
+    assert state[row + L.LEVEL_NOW] == 3, "the latched alarm stands"
+    assert 197 <= state[L.SCANS] - before <= 199 and state[L.DROPPED] == 1
+    assert ("box_core", 3) in rules_told(rig.out.told) and "box_core" in rig.box.status()["box_hazards"]
+    assert "ZeroDivisionError" in rig.box.status()["box_faults"]["box_core"][1]
+    assert ("hvil_open", 3) in rules_told(rig.out.told), "what came after it is found"
+    fed = rig.dog.fed
+    rig.play(1)
+    assert rig.dog.fed == fed + 10, "once is no reason to start anew"
+
+
+def test_a_core_that_raises_again_and_again_is_left_to_the_watchdog(image, drive, tmp_path):
+    rig = Rig(image, drive, kept=Kept(Folder(str(tmp_path)), image.identity)).play(5)
+    broken = Broken(rig.box.engine)
+    for _ in range(2):
+        broken.left = 2
+        rig.play(1)
+    fed = rig.dog.fed
+    rig.play(20)
+    assert rig.dog.fed == fed, "the watchdog starts it anew, on a clean heap"
+    assert rig.box.engine.state[L.SCANS] > 180 and rig.box.engine.state[L.FRAMES] > 1000, "and until then it watches"
+
+
+def test_a_core_that_raises_without_anything_kept_begins_anew(image, drive):
+    rig = Rig(image, drive).play(5)
+    Broken(rig.box.engine).left = 1
+    rig.play(20)
+    assert ("hvil_open", 3) in rules_told(rig.out.told) and rig.box.engine.state[L.KNOWN]
+    assert rig.box.engine.state[L.SCANS] >= 199
+
+
+def test_the_log_of_a_core_that_raised_is_whole_and_both_halves_follow_from_their_frames(image, demo, drive, tmp_path):
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image)).play(5)
+    Broken(rig.box.engine).left = 1
+    rig.play(20).box.finish()
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["verify", str(tmp_path / "log"), "--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi")]
+    assert cli.run(words) == 0
 
 
 def test_a_log_that_is_wrong_in_itself_is_left_alone_and_told_until_the_next_start(image, drive):
@@ -267,6 +422,13 @@ def test_an_alarm_is_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_p
     assert folder.names() == ["state0"]
 
 
+def loaded(kept, size=8):
+    """(time of day, core's clock, state), or None."""
+    state = bytearray(size)
+    found = kept.load(state)
+    return found and (*found, bytes(state))
+
+
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "other image"])
 def test_a_damaged_file_gives_way_to_the_one_before(tmp_path, damage):
     folder, identity = Folder(str(tmp_path)), bytes(range(32))
@@ -284,12 +446,12 @@ def test_a_damaged_file_gives_way_to_the_one_before(tmp_path, damage):
     path.write_bytes(data)
     if damage == "other image":
         Kept(folder, bytes(32)).save(300, 3, b"other...")  # in place of the older
-        assert Kept(folder, identity).load() == (200, 2, b"newer...")
+        assert loaded(Kept(folder, identity)) == (200, 2, b"newer...")
         return
     again = Kept(folder, identity)
-    assert again.load() == (100, 1, b"older...")
+    assert loaded(again) == (100, 1, b"older...")
     again.save(300, 3, b"newest..")
-    assert Kept(folder, identity).load() == (300, 3, b"newest..")
+    assert loaded(Kept(folder, identity)) == (300, 3, b"newest..")
 
 
 def test_a_power_cut_at_any_byte_of_keeping_leaves_a_whole_state(tmp_path):
@@ -303,8 +465,89 @@ def test_a_power_cut_at_any_byte_of_keeping_leaves_a_whole_state(tmp_path):
     after = (tmp_path / "state0").read_bytes()
     for cut in range(len(after) + 1):
         (tmp_path / "state0").write_bytes(after[:cut] + before[cut:])
-        found = Kept(folder, identity).load()
+        found = loaded(Kept(folder, identity), 40)
         assert found == (300, 3, bytes([3]) * 40) if cut == len(after) else found[1:] == (2, bytes([2]) * 40), cut
+
+
+@pytest.fixture
+def keyed(tmp_path):
+    """A folder for the state, and the keys of a new box."""
+    for name in ("data", "log"):
+        (tmp_path / name).mkdir()
+    keys = FileKeys(Folder(str(tmp_path / "log")))
+    keys.provision(KEY)
+    return Folder(str(tmp_path / "data")), keys
+
+
+def sealed(keys, index):
+    """The box has sealed and stored `index` blocks."""
+    seal = second_reader.sha256(b"cellwarden seal key 1", second_reader.chain_key(KEY, index))
+    after = second_reader.chain_key(KEY, index + 1)
+    keys.store(keys.load()._replace(index=index, stored=1, key=seal, after=after))
+
+
+def test_a_kept_state_has_a_tag_that_only_the_boxs_key_makes(keyed):
+    folder, keys = keyed
+    Kept(folder, bytes(32), keys).save(100, 1, b"latched.")
+    written = folder.read("state0")
+    key = second_reader.sha256(b"cellwarden kept state 1", second_reader.chain_key(KEY, 256))
+    digest = hashlib.sha256(written[:64]).digest()
+    assert written[64:128] == digest + hmac.new(key, digest, "sha256").digest() and len(written) == 132
+    assert loaded(Kept(folder, bytes(32), keys)) == (100, 1, b"latched.")
+
+
+def test_who_writes_the_files_without_the_key_takes_no_alarm_away(keyed, tmp_path):
+    folder, keys = keyed
+    Kept(folder, bytes(32), keys).save(100, 1, b"latched.")
+    (tmp_path / "forged").mkdir()
+    forged = Folder(str(tmp_path / "forged"))
+    other = Kept(forged, bytes(32))
+    for _ in range(3):  # a box without a key makes files that are whole, and newer
+        other.save(200, 2, b"all well")
+    folder.write("state1", forged.read("state0"))
+    again = Kept(folder, bytes(32), keys)
+    assert loaded(again) == (100, 1, b"latched.") and again.refused == "state1 does not have the box's tag"
+    folder.write("state0", forged.read("state0"))
+    again = Kept(folder, bytes(32), keys)
+    assert loaded(again) is None and again.refused
+
+
+def test_a_kept_state_is_good_for_the_blocks_of_its_minute_and_an_old_one_cannot_be_brought_back(keyed):
+    """Saved each minute, with a block sealed each second at most; the key of block 256 seals the first states."""
+    folder, keys = keyed
+    Kept(folder, bytes(32), keys).save(100, 1, b"latched.")
+    for index in (0, 60, 127, 255):
+        sealed(keys, index)
+        assert loaded(Kept(folder, bytes(32), keys)) == (100, 1, b"latched."), index
+    sealed(keys, 256)
+    assert loaded(Kept(folder, bytes(32), keys)) is None, "a thief of today's key cannot make it, nor can he use it"
+    kept = Kept(folder, bytes(32), keys)
+    kept.save(200, 2, b"later...")
+    sealed(keys, 320)
+    kept.save(300, 3, b"latest..")
+    sealed(keys, 383)
+    assert loaded(Kept(folder, bytes(32), keys)) == (300, 3, b"latest..")
+
+
+def test_a_state_of_another_box_is_refused_told_and_stands_in_the_log(image, demo, drive, tmp_path, capsys):
+    log = a_log(tmp_path / "log", image)
+    data = tmp_path / "data"
+    data.mkdir()
+    rig = Rig(image, drive, recorder=log, kept=Kept(Folder(str(data)), image.identity)).play(1)  # it has no key
+    rig.box.finish()
+    keys = FileKeys(Folder(str(tmp_path / "log")))
+    again = Rig(image, [], Clock(), recorder=log, kept=Kept(Folder(str(data)), image.identity, keys))
+    assert not again.box.self_test() and not again.box.restored
+    assert "box_keep" in again.box.status()["box_hazards"]
+    again.play(3).box.finish()
+    assert told_of_security(tmp_path / "log") == ["kept state refused"]
+
+
+def told_of_security(log):
+    """The security events in a log of a few small segments."""
+    names = [path for path in sorted(log.iterdir()) if path.stem.isdigit() and path.suffix == ".cwb"]
+    records = [record for path in names for _, record in second_reader.records_of(path.read_bytes())]
+    return [SECURITY_EVENTS[body[21]] for kind, _, _, _, body, _ in records if kind == 11]
 
 
 def test_a_state_that_cannot_be_kept_is_a_hazard_and_no_more(image, drive, tmp_path):

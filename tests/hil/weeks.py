@@ -1,7 +1,8 @@
 """Runs on MicroPython: weeks of a box's life on a clock that jumps, through every wrap of 30-bit ticks.
 
-micropython weeks.py IMAGE LOG WEEKS: each day the vehicle drives the candump LOG once and then stands. Prints a
-line a week: scans, milliseconds of scans that are missing, latest scan, live heap, hazards.
+micropython weeks.py IMAGE LOG WEEKS [sleep]: each day the vehicle drives the candump LOG once and then stands. Prints
+a line a week: scans, milliseconds of scans that are missing, latest scan, live heap, hazards, sleeps. `sleep`: the box
+sleeps while it may, and its ticks stand still meanwhile.
 """
 
 import gc
@@ -22,15 +23,26 @@ BEGIN_MS = (1 << 30) - 3_600_000 - 24  # the first wrap comes in the first hour;
 class Clock:
     def __init__(self):
         self.ms = BEGIN_MS
+        self.not_counted_ms = 0
 
     def now_ms(self):
+        return (self.ms - self.not_counted_ms) & L.MASK
+
+    def real_ms(self):
         return self.ms & L.MASK
+
+    def skip_ms(self, ms):
+        self.not_counted_ms -= ms
 
     def wall_s(self):
         return 1_800_000_000 + self.ms // 1000
 
     def sleep_ms(self, ms):
         self.ms += ms
+
+    def stand_still(self, ms):
+        self.ms += ms
+        self.not_counted_ms += ms
 
 
 class Drive(Bus):
@@ -69,11 +81,11 @@ class Drive(Bus):
             self._at += 1
 
 
-def run(image_path, log, weeks):
+def run(image_path, log, weeks, sleeps):
     clock = Clock()
     image = load_image(image_path)
     bus = Drive(log, clock)
-    box = Box(image, [bus], clock=clock)
+    box = Box(image, [bus], clock=clock, sleep=clock.stand_still if sleeps else None)
     bus.ready(Frames(box.engine, 64))
     box.begin()
     state = box.engine.state
@@ -89,7 +101,8 @@ def run(image_path, log, weeks):
         if day % 7 == 6:
             gc.collect()
             missing_ms = clock.ms - began_ms - 100 * (state[L.SCANS] - scans)
-            print(day // 7 + 1, state[L.SCANS], missing_ms, box.most_late_ms, gc.mem_alloc(), box.hazards.mask)
+            told = (state[L.SCANS], missing_ms, box.most_late_ms, gc.mem_alloc(), box.hazards.mask, box.sleeps)
+            print(day // 7 + 1, *told)
 
 
-run(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+run(sys.argv[1], sys.argv[2], int(sys.argv[3]), "sleep" in sys.argv)

@@ -1,6 +1,7 @@
 """An image comes onto a box over its serial line whole or not at all, however bad the line is."""
 
 import hashlib
+import hmac
 import json
 import random
 import subprocess
@@ -103,6 +104,8 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(found, board, 
     assert run(["keys", "tree", "office", "--root", "company.key", "--height", "5"]) == 0
     flash = ["flash", str(folder), "-i", "box.cwu", "--board", board, "--key", "company.pub"]
     flash += ["--vehicle-id", "LSVTEST0000000001", "--box-key", "box.key", "--history", "history.jsonl"]
+    assert run(["keys", "operator", "operators.key"]) == 0
+    flash += ["--operator-key", "operators.key"]
     for n, why in ((1, "first installed"), (2, "confirmed by its own good scans")):
         build = ["update", "build", str(DEMO_PROFILE), "--board", board, "--version", f"1.{n}.0", "--counter", str(n)]
         build += ["--key", "office.key", "--history", "history.jsonl", "-o", "box.cwu"]
@@ -138,6 +141,10 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(found, board, 
         ("on trial", 2, 2, software[1]),
         ("confirmed by its own good scans", 2, 2, software[1]),
     ]
+    given, master = (folder / "data" / "operator.a").read_bytes(), bytes.fromhex(Path("operators.key").read_text())
+    own = hmac.new(master, b"cellwarden operator key 1\nLSVTEST0000000001\n1", "sha256").digest()
+    assert given[8:40].rstrip(b"\0") == b"LSVTEST0000000001" and given[40:72] == own
+    assert given == (folder / "data" / "operator.b").read_bytes()
     (folder / "b" / "manifest").write_bytes(b"rotten")
     assert run(["device", str(folder)]) == 0 and run(["device", str(tmp_path)]) == 2
     assert "no Cellwarden on it" in capsys.readouterr().err

@@ -62,12 +62,15 @@ SECURITY_EVENTS = (
     "box opened",
     "attack suspected",
     "remote command taken",
+    "image refused",
+    "kept state refused",
+    "self-test failed",
 )
 # What befalls the recorder itself, and from BOX_HAZARDS on the rest of the box, in the order of hazards.ROWS.
 HAZARDS = (
     None, "storage full", "storage slow", "storage failing",
     "bus not readable", "log failing", "state not kept", "clock set or stalled", "scans late", "output failing",
-    "image refused", "self-test failed",
+    "image refused", "core failing",
 )  # fmt: skip
 BOX_HAZARDS = 4
 

@@ -78,7 +78,7 @@ class Folder:
                 os.close(number)
 
     def write(self, name, *parts):
-        """Give a small file these parts as its content, in place and durable; always with as many bytes as before."""
+        """Give a small file this content, in place, and make it durable; always with as many bytes as before."""
         new = False
         try:
             file = _open(self._of(name), "r+b")
@@ -87,8 +87,8 @@ class Folder:
                 raise
             file, new = _open(self._of(name), "wb"), True
         with file:
-            for data in parts:
-                self.append(file, data)
+            for part in parts:
+                self.append(file, part)
             self.sync(file)
         if new:
             self.sync_names()

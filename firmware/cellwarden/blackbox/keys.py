@@ -20,6 +20,7 @@ SEAL_LABEL = b"cellwarden seal key 1"
 NOT_STORED_LABEL = b"cellwarden not stored 1"
 END_LABEL = b"cellwarden end 1"
 COMMITMENT_LABEL = b"cellwarden first key 1"
+KEPT_LABEL = b"cellwarden kept state 1"  # the key of a kept state is derived so from one that is still to come
 NONE = 0xFFFFFFFF
 NO_PROOF = bytes(32)
 SLOT_MARK = b"CWK1"
@@ -52,6 +53,16 @@ def folded(proof, key):
     digest = hashlib.sha256(proof)
     digest.update(derived(NOT_STORED_LABEL, key))
     return digest.digest()
+
+
+def key_ahead(slot, index, most):
+    """C(index) of a Slot's box, or None for one that is gone, or more than `most` blocks ahead."""
+    at, key = (slot.index + 1, slot.after) if slot.stored else (slot.index, slot.key)
+    if not 0 <= index - at <= most:
+        return None
+    for _ in range(index - at):
+        key = derived(NEXT_LABEL, key)
+    return key
 
 
 def commitment(first_key):
@@ -113,6 +124,11 @@ class FileKeys:
         slot = pack_slot(first_slot(first_key))
         for name in SLOT_NAMES:
             self._folder.write(name, slot)
+
+    def newest(self):
+        """The newest Slot; nothing is written. Raises ValueError where no slot is whole."""
+        found = [unpack_slot(self._folder.read(name)) for name in SLOT_NAMES]
+        return newest_of([slot for slot in found if slot])
 
     def load(self):
         """The newest Slot; the other file is made equal to it. Raises ValueError where no slot is whole."""

@@ -383,6 +383,15 @@ class Recorder:
         self.chain.close()
         return sealed is True
 
+    def abandon(self):
+        """Leave it as a power cut does."""
+        self.chain.close()
+        if self._annex is not None:
+            try:
+                self._annex.close()
+            except OSError:
+                pass
+
     def _complete(self, t_ms):
         """What is going on comes to its end."""
         while self._job is not None or self._writing is not None or self._written != self._filled:

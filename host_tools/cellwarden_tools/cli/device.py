@@ -30,7 +30,10 @@ def _port(
     context: typer.Context,
     port: Annotated[
         str,
-        typer.Argument(metavar="PORT", help="A serial port, a box's socket or data folder, or a folder of slots."),
+        typer.Argument(
+            metavar="PORT",
+            help="A serial port, a gateway's folder of data or slots, its socket, or ssh:USER@HOST:/FOLDER.",
+        ),
     ],
     folder: Annotated[str, typer.Option(help="Where on a stopped board the slots are; its root if not said.")] = "",
     json: Json = False,
@@ -46,7 +49,7 @@ def _port(
 
         box = open_running(port)
         if box is None:
-            _slots_of_stopped(port, folder, json)
+            _slots_of_stopped(context, folder, json)
             return
         with box:
             _tell_facts(box, ("identity", "status"), json)
@@ -55,12 +58,17 @@ def _port(
 def _running(context):
     """The box that runs at the port of this command. Raises InputError."""
     from ..device.line import open_running
-    from ..errors import InputError
 
     box = open_running(context.obj)
     if box is None:
-        raise InputError(context.obj, "no running box answers here", "its console, its socket or its data folder")
+        raise _none_runs(context.obj)
     return box
+
+
+def _none_runs(port):
+    from ..errors import InputError
+
+    return InputError(port, "no running box answers here", "its console, its socket or its folder")
 
 
 @device.command()
@@ -286,11 +294,14 @@ def _yes(verdict):
 # --- a box that does not run ------------------------------------------------------------------------------------------
 
 
-def _slots_of_stopped(port, folder, json):
+def _slots_of_stopped(context, folder, json):
     from ..update.flash import Flash
     from ..update.status import FolderBox, status
     from . import show
 
+    port = context.obj
+    if Path(port).is_socket():
+        raise _none_runs(port)
     if Path(port).is_dir():
         found = status(FolderBox(port), port)
     else:

@@ -19,6 +19,10 @@ def flash(
         Path | None,
         typer.Option(metavar="FILE", help="First key of the box's log, as of `keys seal`; made where not there."),
     ] = None,
+    operator_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The operators' master key, as of `keys operator`; a bare box gets its own."),
+    ] = None,
     format: Annotated[bool, typer.Option("--format", help="Format a board's FAT as littlefs: all on it goes.")] = False,
     start: Annotated[bool, typer.Option(help="Start a board afterwards, and wait for the box's self-test.")] = True,
     python: Annotated[str | None, typer.Option(help="A gateway's Python (python3, or micropython for .mpy).")] = None,
@@ -34,7 +38,7 @@ def flash(
     from cellwarden.update.image import Refused
 
     from ..errors import InputError
-    from ..key_file import make_key
+    from ..key_file import make_key, read_key
     from ..update import build
     from ..update import history as kept
     from ..update.flash import Flash, gateway
@@ -42,6 +46,9 @@ def flash(
 
     if len(vehicle_id) > 17 or not vehicle_id.isascii() or not vehicle_id.isprintable():
         raise InputError("--vehicle-id", repr(vehicle_id), "up to 17 characters of ASCII")
+    if operator_key and (not vehicle_id or " " in vehicle_id):
+        raise InputError("--operator-key", "makes a key for each id", "--vehicle-id, without a space")
+    master = read_key(operator_key) if operator_key else None
     history = history or image.with_name(kept.NAME)
     public = build.read_public(key)
     found = status = None
@@ -55,7 +62,7 @@ def flash(
             box.check(image, public, board)
             if not dry_run:
                 box.put_on(image, public, board)
-                box.give(vehicle_id.encode(), make_key(box_key)[0] if box_key else None)
+                box.give(vehicle_id.encode(), make_key(box_key)[0] if box_key else None, master)
             version = "{}.{}.{}".format(*box.facts["version"])
             machine = f"{box.facts['machine']} {version}"
             started = start and wire is port and not dry_run
@@ -95,7 +102,7 @@ def _fault(status):
     """What a status says against the box, or nothing."""
     if not status:
         return ""
-    if "box_self_test" in status["box_hazards"] or "box_image" in status["box_hazards"]:
+    if "box_core" in status["box_hazards"] or "box_image" in status["box_hazards"]:
         return "; ".join(f"{name}: {why}" for name, (_, why) in status["box_faults"].items())
     runs = status["update"] or {}
     return "" if runs.get("why") in ("on trial", "first installed", "confirmed by its own good scans") else str(runs)

@@ -1,22 +1,48 @@
-"""Questions to a box that runs, and its answers (cellwarden.control), over a Unix socket or a serial port."""
+"""Questions to a box that runs, and its answers (cellwarden.control), over a Unix socket, here or on a gateway behind
+OpenSSH, or over a serial port.
+"""
 
 import json
 import os
 import secrets
 import select
 import socket
+import subprocess
 import time
 from binascii import crc32
+from contextlib import suppress
 from pathlib import Path
 
 from cellwarden.control_socket import NAME
 from cellwarden.operator_key import box_key, tag_of
 
 from ..errors import InputError
+from ..ssh import over_ssh
 
 SECONDS, TRIES = 2.0, 5  # for an answer, and how often a question is asked
 _LONGEST = 1 << 16  # characters of a line
 BAUD = 115200
+PLACES = (NAME, f"data/{NAME}")  # of the socket: in a folder of data, and in one of slots
+# What a gateway runs to reach the socket of its box: standard input and output become it.
+RELAY = """
+import os, select, socket, sys
+box = socket.socket(socket.AF_UNIX)
+for place in sys.argv[1:]:
+    try:
+        box.connect(place)
+        break
+    except OSError:
+        pass
+else:
+    sys.exit("no box runs there")
+while True:
+    for ready in select.select((0, box), (), ())[0]:
+        data = box.recv(65536) if ready is box else os.read(0, 65536)
+        if not data:
+            sys.exit()
+        while data:
+            data = data[os.write(1, data) if ready is box else box.send(data) :]
+"""
 
 
 class Silent(InputError):
@@ -24,7 +50,7 @@ class Silent(InputError):
 
 
 class SocketWire:
-    """A Unix socket. Raises InputError where nobody listens there."""
+    """A Unix socket. Raises ConnectionRefusedError where no box listens, InputError where it is not ours to use."""
 
     def __init__(self, path):
         self.name = str(path)
@@ -33,6 +59,8 @@ class SocketWire:
             self._socket.connect(self.name)
         except OSError as error:
             self._socket.close()
+            if isinstance(error, ConnectionRefusedError):
+                raise
             reason = f"cannot be reached ({os.strerror(error.errno) if error.errno else error})"
             raise InputError(path, reason, "the socket of a box that runs, and the right to it") from None
         self.write, self.close = self._socket.sendall, self._socket.close
@@ -45,6 +73,37 @@ class SocketWire:
         if not data:
             raise OSError("the box has hung up")
         return data
+
+
+class RelayWire:
+    """The socket of a gateway's box by way of a program there. words: that run RELAY and the socket's places there."""
+
+    def __init__(self, name, words):
+        self.name = name
+        try:
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise InputError(name, f"cannot run {words[0]} ({error.strerror})", "OpenSSH's client") from None
+
+    def write(self, data):
+        self._process.stdin.write(data)
+
+    def read(self, seconds):
+        """As SocketWire.read()."""
+        if not select.select((self._process.stdout,), (), (), seconds)[0]:
+            return b""
+        data = os.read(self._process.stdout.fileno(), 1 << 16)
+        if not data:
+            said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+            raise OSError(said[-1] if said else "the gateway has hung up")
+        return data
+
+    def close(self):
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            stream.close()
+        self._process.wait()
 
 
 class SerialWire:
@@ -150,16 +209,30 @@ class Running:
 
 
 def open_running(port):
-    """The Running box at a socket, the data folder of one, or a serial port. None where there is none.
+    """The Running box at a socket, in a folder of data or slots (ssh:USER@HOST:/FOLDER: on a gateway), or on a serial
+    port. None where there is none.
 
     A box that runs on a serial port is asked, so it is not stopped for it. Raises InputError for a port that is none.
     """
     path = Path(port)
+    if port.startswith("ssh:"):
+        host, _, folder = port[4:].partition(":")
+        if not host or host.startswith("-") or not folder.startswith("/"):
+            raise InputError(port, "names no gateway", "ssh:USER@HOST:/FOLDER")
+        words = ["python3", "-c", RELAY, *(f"{folder.rstrip('/')}/{place}" for place in PLACES)]
+        box = Running(RelayWire(port, over_ssh(host, words)))
+        box.ask("identity", 0, seconds=20)
+        return box
     if path.is_dir():
-        path = path / NAME
-        return Running(SocketWire(path)) if path.is_socket() else None
+        for place in PLACES:
+            with suppress(ConnectionRefusedError):  # one that a box has left behind
+                if (path / place).is_socket():
+                    return Running(SocketWire(path / place))
+        return None
     if path.is_socket():
-        return Running(SocketWire(path))
+        with suppress(ConnectionRefusedError):
+            return Running(SocketWire(path))
+        return None
     box = Running(SerialWire(port))
     try:
         box.ask("identity", 0, seconds=0.5, tries=3)

@@ -4,7 +4,8 @@
 
 runs a command there as can0 and can1 are up, with this machine's files (what it writes is gone afterwards), and ends
 with its status. QEMU emulates Kvaser PCI cards with SJA1000 controllers. The kernel is Debian's; the first start
-fetches it and busybox with apt-get into build/gateway, or the folder that $CELLWARDEN_GATEWAY names.
+fetches it and busybox with apt-get into build/gateway, or the folder that $CELLWARDEN_GATEWAY names. `--fetch` in the
+place of a command does that alone, and says what is missing.
 
 Its clock counts instructions (QEMU's -icount), 500 million a second, so what is computed there takes as long on a busy
 machine as on one that rests; only where it waits does its time go as ours.
@@ -16,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from ..errors import InputError
@@ -140,16 +142,24 @@ def initial_disk(modules, busybox, command):
     )  # fmt: skip
 
 
-def run(command, folder=None):
+def the_folder():
+    return Path(os.environ.get("CELLWARDEN_GATEWAY") or FOLDER).resolve()
+
+
+def run(command):
     """Run a command in the machine; its output comes as it is made. Returns its status. Raises InputError."""
-    qemu = find_qemu()
-    folder = Path(folder or os.environ.get("CELLWARDEN_GATEWAY") or FOLDER).resolve()
+    qemu, folder = find_qemu(), the_folder()
     kernel, modules, busybox = fetch(folder)
-    disk = folder / "initial_disk"
-    disk.write_bytes(initial_disk(modules, busybox, command))
+    with tempfile.NamedTemporaryFile(dir=folder) as disk:
+        disk.write(initial_disk(modules, busybox, command))
+        disk.flush()
+        return _machine(qemu, kernel, disk.name)
+
+
+def _machine(qemu, kernel, disk):
     words = [
         qemu, "-accel", "tcg", "-icount", "shift=1", "-cpu", "max", "-m", str(MEMORY_MB),
-        "-nographic", "-no-reboot", "-net", "none", "-kernel", str(kernel), "-initrd", str(disk),
+        "-nographic", "-no-reboot", "-net", "none", "-kernel", str(kernel), "-initrd", disk,
         "-append", "console=ttyS0 quiet panic=-1",
         "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
         "-object", "can-bus,id=wire", "-device", "kvaser_pci,canbus=wire", "-device", "kvaser_pci,canbus=wire",
@@ -171,12 +181,16 @@ def run(command, folder=None):
 
 def main():
     if len(sys.argv) < 2:
-        print("usage: python -m cellwarden_tools.hil.gateway COMMAND [WORD ...]", file=sys.stderr)
+        print("usage: python -m cellwarden_tools.hil.gateway --fetch | COMMAND [WORD ...]", file=sys.stderr)
         return 2
     try:
+        if sys.argv[1:] == ["--fetch"]:
+            find_qemu()
+            fetch(the_folder())
+            return 0
         return run(sys.argv[1:])
     except InputError as error:
-        print(f"gateway: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
 
 

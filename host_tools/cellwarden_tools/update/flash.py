@@ -12,6 +12,8 @@ import tempfile
 from binascii import a2b_base64, b2a_base64, crc32
 from pathlib import Path
 
+from cellwarden import operator_key
+from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import SLOT_NAMES
 from cellwarden.update import boot, image, slots
 from cellwarden.update.duty import VEHICLE_ID
@@ -25,7 +27,8 @@ from .repl import Broken, Crashed, Pipe, Repl
 GUEST = Path(__file__).with_name("flash_guest.py")
 TOOLS = ("__init__.py", "update/__init__.py", "update/boot.py", "update/image.py", "update/lms.py", "update/slots.py")
 WORKSHOP = "flash.tmp"  # folder on the box with the updater, while it is used
-LOG = "data/log"  # where a box keeps its black box
+DATA = "data"  # where a box keeps what it remembers, and its operator's key
+LOG = f"{DATA}/log"  # and its black box
 FILE_SYSTEMS = ("VfsLfs2", "VfsPosix")
 TRIES = 20  # of a piece, until the line is given up
 STATUS_S = 60  # a board starts, and reports, in less
@@ -165,10 +168,11 @@ class Flash:
         """Whether a file in the folder of the slots has this size and SHA-256, as the box finds."""
         return self._call(f"have({self.root + '/' + name!r})") == [size, digest.hex()]
 
-    def give(self, vehicle=None, key=None):
+    def give(self, vehicle=None, key=None, master=None):
         """Make a bare box a vehicle's own, before its first start: a box that has an id or a key keeps it.
 
-        vehicle: its unique id, up to 17 ASCII bytes; key: first key of its black box, 32 bytes. Raises InputError.
+        vehicle: its unique id, up to 17 ASCII bytes; key: first key of its black box, 32 bytes; master: the operators',
+        from which the key of this id is made. Raises InputError.
         """
         if vehicle:
             self._own(VEHICLE_ID[1:], vehicle)
@@ -177,6 +181,12 @@ class Flash:
                 new_box(folder).provision(key)
                 for path in sorted(Path(folder).iterdir()):
                     self._own(f"{LOG}/{path.name}", path.read_bytes())
+        if master and not any(self.read(f"{DATA}/{name}") for name in operator_key.NAMES):
+            with tempfile.TemporaryDirectory(prefix="cellwarden-") as folder:
+                name = vehicle.decode()
+                operator_key.OperatorKey(Folder(folder)).provision(name, operator_key.box_key(master, name, 1))
+                for path in sorted(Path(folder).iterdir()):
+                    self._own(f"{DATA}/{path.name}", path.read_bytes())
 
     def start(self, seconds=STATUS_S):
         """Let a board start anew: (the first status that the box reports, or None, other lines that it said)."""
