@@ -31,7 +31,7 @@ WALL_EACH_S = 3600  # the log is told the time of day so often, and where it was
 SYSTEM_CLOCK, OPERATOR_CLOCK = 1, 2  # where that time is from
 REPORT_MS = 1000
 START_STEPS = 100
-SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan or a full batch; one in any other round
+SCAN_STEPS = 4  # of the recorder's work, 2 ms each at most, after a scan; one in any other round
 ALL_STEPS = 1 << 20  # where the frames wait
 START_MS = 1000  # without a first frame for so long the scans begin by the box's clock
 ASLEEP_MS = 10_000  # with the box off for longer, or nobody knows how long, the vehicle is seen anew
@@ -279,7 +279,7 @@ class Box:
         if scanned:
             self._scans = scans
             self._after_scan(now)
-        worked = self._log(now, ALL_STEPS if self._waits else SCAN_STEPS if scanned or batch.full() else 1)
+        worked = self._log(now, ALL_STEPS if self._waits else SCAN_STEPS if scanned else 1)
         asked = self._listen(now) if self.control else False
         if asked:
             self._woke_ms, self._stay_ms = now, STAY_MS
