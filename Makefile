@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test hil hil-here hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test test-long hil hil-here hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -36,19 +36,25 @@ TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/ho
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS) $(COVERED:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --long no $(TESTS) $(COVERED:%=--ignore=%)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --cov --cov-report= $(COVERED)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=99 --show-missing --skip-covered
 
+test-long: .venv/.test $(WASM) $(CORTEX_M3) ## The tests that `make test` leaves out for the time they take, and more random tales
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --long only $(TESTS)
+	CELLWARDEN_TALES=20 $(BIN)/python -m pytest -n 2 -q tests/core/test_tales.py
+
 PLAY = $(BIN)/python -m pytest -v -p no:cacheprovider
 GATEWAY = $(BIN)/python -m cellwarden_tools.hil.gateway
+
+PARTS = hil-here hil-gateway
 
 ifdef ARGS
 hil: .venv/.test ## Acceptance tests on running boxes: all there are here; ARGS="--cw-device /dev/ttyACM0" for a board
 	$(PLAY) tests/hil $(ARGS)
 else
 hil:
-	@status=0; $(MAKE) hil-here || status=1; $(MAKE) hil-gateway || status=1; exit $$status
+	@status=0; for part in $(PARTS); do $(MAKE) $$part || status=1; done; exit $$status
 endif
 
 hil-here: .venv/.test ## The part of it on MicroPython here, fed through a serial line

@@ -82,7 +82,7 @@ class Box:
         self.control = None  # control.Control: what operators ask
         self.starts_anew = False  # an operator wants it to
         self._log_lost = 0
-        self._in_log = False  # what comes now interrupts the recorder
+        self._in_log = False  # the recorder is at work, or was when somebody stopped the box
         self._report_ms, self.updates = report_ms, updates
         self._sleep, self._nap_ms, self._deep = sleep, nap_ms, deep
         self.rest_ms = self.sleeps = self.slept_s = 0
@@ -245,6 +245,8 @@ class Box:
             except Exception as error:
                 self.hazards.failed(H.BUS, now, error)
         self._round_ms = self._boot_ms = self.batch.last_ms = now
+        if self.restored and not self.timed:
+            self._advance(now)  # what fell due while it started is not late
         if self.updates:
             self.updates.begin(self)
 
@@ -320,15 +322,7 @@ class Box:
         if self._core_ms is not None and (now - self._core_ms) & L.MASK < H.CLEAR_MS:
             self._hopeless = True
         self._core_ms = now
-        self.engine.clear()
-        self._restore(now)
-        if self.recorder:  # its frames do not give this state
-            recorder, self.recorder = self.recorder, None
-            try:
-                recorder.abandon()
-            except Exception as error:
-                self.hazards.failed(H.LOG, now, error)
-            self._begin_log(now)
+        self._go_back(now)
         batch.n = 0
         batch.dropped(now, 0)  # what this round read is lost
         self._feed(1, now)
@@ -359,6 +353,23 @@ class Box:
         self._wall_ms = self.batch.last_ms
         if self.recorder:
             self.recorder.clock(seconds, 0, OPERATOR_CLOCK)
+
+    def _go_back(self, now):
+        """To the state that was kept, with a log of its own: the frames of the one so far do not give it."""
+        self.engine.clear()
+        self._restore(now)
+        self._renew_log(now)
+
+    def _renew_log(self, now):
+        """The recorder cannot go on: its log ends as by a power cut, and another one begins."""
+        recorder, self.recorder = self.recorder, None
+        if not recorder:
+            return
+        try:
+            recorder.abandon()
+        except Exception as error:
+            self.hazards.failed(H.LOG, now, error)
+        self._begin_log(now)
 
     def _log(self, now, steps):
         """Some steps of the recorder's work. Returns whether it has more."""
@@ -562,6 +573,10 @@ class Box:
     def finish(self):
         """The last duties before it stops: keep the state, leave the buses."""
         now = self.batch.last_ms
+        if self._heard.busy:  # it was stopped in the middle of it
+            self._go_back(now)
+        elif self._in_log:
+            self._renew_log(now)
         self._tell_events(now)
         self._urgent = True
         self._keep(now)
@@ -575,8 +590,8 @@ class Box:
                 self.hazards.failed(H.BUS, now, error)
 
     def _seal_log(self, now, last=False):
-        """last: and end it. One whose work was interrupted must not go on: it ends as by a power cut."""
-        if not self.recorder or self._in_log:
+        """last: and end it."""
+        if not self.recorder:
             return
         try:
             if not (self.recorder.shutdown if last else self.recorder.settle)(self.up_ms()):

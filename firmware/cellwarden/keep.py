@@ -93,8 +93,16 @@ class Kept:
         return sequence, wall_s, t_ms
 
     def _is_ours(self, slot, until, digest, tag):
-        key = key_ahead(slot, until, 2 * STEP)
-        return bool(key) and same(hmac_sha256(derived(KEPT_LABEL, key), digest), tag)
+        return self._has_key(slot, until) and same(hmac_sha256(self._key, digest), tag)
+
+    def _has_key(self, slot, until):
+        """Whether `_key` is the one that index `until` gives."""
+        if until != self._until or not self._key:
+            ahead = key_ahead(slot, until, 2 * STEP)
+            if not ahead:
+                return False
+            self._until, self._key = until, derived(KEPT_LABEL, ahead)
+        return True
 
     def save(self, wall_s, t_ms, state):
         """Keep a state (a view of bytes). Raises OSError where it cannot be kept; the one before it still is."""
@@ -102,8 +110,7 @@ class Kept:
         if self._keys:
             slot = self._keys.newest()
             if not self._key or self._until < slot.index + STEP:
-                self._until = (slot.index // STEP + 2) * STEP
-                self._key = derived(KEPT_LABEL, key_ahead(slot, self._until, 2 * STEP))
+                self._has_key(slot, (slot.index // STEP + 2) * STEP)
         head = struct.pack(HEAD, MARK, self._identity, self._sequence + 1, wall_s, t_ms, len(state), self._until)
         digest = hashlib.sha256(head)
         digest.update(state)

@@ -33,7 +33,8 @@ usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH]
   --sleep COMMAND   while the vehicle is parked and need not be watched: COMMAND is run with a number of seconds
                     behind it and returns when they are over, as in "rtcwake -m mem -s" (without it never)
 
-It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
+It only listens, unless the image's profile has [transmit]. Stops at SIGINT (under CPython at SIGTERM, too), or where a
+log ends.
 """
 GOOD = "good.cwi"
 _ON_MICROPYTHON = sys.implementation.name == "micropython"

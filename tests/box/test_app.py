@@ -10,7 +10,7 @@ from array import array
 import pytest
 import second_reader
 from cellwarden import hazards as H
-from cellwarden import linux
+from cellwarden import known_vehicle, linux
 from cellwarden.blackbox.content import SECURITY_EVENTS
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys
@@ -158,8 +158,8 @@ def test_everything_that_fails_at_once_stops_no_scan(image, drive, tmp_path):
 class Broken:
     """A core that writes half a state and raises, as often as it is told to."""
 
-    def __init__(self, engine):
-        self.engine, self.whole, self.left = engine, engine._drain, 0
+    def __init__(self, engine, error=ZeroDivisionError):
+        self.engine, self.whole, self.left, self.error = engine, engine._drain, 0, error
         engine._drain = self
 
     def __call__(self, *arguments):
@@ -169,7 +169,7 @@ class Broken:
         state = self.engine.state
         for at in range(0, len(state), 7):
             state[at] = -123_456_789
-        raise ZeroDivisionError("a fault of the core's")
+        raise self.error("a fault of the core's")
 
 
 def test_a_core_that_raises_goes_on_from_what_was_kept_and_is_told_until_the_next_start(image, drive, tmp_path):
@@ -220,6 +220,40 @@ def test_the_log_of_a_core_that_raised_is_whole_and_both_halves_follow_from_thei
     (tmp_path / "key").write_text(KEY.hex())
     words = ["verify", str(tmp_path / "log"), "--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi")]
     assert cli.run(words) == 0
+
+
+@pytest.mark.parametrize("where", ["core", *range(0, 60, 7)])
+def test_a_box_that_is_stopped_at_any_moment_ends_its_log_in_order(image, demo, drive, tmp_path, capsys, where):
+    """MicroPython has no handler for signals: SIGINT raises an exception wherever the box is."""
+    (tmp_path / "data").mkdir()
+    log, kept = a_log(tmp_path / "log", image), Kept(Folder(str(tmp_path / "data")), image.identity)
+    rig = Rig(image, drive, recorder=log, kept=kept).play(15)
+    assert ("hvil_open", 3) in rules_told(rig.out.told)
+    if where == "core":
+        Broken(rig.box.engine, KeyboardInterrupt).left = 1
+    else:
+        folder, left = rig.box.recorder._folder, [where]
+        whole = folder.append
+
+        def stopped(*arguments):
+            left[0] -= 1
+            if left[0] < 0:
+                folder.append = whole
+                raise KeyboardInterrupt
+            whole(*arguments)
+
+        folder.append = stopped
+    with pytest.raises(KeyboardInterrupt):
+        rig.play(9)
+    rig.box.finish()
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi"), "--json"]
+    assert cli.run(["verify", str(tmp_path / "log"), *words]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["boots"], told["intact"], told["complete"]) == (2, True, True), told
+    again = Rig(image, [], Clock(), kept=Kept(Folder(str(tmp_path / "data")), image.identity))
+    assert again.box.engine.state[L.MAX_LEVEL] == 3 and again.box.engine.state[L.FRAMES] > 1000
 
 
 def test_a_log_that_is_wrong_in_itself_is_left_alone_and_told_until_the_next_start(image, drive):
@@ -413,6 +447,18 @@ def test_a_latched_alarm_is_back_after_a_power_cut(image, drive, tmp_path):
     assert not [e for e in rules_told(again.out.told) if e[0] in ("time_backward", "box_late", "signal_lost")]
 
 
+def test_a_start_that_takes_a_second_after_a_power_cut_is_no_late_scan(image, drive, tmp_path):
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    rig = Rig(image, drive, kept=kept).play(5)
+    rig.box._urgent = True
+    rig.play(0.2)
+    again = Rig(image, drive, Clock(ms=77, wall_s=rig.clock.wall_s() + 3), kept=kept)
+    again.clock.pass_time(900)  # tests itself, opens its log
+    again.box.begin()
+    again.play(3)
+    assert again.box.status()["restored"] and again.box.status()["box_faults"] == {}
+
+
 def test_an_alarm_is_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_path):
     folder = Folder(str(tmp_path))
     rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(1)
@@ -541,6 +587,16 @@ def test_a_state_of_another_box_is_refused_told_and_stands_in_the_log(image, dem
     assert "box_keep" in again.box.status()["box_hazards"]
     again.play(3).box.finish()
     assert told_of_security(tmp_path / "log") == ["kept state refused"]
+
+
+def test_a_refused_image_and_a_self_test_that_failed_stand_in_the_log(image, drive, tmp_path, monkeypatch):
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image))
+    rig.box.image_refused("demo.cwi: part params.bin does not have its hash")
+    monkeypatch.setattr(known_vehicle, "ANSWER", bytes(32))
+    assert not rig.box.self_test()
+    assert {"box_image", "box_core"} <= set(rig.box.status()["box_hazards"])
+    rig.play(3).box.finish()
+    assert told_of_security(tmp_path / "log") == ["image refused", "self-test failed"]
 
 
 def told_of_security(log):

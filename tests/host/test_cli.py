@@ -793,6 +793,7 @@ def measured(frames, *words):
     return peak_kib(err)
 
 
+@pytest.mark.long(but=["decode-csv"])
 @linux
 @pytest.mark.parametrize(
     ("words", "frames"),

@@ -108,7 +108,7 @@ class Run(Device):
         """image: path; words: more of cellwarden-box's. Returns the Tester."""
         far, near = pty.openpty()
         tty.setraw(near)
-        bus = ["slcan:-"] if self.serial else [self.box_channel, "--report", "0.5"]
+        bus = ["slcan:-"] if self.serial else [self.box_channel, "--report", "0.5", "--control", "-"]
         self._process = subprocess.Popen(
             self._box([str(image), "-b", *bus, *words]),
             stdin=near, stdout=near, stderr=near, env=self._environment, start_new_session=True,

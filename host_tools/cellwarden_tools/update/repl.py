@@ -5,13 +5,13 @@ end of a pipe (here, or on a gateway through OpenSSH).
 import json
 import os
 import select
-import shlex
 import subprocess
 import time
 from binascii import b2a_base64
 from contextlib import suppress
 
 from ..errors import InputError
+from ..ssh import over_ssh
 
 _RAW = b"raw REPL; CTRL-B to exit"
 _PASTE, _PASTE_TAKEN = b"\x05A\x01", b"R\x01"
@@ -203,10 +203,9 @@ class Pipe:
 
     def __init__(self, name, words, host=None, seconds=20):
         self.name, self._seconds, self._process = name, seconds, None
+        self._words = [*words, "-c", _LOOP]
         if host:
-            self._words = ["ssh", "-T", "-o", "BatchMode=yes", "--", host, shlex.join([*words, "-c", _LOOP])]
-        else:
-            self._words = [*words, "-c", _LOOP]
+            self._words = over_ssh(host, self._words)
 
     def __exit__(self, *_):
         if self._process:
