@@ -1,6 +1,5 @@
 """What goes wrong with a MicroPython is told in one line, and leaves no process and no file behind."""
 
-import hashlib
 import os
 import signal
 import struct

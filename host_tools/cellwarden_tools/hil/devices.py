@@ -51,7 +51,12 @@ def make_device(word, heap="1m", bus="serial"):
 
 
 class Device:
-    """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once."""
+    """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once.
+
+    log_may_lose: frames that the vehicle's image does not know, of 40,000 on a full bus, that its log may pass over
+    """
+
+    log_may_lose = 0
 
     def __init__(self, *has):
         """has: words of plugin.NEEDS"""
@@ -94,7 +99,7 @@ class Run(Device):
     """
 
     def __init__(self, bus):
-        super().__init__("image", "process", "files", "stamps" if bus == "serial" else "bus")
+        super().__init__("image", "last good image", "process", "files", "stamps" if bus == "serial" else "bus")
         if not self.serial:
             found = re.fullmatch(r"(\w+):([\w.]+)@(\w+)", bus)
             if not found:
