@@ -92,6 +92,7 @@ class Box:
         now = self.now_ms()
         self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._woke_ms = self._reported_ms = now
         self._scans = self.engine.state[L.SCANS]
+        self._late = False  # the scan that is due
         self._urgent = False  # the state is to be kept at once
         self._core_ms = None  # when the core failed last
         self._hopeless = False  # it failed again and again: the watchdog is not petted any more
@@ -409,10 +410,11 @@ class Box:
         if self.timed or not state[L.STARTED]:
             return
         late_ms = (now - state[L.DUE_MS] + state[L.OFFSET_MS]) & L.MASK
+        self._late = LATE_MS < late_ms < L.HALF
         if late_ms < L.HALF:
             if late_ms > self.most_late_ms:
                 self.most_late_ms = late_ms
-            if late_ms > LATE_MS:
+            if self._late:
                 self.hazards.failed(H.LATE, now, "a scan came %d ms late" % late_ms)  # noqa: UP031
 
     def _advance(self, now):
@@ -484,7 +486,7 @@ class Box:
                 self.updates.scanned(self)
             except Exception as error:
                 hazards.failed(H.KEEP, now, error)
-        if not hazards.mask >> H.LATE & 1 and self._log_took():
+        if not self._late and self._log_took():
             self._pet(now)
 
     def _pet(self, now):
