@@ -165,7 +165,7 @@ def test_a_command_for_another_machine_keeps_its_words():
 
 
 def test_an_unknown_device_or_bus_is_refused():
-    with pytest.raises(InputError, match="no device `toaster`; expected micropython, python, ssh:USER@HOST"):
+    with pytest.raises(InputError, match="no device `toaster`; expected micropython, python, cortex-m3, ssh:USER@HOST"):
         make_device("toaster")
     with pytest.raises(InputError, match="socketcan:can0@can1"):
         make_device("python", bus="can0")

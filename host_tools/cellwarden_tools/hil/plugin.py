@@ -16,6 +16,7 @@ NEEDS = {  # word: why a box without it is left out
     "bus": "its frames come over a serial port",
     "image": "it has its own image",
     "process": "its power is not in this test's hands",
+    "last good image": "an image goes into one of its slots, and the other is the last good one (test_flash.py)",
     "files": "its files are not at hand",
     "disk": "no small disk can be put under its log (root can, on this machine)",
     "clock": "this machine's time of day is not set for a test",
@@ -26,7 +27,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("cellwarden", "hardware in the loop")
     group.addoption(
         "--cw-device", default="micropython", metavar="DEVICE",
-        help="the box under test: micropython or python (here, on a pseudo terminal), ssh:USER@HOST, or a board's port",
+        help="the box under test: micropython or python (here), cortex-m3 (emulated), ssh:USER@HOST, or a board's port",
     )  # fmt: skip
     group.addoption(
         "--cw-bus",
