@@ -1,7 +1,7 @@
 """pytest --cw-device DEVICE: acceptance tests on a running box.
 
-`device` is the box; after each test its counters are judged: nothing lost, no error on the bus, no hazard of its own, no
-restart as by its watchdog, a heap that does not grow. A test that makes these itself says so:
+`device` is the box; after each test its counters are judged: nothing lost, no error on the bus, no hazard of its own,
+no restart as by its watchdog, a heap that does not grow. A test that makes these itself says so:
 `@pytest.mark.cw_expects("dropped", "box_late")`; one that not every box can be put to says what it needs:
 `@pytest.mark.cw_needs("stamps")` (NEEDS).
 """
