@@ -280,6 +280,8 @@ class Control:
         if not operator or not operator.key:
             raise Refused("the box was given no operator's key: it can be read, and not changed")
         self._may_try()
+        if not hasattr(os, "urandom"):
+            raise Refused("this board makes no random numbers: it can be read, and not changed")
         port.nonce, port.nonce_ms = hexlify(os.urandom(16)).decode(), self._clock.now_ms()
         return {"nonce": port.nonce, "box": operator.name, "generation": operator.generation}
 

@@ -2,11 +2,15 @@
 
 import hashlib
 import hmac
+import os
 import random
+import re
 import struct
+import subprocess
 from base64 import b64decode
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from cellwarden.blackbox import form as F
@@ -25,6 +29,8 @@ from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.device.line import Running, Silent
 from cellwarden_tools.device.pull import pull
 from cellwarden_tools.engines import open_engine
+from cellwarden_tools.engines.device_files import write_device_files
+from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
@@ -166,6 +172,18 @@ def test_the_line_is_as_the_page_has_it(quiet):
     """The bytes of docs/device.md; the sums are zlib's."""
     assert quiet.hear(b"!7 alarms 0 1800fe24\r") == [("7", {"rows": [], "next": None})]
     assert bytes(quiet.said) == b'!7 {"rows": [], "next": null} 73d1c64a\r\n'
+
+
+def test_the_page_says_what_is_so(quiet):
+    page = (Path(__file__).parents[2] / "docs" / "device.md").read_text(encoding="utf-8")
+    asked, told = re.findall(r"^    (!7 .*?[0-9a-f]{8})(?:  .*)?$", page, re.MULTILINE)
+    quiet.hear(asked.encode() + b"\r")
+    assert bytes(quiet.said) == told.encode() + b"\r\n"
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, {})
+    assert {f"{LONGEST} characters", f"{READ_BYTES} bytes", f"{CONSOLE_BYTES} at most on a console"} <= {
+        found for found in re.findall(r"\d+ (?:characters|bytes|at most on a console)", page)
+    }
 
 
 def test_it_says_who_it_is(quiet, image):
@@ -732,3 +750,24 @@ def test_what_goes_faster_than_it_can_be_copied_is_named_and_the_rest_is_there(i
     verified = Verification(tmp_path / "copy", KEY, found.anchor)
     assert verified.intact and not verified.complete
     assert {fault.reason.split(",")[0] for fault in verified.faults} == set(found.missing)
+
+
+def test_on_micropython_nothing_that_comes_takes_memory_until_it_is_a_question(tmp_path):
+    try:
+        micropython = find_micropython()
+    except InputError as error:
+        pytest.skip(str(error))
+    write_device_files(tmp_path)
+    noise = random.Random("pipe")
+    flood = noise.randbytes(20_000).replace(b"!", b"?") + b"\r!" + b"x" * 20_000 + b"\r"
+    flood += b"\r" + b"x!7 alarms 0 1800fe24\r" * 100 + b"!" * (LONGEST + 1) + b"\r"
+    command = [micropython, Path(__file__).with_name("control_guest.py"), tmp_path / "socket"]
+    asked = flood + line("!8 nonce") + line("!8 nonce")
+    done = subprocess.run(
+        command, input=asked, capture_output=True, timeout=60, env={**os.environ, "MICROPYPATH": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    ready, told = done.stdout.decode().splitlines()
+    turns, read, answer = told.split(" ", 2)
+    assert ready == "ready" and int(turns) > 600 and int(read) >= len(flood) - READ_BYTES
+    assert answers(answer.encode() + b"\r\n")[0][0] == "8"
