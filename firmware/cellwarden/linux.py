@@ -39,6 +39,7 @@ log ends.
 GOOD = "good.cwi"
 _ON_MICROPYTHON = sys.implementation.name == "micropython"
 _HOOKS = 4  # programs of --on-event at once
+_STOPS = (2, 15)  # SIGINT, SIGTERM
 
 
 class UsageError(Exception):
@@ -234,13 +235,17 @@ class Systemd:
 
 
 class Command:
-    """Sleeps by a command; how long it took is seen by the clocks."""
+    """Sleeps by a command; how long it took is seen by the clocks. A signal that ends it is meant for the box, which
+    does not hear SIGINT meanwhile (system(3)).
+    """
 
     def __init__(self, words):
         self._words = words
 
     def __call__(self, ms):
         status = os.system("%s %d" % (self._words, (ms + 999) // 1000))  # noqa: UP031
+        if status & 127 in _STOPS or (status >> 8) - 128 in _STOPS:
+            raise KeyboardInterrupt
         if status:
             raise OSError(5, "the command to sleep ends with %d" % status)  # noqa: UP031
 
