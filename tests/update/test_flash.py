@@ -321,6 +321,39 @@ def test_a_board_with_fat_is_refused(micropython, maker, folder):
             assert repl.run("import os\nprint(os.listdir('/flash'))") == b"[]\r\n"
 
 
+# A board's own block device, as a port names it; unplugged parts of the RAM above.
+OWN_DEVICE = """
+import sys
+
+class Module:
+    @staticmethod
+    def Flash():
+        return ram
+
+sys.modules["rp2"] = Module
+print("there")
+"""
+
+
+def test_fat_is_made_littlefs_where_that_was_asked_for_and_nothing_else_is_formatted(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsFat")
+        with Repl(line.port) as repl:
+            repl.enter()
+            assert b"there" in repl.run(OWN_DEVICE)
+            repl.run("with open('/flash/old.txt', 'w') as file:\n    file.write('gone')")
+        with Flash(line.port, "/flash") as box:
+            box.format()
+            assert box.facts["files"] == "VfsLfs2"
+            box.put_on(maker.image(1, files(1)), maker.key, BOARD)
+            box.format()  # it is no FAT any more: all stays
+        with Repl(line.port) as repl:
+            repl.enter()
+            said = repl.run("import sys\nsys.path.insert(0, '/flash')\nimport boot\nboot.start('/flash')\nimport main")
+            assert said == b"version 1 runs\r\n"
+            assert b"old.txt" not in repl.run("import os\nprint(os.listdir('/flash'))")
+
+
 def test_a_full_board_keeps_what_ran(micropython, maker, folder):
     with Line(micropython, folder) as line:
         prepared(line, "VfsLfs2")

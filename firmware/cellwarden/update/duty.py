@@ -103,8 +103,7 @@ class Updates:
             self.result = str(error)
             if error.reason in AGAIN:
                 return True
-            if self._app.recorder:
-                self._app.recorder.security("update refused", self._app.recorder.chain.vehicle, 0, self.result.encode())
+            self._app.secure("update refused", self.result)
             return False
         finally:
             if permit:

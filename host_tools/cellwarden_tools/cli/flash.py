@@ -92,9 +92,12 @@ def flash(
         if started and status:
             _show(status)
     if not good:
-        why = " / ".join(said[-3:]) or "it says nothing"
-        show.message(f"{port}: the box does not come up with {version}: {_fault(status) or why}")
+        errors = [line for line in said if "Error" in line][-1:] or said[-3:] or ["nothing"]
+        show.message(f"{port}: the box does not come up with {version}{_fault(status)}; it says: {' / '.join(errors)}")
         raise typer.Exit(1)
+
+
+WELL = ("first installed", "on trial", "confirmed by its own good scans")  # why what was flashed may run
 
 
 def _is_up(status, version):
@@ -106,9 +109,11 @@ def _fault(status):
     if not status:
         return ""
     if "box_core" in status["box_hazards"] or "box_image" in status["box_hazards"]:
-        return "; ".join(f"{name}: {why}" for name, (_, why) in status["box_faults"].items())
-    runs = status["update"] or {}
-    return "" if runs.get("why") in ("on trial", "first installed", "confirmed by its own good scans") else str(runs)
+        return "".join(f", {name}: {why}" for name, (_, why) in status["box_faults"].items())
+    runs = status["update"]
+    if not runs:
+        return ", and runs from no slot"
+    return "" if runs["why"] in WELL else f", and runs {runs['version']}, for {runs['why']}"
 
 
 def _show(status):

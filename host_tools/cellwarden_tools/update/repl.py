@@ -46,15 +46,15 @@ class Repl:
             reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
             raise InputError(port, f"cannot be opened ({reason})", "a serial port with a MicroPython board") from None
         self.name, self._failures, self._seconds = port, (serial.SerialException, OSError), seconds
+        self._runs = False  # the board was started, and is not to be interrupted any more
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        try:
-            self._port.write(b"\r\x03\x02")  # back to the REPL for people
-        except self._failures:
-            pass
+        with suppress(*self._failures):
+            if not self._runs:
+                self._port.write(b"\r\x03\x02")  # back to the REPL for people
         self._port.close()
 
     def enter(self):
@@ -107,6 +107,7 @@ class Repl:
             self.run("import machine\nmachine.reset()")
         with suppress(Broken):
             self._write(_END)
+        self._runs = True
 
     def listen(self, seconds):
         """(the first status that the box reports, or None, other lines that it says), of the next seconds."""
