@@ -751,6 +751,7 @@ WITHIN = {group.name: [verb.callback.__name__ for verb in group.typer_instance.r
 @pytest.mark.parametrize("verb", [f"{verb} {inner}".strip() for verb in VERBS for inner in WITHIN.get(verb, [""])])
 def test_help_of_every_verb_says_what_it_does_and_explains_every_option(verb, say):
     status, out, _ = say(*verb.split(), "--help")
+    out = out.replace("device {PORT} ", "device ", 1)  # the one that stands before its verbs
     assert status == 0 and out.startswith(f"Usage: cellwarden {verb} [OPTIONS]")
     what = out.split("\n\n")[1].strip()
     assert what[0].isupper() and what.rstrip().endswith(".")
