@@ -757,7 +757,8 @@ def test_help_of_every_verb_says_what_it_does_and_explains_every_option(verb, sa
     assert what[0].isupper() and what.rstrip().endswith(".")
     # An option starts a line at column 2; where its explanation does not fit beside it, it stands on the next one.
     entries = re.split(r"^  (?=\S)", out[out.index("Options:") :], flags=re.M)[1:]
-    arguments = re.split(r"^  (?=\S)", out[out.index("Arguments:") : out.index("Options:")], flags=re.M)[1:]
+    before = out[: out.index("Options:")].partition("Arguments:")[2]  # some verbs have none
+    arguments = re.split(r"^  (?=\S)", before, flags=re.M)[1:]
     for entry in entries + arguments:
         assert re.search(r"\S  +[\w.]|\n +[\w.]", entry), f"no word about {entry.split()[0]}"
 
