@@ -180,12 +180,12 @@ def log_in(data, vehicle, image):
     return recorder_in(Folder(data + "/log"), vehicle, image)
 
 
-def control_of(found, image, vehicle, buses, said):
-    """What hears operators: on a socket in the data folder, and on the console where it is read. Raises OSError."""
+def control_of(box, found, vehicle, said):
+    """What hears operators: on a socket in the data folder, and on the console where it is read."""
     from cellwarden import control
 
     ports, operator, log = [], None, None
-    for text, bus in zip(found["buses"], buses):  # noqa: B905  (MicroPython has no `strict`)
+    for text, bus in zip(found["buses"], box.buses):  # noqa: B905  (MicroPython has no `strict`)
         if text.partition("@")[0] == "slcan:-":
             bus.control = control.Tap(said.write)
             ports.append(bus.control)
@@ -197,10 +197,13 @@ def control_of(found, image, vehicle, buses, said):
         from cellwarden.control_socket import NAME, Socket
         from cellwarden.operator_key import OperatorKey
 
-        folder = Folder(found["data"])
-        operator, log = OperatorKey(folder), Folder(found["data"] + "/log")
-        ports.append(Socket(found["data"] + "/" + NAME))
-    return control.Control(image, vehicle, ports, operator, log, version())
+        log = Folder(found["data"] + "/log")
+        try:
+            operator = OperatorKey(Folder(found["data"]))
+            ports.append(Socket(found["data"] + "/" + NAME))
+        except OSError as error:
+            box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
+    return control.Control(box.image, vehicle, ports, operator, log, version())
 
 
 def version():
@@ -321,10 +324,7 @@ def run(words, environment=os.getenv):
             keep_image(found["image"], found["data"], image.identity)
         except OSError as error:
             box.hazards.failed(hazards.KEEP, box.now_ms(), error)
-    try:
-        box.control = control_of(found, image, vehicle, buses, said)
-    except OSError as error:
-        box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
+    box.control = control_of(box, found, vehicle, said)
     systemd.tell(b"READY=1")
     _go(box, buses)
     systemd.tell(b"STOPPING=1")
