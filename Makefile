@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long hil hil-here hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test test-long hil hil-here hil-cortex-m3 hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,7 +47,7 @@ test-long: .venv/.test $(WASM) $(CORTEX_M3) ## The tests that `make test` leaves
 PLAY = $(BIN)/python -m pytest -v -p no:cacheprovider
 GATEWAY = $(BIN)/python -m cellwarden_tools.hil.gateway
 
-PARTS = hil-here hil-gateway
+PARTS = hil-here hil-cortex-m3 hil-gateway
 
 ifdef ARGS
 hil: .venv/.test ## Acceptance tests on running boxes: all there are here; ARGS="--cw-device /dev/ttyACM0" for a board
@@ -59,6 +59,10 @@ endif
 
 hil-here: .venv/.test ## The part of it on MicroPython here, fed through a serial line
 	$(PLAY) tests/hil
+
+hil-cortex-m3: .venv/.test ## The part of it on the emulated Cortex-M3 (QEMU), with 128 KiB of heap
+	$(PLAY) -rs tests/hil/test_box.py tests/hil/test_latency.py tests/hil/test_scenarios.py --cw-device cortex-m3 \
+		--cw-expects box_late --cw-expects box_log
 
 hil-gateway: .venv/.test ## The part of it in two virtual machines with CAN controllers and the kernel's own driver (QEMU)
 	@if $(GATEWAY) --fetch; then $(MAKE) -k -j2 --output-sync=target gateway-python gateway-micropython; \
@@ -141,5 +145,5 @@ $(WASM): .venv/.test
 	@mkdir -p $(@D) && touch $@
 
 # MicroPython for an emulated Cortex-M3, built once; without QEMU and the compiler its tests are skipped and say so.
-$(CORTEX_M3): .venv/.test host_tools/cellwarden_tools/engines/cortex_m3_boot.py
+$(CORTEX_M3): .venv/.test $(wildcard host_tools/cellwarden_tools/engines/cortex_m3_board/* host_tools/cellwarden_tools/engines/cortex_m3_boot.py)
 	@$(BIN)/python -m cellwarden_tools.engines.build_cortex_m3 $(@D) && touch $@ || true

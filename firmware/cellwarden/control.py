@@ -316,19 +316,15 @@ class Control:
             self._ends, self._ends_ms = verb, self._clock.now_ms()
         else:
             raise Refused("no such command")
-        self._secure(box, "remote command taken", " ".join(words[:2]))
+        box.secure("remote command taken", " ".join(words[:2]))
         return {"done": verb}
-
-    def _secure(self, box, kind, detail):
-        if box.recorder:
-            box.recorder.security(kind, self._vehicle, self._clock.wall_s(), detail.encode())
 
     def _refused(self, box, words, tag):
         rule = catalogue.RULES.index(words[1]) if words[:1] == ["acknowledge"] and words[1] in catalogue.RULES else None
         if rule is None:
-            self._secure(box, "remote command refused", " ".join(words[:2]))
+            box.secure("remote command refused", " ".join(words[:2]))
             return
-        self._secure(box, "acknowledgement refused", words[1])
+        box.secure("acknowledgement refused", words[1])
         if box.recorder:
             box.recorder.acknowledgement(rule, False, tag[:32] + bytes(32 - len(tag[:32])))
 
@@ -354,7 +350,7 @@ class Control:
         except (OSError, ValueError, OverflowError):
             raise Refused("the clock is not the box's to set (on Linux: NTP's)") from None
         if before and seconds < before:
-            self._secure(box, "clock set back", "by %d s" % (before - seconds))  # noqa: UP031
+            box.secure("clock set back", "by %d s" % (before - seconds))  # noqa: UP031
 
     def _rotate(self, generation, key):
         operator = self._operator

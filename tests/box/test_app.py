@@ -307,6 +307,9 @@ def test_a_box_that_is_late_is_not_petted_and_says_so(image, drive):
     rig.box.round()
     assert rig.dog.fed == fed and "box_late" in rig.box.status()["box_hazards"]
     assert 600 <= rig.box.status()["most_late_ms"] <= 700
+    rig.play(1)
+    assert rig.dog.fed >= fed + 9, "once late is no reason to start anew: a board's watchdog waits for 8 s"
+    assert "box_late" in rig.box.status()["box_hazards"], "and is still told"
 
 
 def test_a_bus_that_never_speaks_is_watched_all_the_same(image):

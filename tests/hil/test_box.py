@@ -78,7 +78,8 @@ def test_by_the_boxs_own_clock_its_log_proves_its_verdicts(device, image, image_
     time.sleep(1)
     device.stop()
     last = tester.statuses[-1]
-    assert last["log"]["lost_frames"] == last["log"]["lost_records"] == last["log"]["lost_events"] == 0
+    assert last["log"]["lost_records"] == last["log"]["lost_events"] == 0
+    assert last["log"]["lost_frames"] <= device.log_may_lose
     assert [event["rule"] for event in tester.events if event["level"] == 3] == ["hvil_open"]
     assert proven(), "the log does not prove what the box said"
 
@@ -143,7 +144,7 @@ def test_power_cuts_at_random_moments_leave_a_log_that_is_whole_and_a_state_that
     assert proven(), "the log is not whole"
 
 
-@pytest.mark.cw_needs("image", "process", "files")
+@pytest.mark.cw_needs("image", "process", "files", "last good image")
 @pytest.mark.cw_expects("box_image")
 def test_a_corrupted_image_is_refused_and_the_last_good_one_goes_on(device, image_file, data):
     device.start(image_file, "--data", str(data), "--report", "0.2")
@@ -166,7 +167,7 @@ def test_a_box_that_stood_still_says_so_and_goes_on(device, image_file):
     device.freeze(3)
     tester.play(frames[1000:])
     assert any(e["rule"] == "box_clock" for e in tester.events), "it stood still, and says nothing"
-    assert any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events)
+    assert tester.wait(lambda: any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events), 5)
 
 
 YEARS_S = 10 * 365 * 86_400

@@ -146,9 +146,8 @@ class Updates:
             self.result = str(error)
             if error.reason in AGAIN:
                 return True
-            recorder = self._app.recorder
-            if recorder and self.result != before:
-                recorder.security("update refused", recorder.chain.vehicle, 0, self.result.encode())
+            if self.result != before:
+                self._app.secure("update refused", self.result)
             return False
         finally:
             if permit:

@@ -39,20 +39,26 @@ def make_device(word, heap="1m", bus="serial"):
         return Local([find_micropython(), "-X", f"heapsize={heap}"], bus)
     if word == "python":
         return Local([sys.executable], bus)
+    if word == "cortex-m3":
+        from .cortex_m3 import CortexM3
+
+        return CortexM3()
     if word.startswith("ssh:"):
         return Ssh(word.removeprefix("ssh:"), bus)
     if Path(word).exists():
         return Board(word)
-    expected = f"{', '.join(LOCAL)}, ssh:USER@HOST, or the path of a serial port"
+    expected = f"{', '.join(LOCAL)}, cortex-m3, ssh:USER@HOST, or the path of a serial port"
     raise InputError("--cw-device", f"no device `{word}`", expected)
 
 
 class Device:
     """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once.
 
+    log_may_lose: frames that the vehicle's image does not know, of 40,000 on a full bus, that its log may pass over
     bare() makes it a board without anything on it, for `cellwarden flash`; listen() is then the tester of what runs.
     """
 
+    log_may_lose = 0
     board = None  # the name or the path of its board's file
 
     def __init__(self, *has):
@@ -113,7 +119,7 @@ class Run(Device):
     """
 
     def __init__(self, bus):
-        super().__init__("image", "process", "files", "stamps" if bus == "serial" else "bus")
+        super().__init__("image", "last good image", "process", "files", "stamps" if bus == "serial" else "bus")
         if not self.serial:
             found = re.fullmatch(r"(\w+):([\w.]+)@(\w+)", bus)
             if not found:
