@@ -66,7 +66,17 @@ def options_of(words):
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--sleep", "--control", "--update"):
+        elif word in (
+            "-b",
+            "--data",
+            "--lines",
+            "--report",
+            "--on-event",
+            "--vehicle",
+            "--sleep",
+            "--control",
+            "--update",
+        ):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)

@@ -1,6 +1,6 @@
 """Runs on CPython and MicroPython: reads what stands at an address to its end, or says why not.
 
-    fetch_guest.py ADDRESS [DER]
+fetch_guest.py ADDRESS [DER]
 """
 
 import hashlib

@@ -157,7 +157,7 @@ class Updates:
         return False
 
     def _judge(self):
-        """Called all the while an image is taken. A vehicle that begins to move ends a download, which goes on later."""
+        """Called all the while an image is taken. A vehicle that begins to move ends a download; it goes on later."""
         if self._app:
             self._app.round()
             why = self.busy() if self._fetching else None

@@ -92,7 +92,7 @@ class Source:
             self._connect()
         raw, link = self._link
         text = "GET %s HTTP/1.1\r\nHost: %s\r\nRange: bytes=%d-%d\r\n\r\n"
-        request = (text % (self._path, self._place, at, at + PIECE - 1)).encode()  # noqa: UP031
+        request = (text % (self._path, self._place, at, at + PIECE - 1)).encode()
         raw.setblocking(True)
         link.write(request) if _MICROPYTHON else link.sendall(request)
         raw.setblocking(False)
@@ -118,7 +118,10 @@ class Source:
         raw.settimeout(WAIT_MS // 1000)
         raw.connect(place)
         if self._tls:
-            self._link = raw, _context(self._ca).wrap_socket(raw, server_hostname=self._host)
+            try:
+                self._link = raw, _context(self._ca).wrap_socket(raw, server_hostname=self._host)
+            except ValueError as error:
+                raise _Wrong("its certificate is not trusted: " + str(error).strip()) from None
         if not _MICROPYTHON:
             raw = self._link[1]
             self._link = raw, raw
@@ -172,7 +175,7 @@ def _context(ca):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(ca)
+        context.load_verify_locations(cadata=ca)
     else:
         context.verify_mode = ssl.CERT_NONE  # the image's signature is what counts
     return context
