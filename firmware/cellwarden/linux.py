@@ -40,6 +40,7 @@ log ends.
 GOOD = "good.cwi"
 _ON_MICROPYTHON = sys.implementation.name == "micropython"
 _HOOKS = 4  # programs of --on-event at once
+_STOPS = (2, 15)  # SIGINT, SIGTERM
 
 
 class UsageError(Exception):
@@ -191,12 +192,12 @@ def log_in(data, vehicle, image):
     return recorder_in(Folder(data + "/log"), vehicle, image)
 
 
-def control_of(found, image, vehicle, buses, said):
-    """What hears operators: on a socket in the data folder, and on the console where it is read. Raises OSError."""
+def control_of(box, found, vehicle, said):
+    """What hears operators: on a socket in the data folder, and on the console where it is read."""
     from cellwarden import control
 
     ports, operator, log = [], None, None
-    for text, bus in zip(found["buses"], buses):  # noqa: B905  (MicroPython has no `strict`)
+    for text, bus in zip(found["buses"], box.buses):  # noqa: B905  (MicroPython has no `strict`)
         if text.partition("@")[0] == "slcan:-":
             bus.control = control.Tap(said.write)
             ports.append(bus.control)
@@ -208,10 +209,13 @@ def control_of(found, image, vehicle, buses, said):
         from cellwarden.control_socket import NAME, Socket
         from cellwarden.operator_key import OperatorKey
 
-        folder = Folder(found["data"])
-        operator, log = OperatorKey(folder), Folder(found["data"] + "/log")
-        ports.append(Socket(found["data"] + "/" + NAME))
-    return control.Control(image, vehicle, ports, operator, log, version())
+        log = Folder(found["data"] + "/log")
+        try:
+            operator = OperatorKey(Folder(found["data"]))
+            ports.append(Socket(found["data"] + "/" + NAME))
+        except OSError as error:
+            box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
+    return control.Control(box.image, vehicle, ports, operator, log, version())
 
 
 def version():
@@ -246,13 +250,17 @@ class Systemd:
 
 
 class Command:
-    """Sleeps by a command; how long it took is seen by the clocks."""
+    """Sleeps by a command; how long it took is seen by the clocks. A signal that ends it is meant for the box, which
+    does not hear SIGINT meanwhile (system(3)).
+    """
 
     def __init__(self, words):
         self._words = words
 
     def __call__(self, ms):
         status = os.system("%s %d" % (self._words, (ms + 999) // 1000))  # noqa: UP031
+        if status & 127 in _STOPS or (status >> 8) - 128 in _STOPS:
+            raise KeyboardInterrupt
         if status:
             raise OSError(5, "the command to sleep ends with %d" % status)  # noqa: UP031
 
@@ -328,10 +336,7 @@ def run(words, environment=os.getenv):
             keep_image(found["image"], found["data"], image.identity)
         except OSError as error:
             box.hazards.failed(hazards.KEEP, box.now_ms(), error)
-    try:
-        box.control = control_of(found, image, vehicle, buses, said)
-    except OSError as error:
-        box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
+    box.control = control_of(box, found, vehicle, said)
     systemd.tell(b"READY=1")
     _go(box, buses)
     systemd.tell(b"STOPPING=1")
