@@ -78,10 +78,11 @@ class Port:
                 count, self._count = self._count, 0
                 if 0 < count <= LONGEST and self._line[0] == MARK:
                     return bytes(self._line[:count])
-            elif self._count <= LONGEST:
-                if self._count < LONGEST:
-                    self._line[self._count] = byte
+            elif self._count < LONGEST:
+                self._line[self._count] = byte
                 self._count += 1
+            else:
+                self._count = LONGEST + 1
         return None
 
 
