@@ -1,6 +1,6 @@
 """The emulated Cortex-M3 of QEMU (MPS2-AN385), as cellwarden_tools.hil runs it: a box whose CAN is an SLCAN adapter.
 
-Its lines go out beside its words to the adapter; the UART is left to the REPL. The vehicle image lies in a ROM image.
+Its console is a UART, the line to the adapter a pair of rings in memory.
 """
 
 import json
@@ -19,7 +19,6 @@ except OSError:
     options = {}
 REPORT_MS = options.get("report_ms", 1000)
 line = SharedLine(0x217F0000)
-write = line.write
 
 
 def buses(image, record_bytes):

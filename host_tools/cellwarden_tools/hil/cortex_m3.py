@@ -29,8 +29,10 @@ from ..engines.cortex_m3 import FIRMWARE, ROOM, blob, find_qemu
 from ..engines.micropython import find_micropython
 from ..errors import InputError
 from .devices import Device
+from .tester import Tester
 
 BOARD = "mps2_an385"
+FLASHED_HEAP_BYTES = 384 << 10  # of a board whose code is not frozen: it takes heap
 HEAP_AT = 0x20000000  # cortex_m3_boot.py has these, too
 FLASH_AT, FLASH_BYTES = 8 << 20, 8 << 20  # in the PSRAM
 LINE_AT, RING = 0x7F0000, 16384  # canbus/shared_line.py
@@ -122,12 +124,14 @@ class Machine:
 
 
 class Line:
-    """Carries bytes between the rings in the board's memory and a socket: `file`, for a Tester."""
+    """Carries bytes between the rings in the board's memory and a socket, `file`, for a Tester, who also gets the lines
+    that stand on the board's console.
+    """
 
     def __init__(self, psram):
+        self.console = None
         here, there = socket.socketpair()
         self.file, self._socket = there.detach(), here
-        here.setblocking(False)
         with open(psram, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), ROOM)
         self._memory[LINE_AT : LINE_AT + 16] = bytes(16)
@@ -145,19 +149,23 @@ class Line:
         return struct.unpack_from("<I", self._memory, LINE_AT + 4 * n)[0]
 
     def _carry(self):
-        waiting = b""
+        waiting, said, shown = b"", b"", 0
         while not self._end.is_set():
             waiting = self._give(waiting or self._heard())
-            if not self._take():
+            taken = self._take()
+            said = self._tell(said + taken)
+            if self.console:
+                text = bytes(self.console.heard[shown:])
+                shown += len(text) - len(self._tell(text))
+            if not taken:
                 if waiting:
                     time.sleep(STEP_S)
                 else:
                     select.select((self._socket,), (), (), STEP_S)
 
     def _heard(self):
-        with suppress(BlockingIOError, ConnectionError):
-            return self._socket.recv(RING)
-        return b""
+        ready, _, _ = select.select((self._socket,), (), (), 0)
+        return self._socket.recv(RING) if ready else b""
 
     def _give(self, data):
         """Put bytes to the board; returns those that it has no room for."""
@@ -171,15 +179,19 @@ class Line:
         return data[n:]
 
     def _take(self):
-        """Whether the board had put anything, which the Tester has now."""
+        """What the board has put."""
         put, taken = self._word(2), self._word(3)
         at = LINE_AT + 16 + RING
         data = self._memory[at + taken : at + (put if put >= taken else RING)]
-        if not data:
-            return False
-        with suppress(BlockingIOError, ConnectionError):
-            struct.pack_into("<I", self._memory, LINE_AT + 12, (taken + self._socket.send(data)) % RING)
-        return True
+        struct.pack_into("<I", self._memory, LINE_AT + 12, (taken + len(data)) % RING)
+        return data
+
+    def _tell(self, data):
+        """Send the whole lines of it to the Tester; returns the rest."""
+        end = max(data.rfind(b"\r"), data.rfind(b"\n")) + 1
+        with suppress(ConnectionError):
+            self._socket.sendall(data[:end])
+        return data[end:]
 
 
 class Console:
@@ -190,15 +202,25 @@ class Console:
         tty.setraw(self._file)
         self.heard = bytearray()
         self._changed = threading.Condition()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self._end.set()
+        self._thread.join()
+        os.close(self._file)
 
     def _listen(self):
-        with suppress(OSError):  # the machine is off
-            while data := os.read(self._file, 4096):
-                with self._changed:
-                    self.heard += data
-                    self._changed.notify_all()
-        os.close(self._file)
+        while not self._end.is_set():
+            ready, _, _ = select.select((self._file,), (), (), 0.05)
+            try:
+                data = os.read(self._file, 4096) if ready else b""
+            except OSError:  # the machine is off
+                break
+            with self._changed:
+                self.heard += data
+                self._changed.notify_all()
 
     def type(self, data):
         os.write(self._file, data)
@@ -240,7 +262,7 @@ class CortexM3(Device):
         self.machine.rom(files)
         self._line = Line(self.machine.psram)
         self.machine.on()
-        self._console = Console(self.machine.console)
+        self._line.console = self._console = Console(self.machine.console)
         try:
             return self._open(self._line.file)
         except InputError:
@@ -251,6 +273,29 @@ class CortexM3(Device):
         with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
             self.machine.files("get", scratch)
             shutil.copytree(Path(scratch, "data"), self._data, dirs_exist_ok=True)
+
+    def bare(self):
+        self.machine.close()
+        self.machine, self.board = Machine(FLASHED_HEAP_BYTES, box=False), BOARD
+        self.machine.rom({"options.json": json.dumps({"timed": True, "report_ms": 500}).encode()})
+        self.machine.on()
+        return self.machine.console
+
+    def listen(self, port):
+        self._line = Line(self.machine.psram)
+        self._line.console = self._console = Console(port)
+        self._file, self.tester = self._line.file, Tester(self._line.file)
+        self.tester.stamped = True
+        return self.tester
+
+    def hang_up(self):
+        if self._line:
+            self._line.close()
+            self._line = None
+        if self._console:
+            self._console.close()
+            self._console = None
+        super().hang_up()
 
     def freeze(self, seconds):
         self.machine.freeze(seconds)
@@ -269,9 +314,6 @@ class CortexM3(Device):
             self.machine.off()
             if self._data:
                 self._fetch()
-        if self._line:
-            self._line.close()
-            self._line = None
         super().cut()
 
     def __exit__(self, *_):

@@ -21,6 +21,7 @@
 #define AIRCR WORD(0xE000ED0C)
 #define RESET (0x05FA0004)
 #define SYS_TIME (0x11)
+#define TX_FULL (1 << 0) // of state
 #define RX_FULL (1 << 1) // of state and interrupts
 #define ON (0xB) // of control: transmitter, receiver, its interrupts
 #define DEAF (0x3)
@@ -105,7 +106,7 @@ int mp_hal_stdin_rx_chr(void) {
 }
 
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
-    return flags & (MP_STREAM_POLL_WR | (taken == put ? 0 : MP_STREAM_POLL_RD));
+    return flags & ((UART0->state & TX_FULL ? 0 : MP_STREAM_POLL_WR) | (taken == put ? 0 : MP_STREAM_POLL_RD));
 }
 
 mp_uint_t mp_hal_stdout_tx_strn(const char *text, size_t length) {
