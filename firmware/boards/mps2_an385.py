@@ -9,7 +9,7 @@ from time import sleep_ms
 import micropython
 from cellwarden.canbus.shared_line import SharedLine
 
-NAME, ARCHITECTURE, DRIVERS = "mps2_an385", "armv7m", ("slcan", "shared_line")
+NAME, ARCHITECTURE, DRIVERS = "mps2_an385", "armv7em", ("slcan", "shared_line")  # as its MicroPython says
 FLASH_BYTES, HEAP_BYTES = 200_000, 128 << 10  # budgets
 
 try:
