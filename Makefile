@@ -11,7 +11,7 @@ export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 .PHONY: help demo test test-long hil hil-here hil-cortex-m3 hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a fault, replay them
 	@mkdir -p $(DEMO)

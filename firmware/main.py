@@ -92,7 +92,7 @@ def main():
         kept = Kept(folder, image.identity, keys)
     except (OSError, ValueError) as error:
         failed = error
-    own = updates()
+    own = updates(of_board("UPDATE", ""))
     box = Box(
         image, buses, recorder, kept, told, said.report, of_board("watchdog", watchdog)(),
         report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP and not (own and own.on_trial),

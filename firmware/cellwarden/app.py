@@ -87,6 +87,7 @@ class Box:
         self._sleep, self._nap_ms, self._deep = sleep, nap_ms, deep
         self.rest_ms = self.sleeps = self.slept_s = 0
         self._stay_ms = 0  # awake at least
+        self._updating = False
         self._now_ms = None
         self._restore()
         now = self.now_ms()
@@ -230,10 +231,12 @@ class Box:
     def idle(self, ms=IDLE_MS):
         """Nothing was to be done in this round: an update may be."""
         if self.updates:
+            self._updating = True  # it goes round in the middle of it, and does not sleep then
             try:
                 self.updates.work()
             except Exception as error:
                 self.hazards.failed(H.KEEP, self.now_ms(), error)
+            self._updating = False
         self._pause(ms)
 
     def begin(self):
@@ -289,7 +292,7 @@ class Box:
         if self.report and (self.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
-        if scanned and (self._sleep or self._deep) and not self.timed:
+        if scanned and (self._sleep or self._deep) and not self.timed and not self._updating:
             rest_ms = self._may_rest_ms(now)
             if rest_ms:
                 self._rest(rest_ms, now)
@@ -624,8 +627,14 @@ class Box:
         self._urgent = True
         self._keep(now)
         self._seal_log(now)
-        self._nap(rest_ms, silent)
-        asleep_ms, now = now, self.now_ms()
+        try:
+            self._nap(rest_ms, silent)
+        finally:  # also where somebody stops the box
+            self._wake(now)
+
+    def _wake(self, asleep_ms):
+        """The core goes on at the time that it is; what came in between is old."""
+        now = self.now_ms()
         self.sleeps += 1
         self.slept_s += ((now - asleep_ms) & L.MASK) // 1000
         for bus in self.buses:
@@ -644,12 +653,14 @@ class Box:
             real_ms = self._clock.real_ms()
             while slept_ms < rest_ms and self.running:
                 self._pet(self.now_ms())
-                self._sleep(min(rest_ms - slept_ms, self._nap_ms))
-                slept_ms = (self.now_ms() - began_ms) & L.MASK
-                missing_ms = ((self._clock.real_ms() - real_ms) & L.MASK) - slept_ms
-                if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was set, not slept
-                    self._clock.skip_ms(missing_ms)
-                    slept_ms += missing_ms
+                try:
+                    self._sleep(min(rest_ms - slept_ms, self._nap_ms))
+                finally:
+                    slept_ms = (self.now_ms() - began_ms) & L.MASK
+                    missing_ms = ((self._clock.real_ms() - real_ms) & L.MASK) - slept_ms
+                    if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was set
+                        self._clock.skip_ms(missing_ms)
+                        slept_ms += missing_ms
                 if silent and self._hears(self.now_ms()):
                     return
         except Exception as error:

@@ -1,8 +1,8 @@
 """What the detector remembers, kept over restarts and power cuts: two files in turn, the newest whole one counts.
 
-With a black box each file has a tag under a key that the chain of keys comes to later (keys.KEY_AHEAD), so that nobody
-can write one who has not the box's key, and one that is older than some hundred blocks counts no more. A box without a
-black box has no key, and there whoever can write the files can write a state.
+With a black box each file has a tag under a key that the chain of keys comes to later (blackbox.keys, K), so that
+nobody can write one who has not the box's key, and one that is older than some hundred blocks counts no more. A box
+without a black box has no key, and there whoever can write the files can write a state.
 """
 
 import hashlib

@@ -747,3 +747,11 @@ def test_a_command_sleeps_for_whole_seconds_and_one_that_fails_says_so(tmp_path)
     assert (tmp_path / "asked").read_text() == "3600\n"
     with pytest.raises(OSError, match="ends with"):
         linux.Command("false")(1000)
+
+
+@pytest.mark.parametrize("signal", ["INT", "TERM"])
+@pytest.mark.parametrize("command", ["kill -{} $$; :", "sh -c 'kill -{} $$'; exit $?; :"])
+def test_who_stops_the_command_that_sleeps_stops_the_box(command, signal):
+    """As systemd does, which signals all processes of a unit: the shell, or what it runs."""
+    with pytest.raises(KeyboardInterrupt):
+        linux.Command(command.format(signal))(1000)

@@ -320,6 +320,17 @@ def test_an_alarm_is_given_up_only_as_it_was_seen(alarmed):
     assert alarmed.level() == 3 and not alarmed.log.acknowledgements
 
 
+def test_an_alarm_that_is_not_latched_goes_with_its_cause_only(demo, drive, tmp_path_factory, tmp_path):
+    path = tmp_path_factory.mktemp("image") / "demo.cwi"
+    demo.save(path)
+    desk = Desk(load_image(str(path)), drive, tmp_path)
+    desk.rig.play(4, 20)
+    assert desk.level() == 3 and HVIL in [row[0] for row in desk.rows("alarms") if not row[4]]
+    events = desk.box.engine.state[L.EVENTS]
+    assert desk.acknowledge() == {"error": "this alarm is not latched: it goes when its cause does"}
+    assert desk.box.engine.state[L.EVENTS] == events and not desk.log.acknowledgements
+
+
 def test_every_bit_of_a_tag_counts(alarmed):
     events = alarmed.box.engine.state[L.EVENTS]
     for bit in range(256):
@@ -584,6 +595,17 @@ def test_no_key_and_no_other_file_is_given_away(logged, name):
     assert logged.ask(f"read {name} 0 100") in (told, {"error": "no such question"})
     assert logged.ask(f"hash {name} 0") in (told, {"error": "no such question"})
     assert name not in dict(logged.rows("files"))
+
+
+def test_an_answer_that_takes_longer_goes_to_who_asked_alone(logged):
+    name, size = logged.rows("files")[-1]
+    assert size > 2048
+    logged.to_box += line(f"!77 hash {name} {size}")
+    logged.said.clear()
+    assert logged.box.control.turn(logged.box)
+    logged.port.forget()  # the next one has come
+    assert logged.hear() == []
+    assert "sha256" in logged.ask(f"hash {name} {size}")
 
 
 def test_a_file_that_is_not_there_is_said_to_be_gone(logged):

@@ -20,6 +20,7 @@ pytest_plugins = ["pytester"]
 
 WELL = {
     "dropped": 0, "bus_errors": 0, "events_lost": 0, "box_faults": {}, "collections": 0, "heap_live_bytes": 0,
+    "rounds": 0,
 }  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def test_a_box_that_is_well_passes():
         (box_told({}, {"dropped": 1}), "dropped: 1"),
         (box_told({"bus_errors": 2}), "bus_errors: 2"),
         (box_told({"events_lost": 3}), "events_lost: 3"),
+        (box_told({"rounds": 900}, {"rounds": 20}), "started anew"),
         (box_told({"box_faults": {"box_late": [1, "why"]}}), "box_late"),
         (box_told({}, other=[b"Traceback"]), "Traceback"),
         (

@@ -144,6 +144,22 @@ def test_power_cuts_at_random_moments_leave_a_log_that_is_whole_and_a_state_that
     assert proven(), "the log is not whole"
 
 
+@pytest.mark.cw_needs("process", "files")
+@pytest.mark.cw_expects("box_late", "box_clock")
+def test_an_alarm_of_a_silent_bus_is_proven_though_the_power_goes_with_it(device, image_file, data, proven):
+    frames = list(drive("healthy_drive", 60, 64))
+    for seconds in (0.1, 0.6):
+        tester = device.start(image_file, "--data", str(data))
+        tester.play(frames)
+        assert tester.wait(lambda t=tester: any(e["rule"] == "signal_lost" and e["level"] == 3 for e in t.events), 10)
+        time.sleep(seconds)
+        device.cut()
+    device.start(image_file, "--data", str(data), "--report", "0.2")
+    assert device.tester.wait(lambda: device.tester.statuses, 10)
+    device.stop()
+    assert proven(), "an honest box is not believed"
+
+
 @pytest.mark.cw_needs("image", "process", "files", "last good image")
 @pytest.mark.cw_expects("box_image")
 def test_a_corrupted_image_is_refused_and_the_last_good_one_goes_on(device, image_file, data):

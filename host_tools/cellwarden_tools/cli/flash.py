@@ -37,6 +37,7 @@ def flash(
     """
     from cellwarden.update.image import Refused
 
+    from ..device.line import stop_running
     from ..errors import InputError
     from ..key_file import make_key, read_key
     from ..update import build
@@ -56,6 +57,8 @@ def flash(
     try:
         found = build.check(image, public)  # before the port is opened
         wire, root = gateway(port, found.runs, python) or (port, folder.rstrip("/"))
+        if wire is port:
+            stop_running(port, master)
         with show.bar("flash") as moved, Flash(wire, root, say=moved) as box:
             if format and not dry_run:
                 box.format()

@@ -44,7 +44,12 @@ class Repl:
             self._port = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=seconds)
         except (OSError, ValueError) as error:
             reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
-            raise InputError(port, f"cannot be opened ({reason})", "a serial port with a MicroPython board") from None
+            raise InputError(
+                port,
+                f"cannot be opened ({reason})",
+                "the serial port of a MicroPython board, or a gateway's folder",
+                "make the folder, if it is one",
+            ) from None
         self.name, self._failures, self._seconds = port, (serial.SerialException, OSError), seconds
         self._runs = False  # the board was started, and is not to be interrupted any more
 
