@@ -27,6 +27,13 @@ def buses(image, record_bytes):
     return [Slcan(line, 0, 500, bool(image.transmit), options.get("timed", False))]
 
 
+def operators(buses):
+    from cellwarden.control import Tap
+
+    buses[0].control = Tap(write)
+    return buses[0].control
+
+
 def sleep(ms):
     while ms > 0 and not line.any():
         sleep_ms(10)

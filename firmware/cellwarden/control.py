@@ -5,7 +5,7 @@
 
 Reading needs no key. `do` changes the box, with a tag under the operator's key and a nonce that is good for one
 command; what was done, or tried with a wrong tag, stands in the black box. One step a round: a question, or a piece of
-one that takes longer; after a step the box minds its other duties for four times as long.
+one that takes longer; after a step the box minds its other duties for nine times as long.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ READ_BYTES = 64  # of input, in one round
 CONSOLE_BYTES = 192  # of data in an answer; others wait for the console meanwhile
 HASH_BYTES = 2048  # of a file, in one round
 MOST_BYTES = 1 << 30  # of a file
-REST = 4  # times as long as a step took
+REST = 9  # times as long as a step took
 NONCE_MS = 60_000  # a nonce is good for
 WAIT_MS, MOST_WAIT_MS = 1000, 64_000  # after a wrong tag; twice as long after the next
 END_MS = 500  # from its answer to the end

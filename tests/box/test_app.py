@@ -155,6 +155,41 @@ def test_everything_that_fails_at_once_stops_no_scan(image, drive, tmp_path):
         assert {"box_log", "box_keep", "box_output", "box_clock", "box_bus"} <= set(rig.box.status()["box_faults"])
 
 
+def test_a_box_starts_and_ends_whatever_fails_then(image, drive, tmp_path):
+    """Its clock, its log, what it kept and its buses; it scans all the same, and each is told."""
+
+    class LateClock(Clock):
+        asked = 0
+
+        def now_ms(self):
+            self.asked += 1
+            if self.asked < 4:
+                raise OSError(5)
+            return super().now_ms()
+
+        def sleep_ms(self, ms):
+            raise OSError(5)
+
+    def no_log(engine):
+        raise OSError(28)
+
+    def fails():
+        raise OSError(19)
+
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    Rig(image, drive, kept=kept).play(2).box.finish()
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    (tmp_path / "state0").write_bytes(b"gone since it was looked at")
+    rig = Rig(image, drive, LateClock(), recorder=no_log, kept=kept)
+    rig.bus.begin = rig.bus.close = fails
+    rig.box.begin()
+    rig.box.idle()
+    rig.play(25).box.finish()
+    assert ("hvil_open", 3) in rules_told(rig.out.told) and rig.box.status()["scans"] >= 230
+    assert not rig.box.restored
+    assert {"box_clock", "box_log", "box_keep", "box_bus"} <= {rule for rule, _ in rules_told(rig.out.told)}
+
+
 class Broken:
     """A core that writes half a state and raises, as often as it is told to."""
 

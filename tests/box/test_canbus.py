@@ -517,3 +517,23 @@ def test_a_log_gives_its_frames_with_their_stamps(engine, tmp_path):
         (t + 1200, DROPPED, 0, b"\0"),
     ]  # fmt: skip
     assert bus.done and bus.errors == 1
+
+
+def test_slcan_leaves_the_round_while_noise_goes_on(engine):
+    """A port on which lines that are no frames come without end: the box has other duties."""
+
+    class Endless:
+        def __init__(self):
+            self.read = 0
+
+        def readinto(self, view):
+            view[:] = (b"!noise\r" * 40)[: len(view)]
+            self.read += len(view)
+            return len(view)
+
+        def write(self, data):
+            return len(data)
+
+    port, batch = Endless(), Frames(engine, 64)
+    Slcan(port, ask=False).recv(batch, 1000)
+    assert port.read <= 8192 and batch.n == batch.frames == 0
