@@ -1,6 +1,6 @@
 """The emulated Cortex-M3 of QEMU (MPS2-AN385), as cellwarden_tools.hil runs it: a box whose CAN is an SLCAN adapter.
 
-Its console is a UART, the line to the adapter a pair of rings in memory.
+Its console and the line to the adapter are rings in memory, whose other ends hil/cortex_m3.py has.
 """
 
 import json
@@ -25,13 +25,6 @@ def buses(image, record_bytes):
     from cellwarden.canbus.slcan import Slcan
 
     return [Slcan(line, 0, 500, bool(image.transmit), options.get("timed", False))]
-
-
-def operators(buses):
-    from cellwarden.control import Tap
-
-    buses[0].control = Tap(write)
-    return buses[0].control
 
 
 def sleep(ms):
