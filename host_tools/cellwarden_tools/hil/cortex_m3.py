@@ -203,9 +203,12 @@ class Adapter(Line):
         return super()._pass_on(data[:end])
 
     def _tell(self):
-        n = self._pass_on(bytes(self._console.heard[self._shown :]))
-        self._shown += n
-        return super()._tell() or n
+        text = bytes(self._console.heard[self._shown :])
+        text = text[: text.rfind(b"\n") + 1]
+        for line in text.splitlines(keepends=True):
+            self._shown += len(line)
+            self._pass_on(line if line[:1] in b"#!\r" else b"console: " + line)
+        return super()._tell() or len(text)
 
 
 class Console:
