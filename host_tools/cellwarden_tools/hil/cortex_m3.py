@@ -32,7 +32,7 @@ from .devices import Device
 from .tester import Tester
 
 BOARD = "mps2_an385"
-FLASHED_HEAP_BYTES = 1 << 20  # of a board whose code is not frozen: it takes heap
+FLASHED_HEAP_BYTES = 384 << 10  # of a board whose code is not frozen: it takes heap
 HEAP_AT = 0x20000000  # cortex_m3_boot.py has these, too
 FLASH_AT, FLASH_BYTES = 8 << 20, 8 << 20  # in the PSRAM
 LINE_AT, CONSOLE_AT, RING = 0x7F0000, 0x7E0000, 16384  # boards/mps2_an385.py, cortex_m3_board/mphalport.c

@@ -35,9 +35,11 @@ STATUS_S = 60  # a board starts, and reports, in less
 
 # /main.py: boot.py has left nothing to import but the slot that was chosen, and its main
 BOARD_MAIN = b"""\
+import gc
 import sys
 import time
 
+gc.threshold(4096)  # while it starts, so that what stays in memory stands close together
 try:
     import main
 except KeyboardInterrupt:
