@@ -1,6 +1,6 @@
 """The emulated Cortex-M3 of QEMU (MPS2-AN385), as cellwarden_tools.hil runs it: a box whose CAN is an SLCAN adapter.
 
-Its lines go out beside its words to the adapter; the UART is left to the REPL. The vehicle image lies in a ROM image.
+Its console and the line to the adapter are rings in memory, whose other ends hil/cortex_m3.py has.
 """
 
 import json
@@ -9,7 +9,7 @@ from time import sleep_ms
 import micropython
 from cellwarden.canbus.shared_line import SharedLine
 
-NAME, ARCHITECTURE, DRIVERS = "mps2_an385", "armv7m", ("slcan", "shared_line")
+NAME, ARCHITECTURE, DRIVERS = "mps2_an385", "armv7em", ("slcan", "shared_line")  # as its MicroPython says
 FLASH_BYTES, HEAP_BYTES = 200_000, 128 << 10  # budgets
 
 try:
@@ -19,20 +19,12 @@ except OSError:
     options = {}
 REPORT_MS = options.get("report_ms", 1000)
 line = SharedLine(0x217F0000)
-write = line.write
 
 
 def buses(image, record_bytes):
     from cellwarden.canbus.slcan import Slcan
 
     return [Slcan(line, 0, 500, bool(image.transmit), options.get("timed", False))]
-
-
-def operators(buses):
-    from cellwarden.control import Tap
-
-    buses[0].control = Tap(write)
-    return buses[0].control
 
 
 def sleep(ms):

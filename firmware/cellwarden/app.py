@@ -94,7 +94,7 @@ class Box:
         self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._woke_ms = self._reported_ms = now
         self._scans = self.engine.state[L.SCANS]
         self._late = False  # the scan that is due
-        self._urgent = False  # the state is to be kept at once
+        self._urgent = not self.restored  # the state is to be kept at once
         self._core_ms = None  # when the core failed last
         self._hopeless = False  # it failed again and again: the watchdog is not petted any more
         self._wall_s = self._time_of_day()

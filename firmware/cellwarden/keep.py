@@ -36,11 +36,14 @@ class Kept:
         self._sequence, self._next = 0, 0
         self._until, self._key = 0, None
         self.refused = ""
+        self._other = False  # a file of another vehicle image is there
         slot = keys.newest() if keys else None
         for n in range(2):
             found = self._read(NAMES[n], slot)
             if found and found[0] > self._sequence:
                 self._sequence, self._next = found[0], 1 - n
+        if slot and slot.index and not (self._sequence or self._other or self.refused):
+            self.refused = "no kept state is there, and the log goes on"
 
     def load(self, state):
         """Fill `state` (a view of bytes) with the newest; (time of day in s or 0, core's clock in ms), None without.
@@ -67,8 +70,6 @@ class Kept:
             if len(head) != HEAD_BYTES or head[:4] != MARK:
                 return None
             _, identity, sequence, wall_s, t_ms, length, until = struct.unpack(HEAD, head)
-            if identity != self._identity:
-                return None
             digest = hashlib.sha256(head)
             if state is not None:
                 if length != len(state):
@@ -89,6 +90,9 @@ class Kept:
                 return None  # the power went while it was written
             if slot and not self._is_ours(slot, until, digest, end[SUM:]):
                 self.refused = name + " does not have the box's tag"
+                return None
+            if identity != self._identity:
+                self._other = True
                 return None
         return sequence, wall_s, t_ms
 

@@ -497,13 +497,13 @@ def test_a_start_that_takes_a_second_after_a_power_cut_is_no_late_scan(image, dr
     assert again.box.status()["restored"] and again.box.status()["box_faults"] == {}
 
 
-def test_an_alarm_is_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_path):
+def test_the_first_state_and_an_alarm_are_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_path):
     folder = Folder(str(tmp_path))
-    rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(1)
-    assert folder.names() == []
+    rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(2)
+    assert folder.names() == ["state0"], "a thief who takes it away is noticed from the first block on"
     rig.box.hazards.failed(H.LOG, rig.clock.ms)
     rig.play(0.2)
-    assert folder.names() == ["state0"]
+    assert folder.names() == ["state0", "state1"]
 
 
 def loaded(kept, size=8):
@@ -594,6 +594,24 @@ def test_who_writes_the_files_without_the_key_takes_no_alarm_away(keyed, tmp_pat
     folder.write("state0", forged.read("state0"))
     again = Kept(folder, bytes(32), keys)
     assert loaded(again) is None and again.refused
+
+
+@pytest.mark.parametrize("damage", [None, bytes(132), b"CWK2" + bytes(128)])
+def test_who_takes_the_files_away_is_told_of(keyed, damage):
+    folder, keys = keyed
+    assert not Kept(folder, bytes(32), keys).refused, "a box that was never on"
+    for _ in range(2):
+        Kept(folder, bytes(32), keys).save(100, 1, b"latched.")
+    sealed(keys, 1)
+    assert not Kept(folder, bytes(32), keys).refused
+    assert not Kept(folder, bytes(31) + b"2", keys).refused, "another vehicle image, as after an update, begins anew"
+    for name in ("state0", "state1"):
+        if damage is None:
+            folder.remove(name)
+        else:
+            folder.write(name, damage)
+    again = Kept(folder, bytes(32), keys)
+    assert loaded(again) is None and again.refused == "no kept state is there, and the log goes on"
 
 
 def test_a_kept_state_is_good_for_the_blocks_of_its_minute_and_an_old_one_cannot_be_brought_back(keyed):

@@ -4,6 +4,7 @@ A box (its heap is told at HEAP) gets its flash, which is the upper half of the 
 half, if any; its boot.py and main.py follow. Without, `main.py` of the ROM image is all that is run.
 """
 
+import os
 import sys
 
 import machine
@@ -55,12 +56,14 @@ def mount_flash():
 
 
 try:
-    sys.path[:] = ["/rom" if number_at(START) else "", ".frozen"]
-    if number_at(START):
-        mount_rom()
+    sys.path[:] = ["", ".frozen"]
     if number_at(HEAP):
         mount_flash()
-    else:
+    if number_at(START):
+        mount_rom()
+        if {"main.mpy", "vehicle"} & set(os.listdir("/rom")):  # what runs from there
+            sys.path[0] = "/rom"
+    if not number_at(HEAP):
         import main  # noqa: F401
 except BaseException as error:
     sys.print_exception(error)

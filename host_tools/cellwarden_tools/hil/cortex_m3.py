@@ -8,7 +8,7 @@ import argparse
 import json
 import mmap
 import os
-import re
+import pty
 import select
 import shutil
 import signal
@@ -29,11 +29,13 @@ from ..engines.cortex_m3 import FIRMWARE, ROOM, blob, find_qemu
 from ..engines.micropython import find_micropython
 from ..errors import InputError
 from .devices import Device
+from .tester import Tester
 
 BOARD = "mps2_an385"
+FLASHED_HEAP_BYTES = 1 << 20  # of a board whose code is not frozen: it takes heap
 HEAP_AT = 0x20000000  # cortex_m3_boot.py has these, too
 FLASH_AT, FLASH_BYTES = 8 << 20, 8 << 20  # in the PSRAM
-LINE_AT, RING = 0x7F0000, 16384  # canbus/shared_line.py
+LINE_AT, CONSOLE_AT, RING = 0x7F0000, 0x7E0000, 16384  # boards/mps2_an385.py, cortex_m3_board/mphalport.c
 STEP_S = 0.001
 PROMPT = b"\r\n>>> "
 _NAME = "--cw-device cortex-m3"
@@ -53,7 +55,7 @@ class Machine:
     """QEMU with a PSRAM that stays: on() and off() as often as one likes.
 
     heap: bytes that its MicroPython has; box: with the box frozen into it, else a bare board
-    console: path of the pseudo terminal that is its UART, while it is on
+    console: path of the pseudo terminal that is its console, while it is on
     """
 
     def __init__(self, heap, box):
@@ -70,19 +72,20 @@ class Machine:
         memory = f"memory-backend-file,id=psram,size={ROOM},share=on,mem-path={self.psram}"
         command = [
             self._qemu, "-machine", "mps2-an385,memory-backend=psram", "-object", memory,
-            "-nodefaults", "-display", "none", "-semihosting", "-serial", "pty", "-kernel", str(self._firmware),
+            "-nodefaults", "-display", "none", "-semihosting", "-kernel", str(self._firmware),
             "-device", f"loader,addr={HEAP_AT:#x},data={self._heap},data-len=4",
         ]  # fmt: skip
+        with open(self.psram, "r+b") as file:
+            for at in (LINE_AT, CONSOLE_AT):
+                file.seek(at)
+                file.write(bytes(16))
+        far, self._near = pty.openpty()
+        tty.setraw(self._near)
+        self.console, self._line = os.ttyname(self._near), Line(self.psram, CONSOLE_AT, far)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        said = b""
-        while not (found := re.search(rb"redirected to (\S+)", said)):
-            line = self._process.stdout.readline()
-            if not line:
-                raise InputError(_NAME, f"QEMU does not start ({said.decode(errors='replace')[-200:]})")
-            said += line
-        self.console = found[1].decode()
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
 
     def is_on(self):
         return self._process is not None and self._process.poll() is None
@@ -92,7 +95,9 @@ class Machine:
         if self._process:
             self._process.kill()
             self._process.wait()
-            self._process.stdout.close()
+            time.sleep(2 * STEP_S)  # what it has said is heard
+            self._line.close()
+            os.close(self._near)
             self._process = self.console = None
 
     def freeze(self, seconds):
@@ -103,8 +108,8 @@ class Machine:
     def rom(self, files):
         """What it is to find in /rom; files: {path: bytes}."""
         data = blob(files)
-        if len(data) > LINE_AT:
-            raise InputError(_NAME, f"an image of {len(data)} bytes", f"at most {LINE_AT}")
+        if len(data) > CONSOLE_AT:
+            raise InputError(_NAME, f"an image of {len(data)} bytes", f"at most {CONSOLE_AT}")
         with open(self.psram, "r+b") as file:
             file.write(data)
 
@@ -122,15 +127,13 @@ class Machine:
 
 
 class Line:
-    """Carries bytes between the rings in the board's memory and a socket: `file`, for a Tester."""
+    """Carries bytes between two rings in the board's memory (canbus/shared_line.py) and an open file."""
 
-    def __init__(self, psram):
-        here, there = socket.socketpair()
-        self.file, self._socket = there.detach(), here
-        here.setblocking(False)
-        with open(psram, "r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), ROOM)
-        self._memory[LINE_AT : LINE_AT + 16] = bytes(16)
+    def __init__(self, psram, at, file):
+        self._at, self._file = at, file
+        os.set_blocking(file, False)
+        with open(psram, "r+b") as opened:
+            self._memory = mmap.mmap(opened.fileno(), ROOM)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
@@ -139,47 +142,73 @@ class Line:
         self._end.set()
         self._thread.join()
         self._memory.close()
-        self._socket.close()
+        os.close(self._file)
 
     def _word(self, n):
-        return struct.unpack_from("<I", self._memory, LINE_AT + 4 * n)[0]
+        return struct.unpack_from("<I", self._memory, self._at + 4 * n)[0]
 
     def _carry(self):
         waiting = b""
         while not self._end.is_set():
             waiting = self._give(waiting or self._heard())
-            if not self._take():
+            if not self._tell():
                 if waiting:
                     time.sleep(STEP_S)
                 else:
-                    select.select((self._socket,), (), (), STEP_S)
+                    select.select((self._file,), (), (), STEP_S)
 
     def _heard(self):
-        with suppress(BlockingIOError, ConnectionError):
-            return self._socket.recv(RING)
+        with suppress(OSError):  # nothing now, or nobody
+            return os.read(self._file, RING)
         return b""
 
     def _give(self, data):
         """Put bytes to the board; returns those that it has no room for."""
         put, taken = self._word(0), self._word(1)
         n = min(len(data), (taken - put - 1) % RING)
-        at = LINE_AT + 16
+        at = self._at + 16
         first = min(n, RING - put)
         self._memory[at + put : at + put + first] = data[:first]
         self._memory[at : at + n - first] = data[first:n]
-        struct.pack_into("<I", self._memory, LINE_AT, (put + n) % RING)
+        struct.pack_into("<I", self._memory, self._at, (put + n) % RING)
         return data[n:]
 
-    def _take(self):
-        """Whether the board had put anything, which the Tester has now."""
+    def _tell(self):
+        """Whether the board has put anything that the other side took."""
         put, taken = self._word(2), self._word(3)
-        at = LINE_AT + 16 + RING
-        data = self._memory[at + taken : at + (put if put >= taken else RING)]
-        if not data:
-            return False
-        with suppress(BlockingIOError, ConnectionError):
-            struct.pack_into("<I", self._memory, LINE_AT + 12, (taken + self._socket.send(data)) % RING)
-        return True
+        at = self._at + 16 + RING
+        data = self._memory[at + taken : at + RING] + self._memory[at : at + put]
+        data = data[: (put - taken) % RING]
+        n = self._pass_on(data) if data else 0
+        struct.pack_into("<I", self._memory, self._at + 12, (taken + n) % RING)
+        return n
+
+    def _pass_on(self, data):
+        """Bytes that the other side took."""
+        with suppress(OSError):
+            return os.write(self._file, data)
+        return 0
+
+
+class Adapter(Line):
+    """The line to the tester, `file`, who also gets the lines that stand on the board's console; whole lines only."""
+
+    def __init__(self, psram, console):
+        here, there = socket.socketpair()
+        self.file, self._console, self._shown = there.detach(), console, 0
+        super().__init__(psram, LINE_AT, here.detach())
+
+    def _pass_on(self, data):
+        end = max(data.rfind(b"\r"), data.rfind(b"\n")) + 1
+        return super()._pass_on(data[:end])
+
+    def _tell(self):
+        text = bytes(self._console.heard[self._shown :])
+        text = text[: text.rfind(b"\n") + 1]
+        for line in text.splitlines(keepends=True):
+            self._shown += len(line)
+            self._pass_on(line if line[:1] in b"#!\r" else b"console: " + line)
+        return super()._tell() or len(text)
 
 
 class Console:
@@ -190,15 +219,25 @@ class Console:
         tty.setraw(self._file)
         self.heard = bytearray()
         self._changed = threading.Condition()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self._end.set()
+        self._thread.join()
+        os.close(self._file)
 
     def _listen(self):
-        with suppress(OSError):  # the machine is off
-            while data := os.read(self._file, 4096):
-                with self._changed:
-                    self.heard += data
-                    self._changed.notify_all()
-        os.close(self._file)
+        while not self._end.is_set():
+            ready, _, _ = select.select((self._file,), (), (), 0.05)
+            try:
+                data = os.read(self._file, 4096) if ready else b""
+            except OSError:  # the machine is off
+                break
+            with self._changed:
+                self.heard += data
+                self._changed.notify_all()
 
     def type(self, data):
         os.write(self._file, data)
@@ -238,9 +277,8 @@ class CortexM3(Device):
         files = {"options.json": json.dumps(options).encode()}
         files |= boards.vehicle_files(load_image(image), self._facts["ARCHITECTURE"])
         self.machine.rom(files)
-        self._line = Line(self.machine.psram)
         self.machine.on()
-        self._console = Console(self.machine.console)
+        self._listen()
         try:
             return self._open(self._line.file)
         except InputError:
@@ -251,6 +289,32 @@ class CortexM3(Device):
         with tempfile.TemporaryDirectory(prefix="cellwarden-m3-") as scratch:
             self.machine.files("get", scratch)
             shutil.copytree(Path(scratch, "data"), self._data, dirs_exist_ok=True)
+
+    def bare(self):
+        self.machine.close()
+        self.machine, self.board = Machine(FLASHED_HEAP_BYTES, box=False), BOARD
+        self.machine.rom({"options.json": json.dumps({"timed": True, "report_ms": 500}).encode()})
+        self.machine.on()
+        return self.machine.console
+
+    def listen(self, port):
+        self._listen()
+        self._file, self.tester = self._line.file, Tester(self._line.file)
+        self.tester.stamped = True
+        return self.tester
+
+    def _listen(self):
+        self._console = Console(self.machine.console)
+        self._line = Adapter(self.machine.psram, self._console)
+
+    def hang_up(self):
+        if self._line:
+            self._line.close()
+            self._line = None
+        if self._console:
+            self._console.close()
+            self._console = None
+        super().hang_up()
 
     def freeze(self, seconds):
         self.machine.freeze(seconds)
@@ -265,13 +329,9 @@ class CortexM3(Device):
 
     def cut(self):
         if self.machine.is_on():
-            time.sleep(2 * STEP_S)  # what it has said is heard
             self.machine.off()
             if self._data:
                 self._fetch()
-        if self._line:
-            self._line.close()
-            self._line = None
         super().cut()
 
     def __exit__(self, *_):

@@ -16,6 +16,7 @@ from ..ssh import over_ssh
 _RAW = b"raw REPL; CTRL-B to exit"
 _PASTE, _PASTE_TAKEN = b"\x05A\x01", b"R\x01"
 _END = b"\x04"
+RESET_S = 1  # a board without machine.reset() says so in less
 
 
 class Broken(Exception):
@@ -51,6 +52,7 @@ class Repl:
                 "make the folder, if it is one",
             ) from None
         self.name, self._failures, self._seconds = port, (serial.SerialException, OSError), seconds
+        self._said = b""  # by the board, while it started
         self._runs = False  # the board was started, and is not to be interrupted any more
 
     def __enter__(self):
@@ -107,16 +109,22 @@ class Repl:
 
     def reset(self):
         """Let the board start anew, as after power on; where it has no such reset, as MicroPython's own."""
-        with suppress(Broken, Crashed):  # it is gone before it answers, or has no machine.reset()
+        with suppress(Broken, *self._failures):  # a port that goes with the board
             self.enter()
-            self.run("import machine\nmachine.reset()")
-        with suppress(Broken):
-            self._write(_END)
+            self._write(b"import machine\nmachine.reset()" + _END)
+            end = time.monotonic() + RESET_S
+            while time.monotonic() < end:
+                self._said += self._port.read(256)
+                if self._said.endswith(_END + b">"):  # it answers, so it has no machine.reset()
+                    self._said = b""
+                    self._write(_END)
+                    break
+        self._said = self._said.removeprefix(b"OK")  # to the text
         self._runs = True
 
     def listen(self, seconds):
         """(the first status that the box reports, or None, other lines that it says), of the next seconds."""
-        said, rest, end = [], b"", time.monotonic() + seconds
+        said, rest, end = [], self._said, time.monotonic() + seconds
         while time.monotonic() < end:
             try:
                 rest += self._port.read(4096)

@@ -1,5 +1,6 @@
 // What the firmware for the emulated MPS2-AN385 has in place of the port's own file: a console that hears Ctrl-C, and
-// clocks. Where no heap is told from outside, nothing interrupts.
+// clocks. The emulator's UART takes a byte at a time; a box's console is a pair of rings in memory instead, as a UART
+// with DMA fills them. Where no heap is told from outside, the UART is used, and nothing interrupts.
 
 #include "py/mphal.h"
 #include "py/runtime.h"
@@ -8,7 +9,8 @@
 
 #define WORD(address) (*(volatile uint32_t *)(address))
 #define HEAP_BYTES WORD(0x20000000) // of a box; 0: the core alone is to be run
-#define RECEIVED (4096) // bytes that wait to be read, less one
+#define CONSOLE ((line_t *)0x217E0000) // hil/cortex_m3.py has the other end
+#define RING (16384)
 #define FPGAIO_COUNTER WORD(0x40028018)
 #define FPGAIO_PRESCALE WORD(0x4002801C)
 #define FPGAIO_HZ (20000000)
@@ -16,47 +18,35 @@
 #define SYSTICK_LOAD WORD(0xE000E014)
 #define SYSTICK_ON (7) // the processor's clock, with interrupts
 #define CPU_HZ (25000000)
-#define NVIC_ENABLE WORD(0xE000E100)
 #define VTOR WORD(0xE000ED08)
 #define AIRCR WORD(0xE000ED0C)
 #define RESET (0x05FA0004)
 #define SYS_TIME (0x11)
-#define RX_FULL (1 << 1) // of state and interrupts
-#define ON (0xB) // of control: transmitter, receiver, its interrupts
-#define DEAF (0x3)
+#define UNREAD_MS (1000) // what nobody reads for so long is lost
 
+// As canbus/shared_line.py has it.
 typedef struct {
-    volatile uint32_t data, state, control, interrupts, divider;
-} uart_t;
+    volatile uint32_t put, taken; // to the board
+    volatile uint32_t said, heard; // by the board
+    volatile uint8_t to[RING], from[RING];
+} line_t;
 
-#define UART0 ((uart_t *)0x40004000)
-
-enum { SYSTICK = 15, UART0_RX = 16, VECTORS = 17 };
+enum { SYSTICK = 15, VECTORS = 16 };
 
 extern const uint32_t isr_vector[];
 static uint32_t vectors[VECTORS] __attribute__((aligned(128)));
-static volatile uint32_t put, taken; // the interrupt writes the one, the reader the other
-static volatile uint8_t received[RECEIVED];
+static volatile uint32_t looked; // for Ctrl-C, up to here
 
-// What there is no room for stays at the other side of the line.
-static void on_received(void) {
-    uint32_t after = (put + 1) % RECEIVED;
-    if (after == taken) {
-        UART0->control = DEAF;
-        return;
-    }
-    UART0->interrupts = RX_FULL;
-    int c = UART0->data & 0xFF;
-    if (c == mp_interrupt_char) {
-        mp_sched_keyboard_interrupt();
-    } else {
-        received[put] = c;
-        put = after;
-    }
-}
-
-// Only ends a wait.
+// Each millisecond: ends a wait, and hears Ctrl-C, for which all before it is given up.
 static void on_tick(void) {
+    while (looked != CONSOLE->put) {
+        int c = CONSOLE->to[looked];
+        looked = (looked + 1) % RING;
+        if (c == mp_interrupt_char) {
+            CONSOLE->taken = looked;
+            mp_sched_keyboard_interrupt();
+        }
+    }
 }
 
 size_t board_heap_bytes(size_t otherwise) {
@@ -67,17 +57,15 @@ void board_init(void) {
     if (!HEAP_BYTES) {
         return;
     }
+    looked = CONSOLE->taken;
     FPGAIO_PRESCALE = FPGAIO_HZ / 1000 - 1;
     for (int i = 0; i < SYSTICK; i++) {
         vectors[i] = isr_vector[i];
     }
     vectors[SYSTICK] = (uint32_t)on_tick;
-    vectors[UART0_RX] = (uint32_t)on_received;
     VTOR = (uint32_t)vectors;
     SYSTICK_LOAD = CPU_HZ / 1000 - 1;
     SYSTICK_CTRL = SYSTICK_ON;
-    NVIC_ENABLE = 1 << (UART0_RX - 16);
-    UART0->control = ON;
 }
 
 // Returns where the emulator is to end instead.
@@ -95,21 +83,41 @@ static void wait(void) {
 }
 
 int mp_hal_stdin_rx_chr(void) {
-    while (taken == put) {
-        UART0->control = ON;
+    while (CONSOLE->taken == CONSOLE->put) {
         wait();
     }
-    int c = received[taken];
-    taken = (taken + 1) % RECEIVED;
+    uint32_t at = CONSOLE->taken, after = (at + 1) % RING;
+    int c = CONSOLE->to[at];
+    CONSOLE->taken = after;
+    if (looked == at) {
+        looked = after;
+    }
     return c;
 }
 
+static int is_full(void) {
+    return (CONSOLE->said + 1) % RING == CONSOLE->heard;
+}
+
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
-    return flags & (MP_STREAM_POLL_WR | (taken == put ? 0 : MP_STREAM_POLL_RD));
+    return flags & ((is_full() ? 0 : MP_STREAM_POLL_WR) | (CONSOLE->taken == CONSOLE->put ? 0 : MP_STREAM_POLL_RD));
 }
 
 mp_uint_t mp_hal_stdout_tx_strn(const char *text, size_t length) {
-    uart_tx_strn(text, length);
+    if (!HEAP_BYTES) {
+        uart_tx_strn(text, length);
+        return length;
+    }
+    mp_uint_t began = FPGAIO_COUNTER;
+    for (size_t i = 0; i < length; i++) {
+        while (is_full()) {
+            if (FPGAIO_COUNTER - began > UNREAD_MS) {
+                return i;
+            }
+        }
+        CONSOLE->from[CONSOLE->said] = text[i];
+        CONSOLE->said = (CONSOLE->said + 1) % RING;
+    }
     return length;
 }
 
