@@ -55,4 +55,5 @@ class Watchdog:
         watchdog[2] = 3  # CONTROL: both
 
 
-watchdog = Watchdog
+def watchdog():
+    return None if options.get("timed") else Watchdog()  # the tester's stamps are the clock, and may stand still
