@@ -69,7 +69,7 @@ hil-gateway: .venv/.test ## The part of it in two virtual machines with CAN cont
 	else echo "make: the tests on the gateway are left out" >&2; fi
 
 gateway-%: .venv/.test
-	$(GATEWAY) $(PLAY) tests/hil/test_box.py tests/hil/test_latency.py --cw-device $* --cw-bus socketcan:can0@can1
+	$(GATEWAY) $(PLAY) tests/hil/test_box.py --cw-device $* --cw-bus socketcan:can0@can1
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*

@@ -1,62 +1,89 @@
-"""The MicroPython that behaves as a board does on its serial port, which flash and updates are tried on."""
+"""A reader that does not read holds up nothing: not a scan, not a frame."""
 
-import time
+import errno
+import os
+import pty
+import subprocess
+import sys
+import tty
 
 import pytest
+from cellwarden.console import ROOM, Console
+from cellwarden_tools import cli
+from cellwarden_tools.engines.device_files import write_device_files
 from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.errors import InputError
-from cellwarden_tools.hil.console import Console
-from cellwarden_tools.update.repl import Repl
+
+LINE = b"%04d" + b"." * 995 + b"\n"
 
 
-@pytest.fixture
-def micropython():
-    try:
-        return find_micropython()
-    except InputError as error:
-        pytest.skip(str(error))
+def opened(kind):
+    if kind == "pipe":
+        return os.pipe()
+    far, near = pty.openpty()
+    tty.setraw(near)
+    return far, near
 
 
-def hear(port, seconds=20):
-    """What a board says until it has said `done`."""
-    import serial
-
-    said, end = b"", time.monotonic() + seconds
-    with serial.Serial(port, timeout=0.1) as line:
-        while b"done" not in said and time.monotonic() < end:
-            said += line.read(200)
-    return said
-
-
-def test_a_board_without_files_shows_its_prompt(micropython, tmp_path):
-    with Console([micropython], tmp_path) as console, Repl(console.port) as repl:
-        repl.enter()
-        assert repl.run("print(6 * 7)").strip() == b"42"
-        assert console.starts == 1
-
-
-def test_boot_and_main_run_ctrl_c_gives_the_prompt_and_an_end_is_a_reset(micropython, tmp_path):
-    (tmp_path / "boot.py").write_text("print('boot')\n")
-    (tmp_path / "main.py").write_text("import time\nprint('main')\nprint('done')\ntime.sleep(60)\n")
-    with Console([micropython], tmp_path) as console:
-        said = hear(console.port)
-        assert said.index(b"boot") < said.index(b"main")
-        with Repl(console.port) as repl:
-            repl.enter()
-            assert console.starts == 1
-            (tmp_path / "main.py").write_text("print('again')\nprint('done')\n")
-            repl.reset()
-        end = time.monotonic() + 20
-        assert b"again" in hear(console.port)
-        while console.starts < 4 and time.monotonic() < end:
-            time.sleep(0.05)
-        assert console.starts >= 4, "a main.py that ends is started anew"
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_lines_that_nobody_reads_are_refused_and_those_taken_arrive_whole_and_in_order(kind):
+    far, near = opened(kind)
+    console = Console(near, lambda data: os.write(near, data))
+    taken, refused = [], 0
+    for n in range(300):
+        try:
+            console.write(LINE % n)
+            taken.append(n)
+        except OSError as error:
+            assert error.errno == errno.EAGAIN
+            refused += 1
+    assert refused > 100 and taken == list(range(len(taken))), "as much as the stream and its own room take"
+    os.set_blocking(far, False)
+    got = b""
+    for _ in range(2 + ROOM):
+        try:
+            got += os.read(far, 1 << 16)
+        except BlockingIOError:
+            if len(got) == sum(len(LINE % n) for n in taken):
+                break
+            console.write(b"")
+    assert got == b"".join(LINE % n for n in taken)
+    console.write(b"heard again\n")
+    assert os.read(far, 100) == b"heard again\n"
+    os.close(far)
+    os.close(near)
 
 
-def test_what_passes_can_be_spoilt(micropython, tmp_path):
-    def spoil(data, to_board):
-        return data if to_board else data.replace(b"42", b"17")
+def test_a_reader_that_is_gone_is_told_and_nothing_is_kept_for_it():
+    far, near = os.pipe()
+    console = Console(near, lambda data: os.write(near, data))
+    os.close(far)
+    for _ in range(3):
+        with pytest.raises(BrokenPipeError):
+            console.write(LINE % 1)
+    os.close(near)
 
-    with Console([micropython], tmp_path, spoil) as console, Repl(console.port) as repl:
-        repl.enter()
-        assert repl.run("print(6 * 7)").strip() == b"17"
+
+@pytest.mark.parametrize("interpreter", ["python", "micropython"])
+def test_a_box_whose_lines_nobody_reads_reads_its_log_to_the_end(interpreter, demo, tmp_path):
+    command, paths = [sys.executable], {}
+    if interpreter == "micropython":
+        try:
+            command = [find_micropython(), "-X", "heapsize=2m"]
+        except InputError as error:
+            pytest.skip(str(error))
+        write_device_files(tmp_path / "device")
+        paths = {"MICROPYPATH": str(tmp_path / "device")}
+    demo.save(tmp_path / "demo.cwi")
+    assert cli.run(["simulate", "demo", "-o", str(tmp_path / "demo.log"), "--minutes", "2"]) == 0
+    far, near = os.pipe()
+    words = ["-m", "cellwarden.linux", tmp_path / "demo.cwi", "-b", f"replay:{tmp_path / 'demo.log'}", "--report", "0"]
+    (tmp_path / "data").mkdir()
+    done = subprocess.run(
+        [*command, *words, "--data", tmp_path / "data"], stdout=near, stderr=subprocess.PIPE, timeout=300,
+        env={**os.environ, **paths},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-500:]
+    assert len(os.read(far, 1 << 20)) > 50_000, "more was said than the pipe takes"
+    os.close(far)
+    os.close(near)
