@@ -8,10 +8,10 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test hil hil-here hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test test-long hil hil-here hil-cortex-m3 hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.demo ## Compile the demonstration pack, simulate 20 minutes with a fault, replay them
 	@mkdir -p $(DEMO)
@@ -36,30 +36,40 @@ TESTS = tests/corpus tests/bench tests/evaluate tests/fuzz tests/mutate tests/ho
 
 test: .venv/.test $(WASM) $(CORTEX_M3) lint ## Run the checks and all tests; how much of the core is covered
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(TESTS) $(COVERED:%=--ignore=%)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --long no $(TESTS) $(COVERED:%=--ignore=%)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --cov --cov-report= $(COVERED)
 	$(BIN)/coverage report --include='firmware/cellwarden/core/*' --fail-under=99 --show-missing --skip-covered
 
+test-long: .venv/.test $(WASM) $(CORTEX_M3) ## The tests that `make test` leaves out for the time they take, and more random tales
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --long only $(TESTS)
+	CELLWARDEN_TALES=20 $(BIN)/python -m pytest -n 2 -q tests/core/test_tales.py
+
 PLAY = $(BIN)/python -m pytest -v -p no:cacheprovider
 GATEWAY = $(BIN)/python -m cellwarden_tools.hil.gateway
+
+PARTS = hil-here hil-cortex-m3 hil-gateway
 
 ifdef ARGS
 hil: .venv/.test ## Acceptance tests on running boxes: all there are here; ARGS="--cw-device /dev/ttyACM0" for a board
 	$(PLAY) tests/hil $(ARGS)
 else
 hil:
-	@status=0; $(MAKE) hil-here || status=1; $(MAKE) hil-gateway || status=1; exit $$status
+	@status=0; for part in $(PARTS); do $(MAKE) $$part || status=1; done; exit $$status
 endif
 
 hil-here: .venv/.test ## The part of it on MicroPython here, fed through a serial line
 	$(PLAY) tests/hil
+
+hil-cortex-m3: .venv/.test ## The part of it on the emulated Cortex-M3 (QEMU), with 128 KiB of heap
+	$(PLAY) -rs tests/hil/test_box.py tests/hil/test_latency.py tests/hil/test_scenarios.py --cw-device cortex-m3 \
+		--cw-expects box_late --cw-expects box_log
 
 hil-gateway: .venv/.test ## The part of it in two virtual machines with CAN controllers and the kernel's own driver (QEMU)
 	@if $(GATEWAY) --fetch; then $(MAKE) -k -j2 --output-sync=target gateway-python gateway-micropython; \
 	else echo "make: the tests on the gateway are left out" >&2; fi
 
 gateway-%: .venv/.test
-	$(GATEWAY) $(PLAY) tests/hil/test_box.py tests/hil/test_latency.py --cw-device $* --cw-bus socketcan:can0@can1
+	$(GATEWAY) $(PLAY) tests/hil/test_box.py --cw-device $* --cw-bus socketcan:can0@can1
 
 coverage: .venv/.test $(WASM) $(CORTEX_M3) ## How much of everything the tests run; takes ten minutes
 	@rm -f .coverage .coverage.*
@@ -135,5 +145,5 @@ $(WASM): .venv/.test
 	@mkdir -p $(@D) && touch $@
 
 # MicroPython for an emulated Cortex-M3, built once; without QEMU and the compiler its tests are skipped and say so.
-$(CORTEX_M3): .venv/.test host_tools/cellwarden_tools/engines/cortex_m3_boot.py
+$(CORTEX_M3): .venv/.test $(wildcard host_tools/cellwarden_tools/engines/cortex_m3_board/* host_tools/cellwarden_tools/engines/cortex_m3_boot.py)
 	@$(BIN)/python -m cellwarden_tools.engines.build_cortex_m3 $(@D) && touch $@ || true

@@ -2,14 +2,16 @@
 differs from what is usual here.
 """
 
+import gc
 import os
 import sys
 
 import board
+import cellwarden
 import micropython
 import vfs
 from cellwarden import control, hazards, outputs
-from cellwarden.app import Box
+from cellwarden.app import Box, core_fault
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys, has_key
 from cellwarden.console import standard_output
@@ -45,6 +47,7 @@ def operators(buses):
     return control.Port(control.console(), write)
 
 
+THRESHOLD = 4096  # bytes of garbage while it starts: so what stays in memory stands close together
 SLOT = sys.path[0]
 ROOT = SLOT.rpartition("/")[0]
 REPORT_MS = of_board("REPORT_MS", 10_000)
@@ -64,6 +67,11 @@ def main():
     for file_system, path in vfs.mount() if hasattr(vfs, "VfsFat") else ():
         if isinstance(file_system, vfs.VfsFat) and (ROOT + "/").startswith(path):
             raise SystemExit("the flash has FAT, which a power cut can destroy: format it with littlefs v2")
+    gc.threshold(THRESHOLD)
+    fault = core_fault()
+    for name in ("known_answer", "known_vehicle"):  # 6 kB that are not needed any more
+        sys.modules.pop("cellwarden." + name)
+        delattr(cellwarden, name)
     try:
         image = load_image(SLOT + "/vehicle")
     except ImageError as error:
@@ -84,7 +92,7 @@ def main():
         kept = Kept(folder, image.identity, keys)
     except (OSError, ValueError) as error:
         failed = error
-    own = updates()
+    own = updates(of_board("UPDATE", ""))
     box = Box(
         image, buses, recorder, kept, told, said.report, of_board("watchdog", watchdog)(),
         report_ms=REPORT_MS, sleep=of_board("sleep", sleep), deep=DEEP_SLEEP and not (own and own.on_trial),
@@ -92,12 +100,13 @@ def main():
     )  # fmt: skip
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
-    box.self_test(folder)
+    box.self_test(folder, fault)
     operator = OperatorKey(folder)
     if operator.key:
         micropython.kbd_intr(-1)  # no byte on the console stops the box, but an operator's word does
     port = of_board("operators", operators)(buses)
     box.control = control.Control(image, vehicle, (port,), operator, log)
+    gc.threshold(-1)  # from here on the box collects garbage when it has the time
     box.run()
     if operator.key:
         micropython.kbd_intr(3)

@@ -41,6 +41,16 @@ LEAP_MS = 1 << 28  # a clock that leaps by three days is wrong; no sleep takes l
 STAY_MS = 60_000  # awake after an operator asked something, or a sleep failed
 
 
+def core_fault():
+    """Why the core must not be believed on this machine; empty where it gives its known answer."""
+    from cellwarden import known_answer
+
+    try:
+        return "" if known_answer.right() else "the core gives another answer"
+    except Exception as error:
+        return error
+
+
 class Box:
     """image: image.Image; buses: canbus.Bus each, in the order of the profile's [[bus]]
 
@@ -72,17 +82,19 @@ class Box:
         self.control = None  # control.Control: what operators ask
         self.starts_anew = False  # an operator wants it to
         self._log_lost = 0
-        self._in_log = False  # what comes now interrupts the recorder
+        self._in_log = False  # the recorder is at work, or was when somebody stopped the box
         self._report_ms, self.updates = report_ms, updates
         self._sleep, self._nap_ms, self._deep = sleep, nap_ms, deep
         self.rest_ms = self.sleeps = self.slept_s = 0
         self._stay_ms = 0  # awake at least
+        self._updating = False
         self._now_ms = None
         self._restore()
         now = self.now_ms()
         self.batch.last_ms = self._boot_ms = self._round_ms = self._kept_ms = self._woke_ms = self._reported_ms = now
         self._scans = self.engine.state[L.SCANS]
-        self._urgent = False  # the state is to be kept at once
+        self._late = False  # the scan that is due
+        self._urgent = not self.restored  # the state is to be kept at once
         self._core_ms = None  # when the core failed last
         self._hopeless = False  # it failed again and again: the watchdog is not petted any more
         self._wall_s = self._time_of_day()
@@ -134,16 +146,15 @@ class Box:
             engine.clear()
             self.hazards.failed(H.KEEP, self.now_ms(), error)
 
-    def self_test(self, folder=None):
-        """The core's known answer, the clock, and the flash (a blackbox.folder.Folder), if any. True: all right."""
-        from cellwarden import known_answer
+    def self_test(self, folder=None, fault=None):
+        """The core's known answer, the clock, and the flash (a blackbox.folder.Folder), if any. True: all right.
 
+        fault: what core_fault() said, where it was asked before the box took its memory
+        """
         now = self.now_ms()
-        try:
-            if not known_answer.right():
-                self.hazards.failed(H.CORE, now, "the core gives another answer")
-        except Exception as error:
-            self.hazards.failed(H.CORE, now, error)
+        fault = core_fault() if fault is None else fault
+        if fault:
+            self.hazards.failed(H.CORE, now, fault)
         before = self.now_ms()
         self._pause(5)
         if not 2 <= (self.now_ms() - before) & L.MASK <= STALL_MS:
@@ -207,20 +218,25 @@ class Box:
             self.hazards.failed(H.CLOCK, self.now_ms(), error)
 
     def run(self):
-        """Go round until `stop()`."""
+        """Go round until `stop()`, or Ctrl-C on its console."""
         self.begin()
-        while self.running:
-            if not self.round():
-                self.idle()
+        try:
+            while self.running:
+                if not self.round():
+                    self.idle()
+        except KeyboardInterrupt:
+            pass
         self.finish()
 
     def idle(self, ms=IDLE_MS):
         """Nothing was to be done in this round: an update may be."""
         if self.updates:
+            self._updating = True  # it goes round in the middle of it, and does not sleep then
             try:
                 self.updates.work()
             except Exception as error:
                 self.hazards.failed(H.KEEP, self.now_ms(), error)
+            self._updating = False
         self._pause(ms)
 
     def begin(self):
@@ -233,6 +249,8 @@ class Box:
             except Exception as error:
                 self.hazards.failed(H.BUS, now, error)
         self._round_ms = self._boot_ms = self.batch.last_ms = now
+        if self.restored and not self.timed:
+            self._advance(now)  # what fell due while it started is not late
         if self.updates:
             self.updates.begin(self)
 
@@ -274,7 +292,7 @@ class Box:
         if self.report and (self.now_ms() - self._reported_ms) & L.MASK >= self._report_ms:
             self._report(now)
         self.rounds += 1
-        if scanned and (self._sleep or self._deep) and not self.timed:
+        if scanned and (self._sleep or self._deep) and not self.timed and not self._updating:
             rest_ms = self._may_rest_ms(now)
             if rest_ms:
                 self._rest(rest_ms, now)
@@ -308,15 +326,7 @@ class Box:
         if self._core_ms is not None and (now - self._core_ms) & L.MASK < H.CLEAR_MS:
             self._hopeless = True
         self._core_ms = now
-        self.engine.clear()
-        self._restore(now)
-        if self.recorder:  # its frames do not give this state
-            recorder, self.recorder = self.recorder, None
-            try:
-                recorder.abandon()
-            except Exception as error:
-                self.hazards.failed(H.LOG, now, error)
-            self._begin_log(now)
+        self._go_back(now)
         batch.n = 0
         batch.dropped(now, 0)  # what this round read is lost
         self._feed(1, now)
@@ -347,6 +357,23 @@ class Box:
         self._wall_ms = self.batch.last_ms
         if self.recorder:
             self.recorder.clock(seconds, 0, OPERATOR_CLOCK)
+
+    def _go_back(self, now):
+        """To the state that was kept, with a log of its own: the frames of the one so far do not give it."""
+        self.engine.clear()
+        self._restore(now)
+        self._renew_log(now)
+
+    def _renew_log(self, now):
+        """The recorder cannot go on: its log ends as by a power cut, and another one begins."""
+        recorder, self.recorder = self.recorder, None
+        if not recorder:
+            return
+        try:
+            recorder.abandon()
+        except Exception as error:
+            self.hazards.failed(H.LOG, now, error)
+        self._begin_log(now)
 
     def _log(self, now, steps):
         """Some steps of the recorder's work. Returns whether it has more."""
@@ -386,10 +413,11 @@ class Box:
         if self.timed or not state[L.STARTED]:
             return
         late_ms = (now - state[L.DUE_MS] + state[L.OFFSET_MS]) & L.MASK
+        self._late = LATE_MS < late_ms < L.HALF
         if late_ms < L.HALF:
             if late_ms > self.most_late_ms:
                 self.most_late_ms = late_ms
-            if late_ms > LATE_MS:
+            if self._late:
                 self.hazards.failed(H.LATE, now, "a scan came %d ms late" % late_ms)  # noqa: UP031
 
     def _advance(self, now):
@@ -461,7 +489,7 @@ class Box:
                 self.updates.scanned(self)
             except Exception as error:
                 hazards.failed(H.KEEP, now, error)
-        if not hazards.mask >> H.LATE & 1 and self._log_took():
+        if not self._late and self._log_took():
             self._pet(now)
 
     def _pet(self, now):
@@ -550,6 +578,10 @@ class Box:
     def finish(self):
         """The last duties before it stops: keep the state, leave the buses."""
         now = self.batch.last_ms
+        if self._heard.busy:  # it was stopped in the middle of it
+            self._go_back(now)
+        elif self._in_log:
+            self._renew_log(now)
         self._tell_events(now)
         self._urgent = True
         self._keep(now)
@@ -563,8 +595,8 @@ class Box:
                 self.hazards.failed(H.BUS, now, error)
 
     def _seal_log(self, now, last=False):
-        """last: and end it. One whose work was interrupted must not go on: it ends as by a power cut."""
-        if not self.recorder or self._in_log:
+        """last: and end it."""
+        if not self.recorder:
             return
         try:
             if not (self.recorder.shutdown if last else self.recorder.settle)(self.up_ms()):
@@ -595,8 +627,14 @@ class Box:
         self._urgent = True
         self._keep(now)
         self._seal_log(now)
-        self._nap(rest_ms, silent)
-        asleep_ms, now = now, self.now_ms()
+        try:
+            self._nap(rest_ms, silent)
+        finally:  # also where somebody stops the box
+            self._wake(now)
+
+    def _wake(self, asleep_ms):
+        """The core goes on at the time that it is; what came in between is old."""
+        now = self.now_ms()
         self.sleeps += 1
         self.slept_s += ((now - asleep_ms) & L.MASK) // 1000
         for bus in self.buses:
@@ -615,12 +653,14 @@ class Box:
             real_ms = self._clock.real_ms()
             while slept_ms < rest_ms and self.running:
                 self._pet(self.now_ms())
-                self._sleep(min(rest_ms - slept_ms, self._nap_ms))
-                slept_ms = (self.now_ms() - began_ms) & L.MASK
-                missing_ms = ((self._clock.real_ms() - real_ms) & L.MASK) - slept_ms
-                if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was set, not slept
-                    self._clock.skip_ms(missing_ms)
-                    slept_ms += missing_ms
+                try:
+                    self._sleep(min(rest_ms - slept_ms, self._nap_ms))
+                finally:
+                    slept_ms = (self.now_ms() - began_ms) & L.MASK
+                    missing_ms = ((self._clock.real_ms() - real_ms) & L.MASK) - slept_ms
+                    if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was set
+                        self._clock.skip_ms(missing_ms)
+                        slept_ms += missing_ms
                 if silent and self._hears(self.now_ms()):
                     return
         except Exception as error:

@@ -5,7 +5,7 @@
 
 Reading needs no key. `do` changes the box, with a tag under the operator's key and a nonce that is good for one
 command; what was done, or tried with a wrong tag, stands in the black box. One step a round: a question, or a piece of
-one that takes longer; after a step the box minds its other duties for four times as long.
+one that takes longer; after a step the box minds its other duties for nine times as long.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ READ_BYTES = 64  # of input, in one round
 CONSOLE_BYTES = 192  # of data in an answer; others wait for the console meanwhile
 HASH_BYTES = 2048  # of a file, in one round
 MOST_BYTES = 1 << 30  # of a file
-REST = 4  # times as long as a step took
+REST = 9  # times as long as a step took
 NONCE_MS = 60_000  # a nonce is good for
 WAIT_MS, MOST_WAIT_MS = 1000, 64_000  # after a wrong tag; twice as long after the next
 END_MS = 500  # from its answer to the end
@@ -50,11 +50,12 @@ class Port:
     def __init__(self, readinto, write, most=CONSOLE_BYTES):
         self._readinto, self.write, self.most = readinto, write, most
         self._chunk, self._line = bytearray(READ_BYTES), bytearray(LONGEST)
-        self._at = self._end = 0  # of the chunk
+        self._at = self._end = self.guests = 0  # of the chunk; who was at the other end so far
         self.forget()
 
     def forget(self):
         """Somebody else is at the other end."""
+        self.guests += 1
         self._count = 0  # characters of the line so far, one more than LONGEST where it is too long
         self.nonce, self.nonce_ms = None, 0
         self.done, self.answer = None, None  # the last `do`, for the case that its answer was lost
@@ -77,10 +78,11 @@ class Port:
                 count, self._count = self._count, 0
                 if 0 < count <= LONGEST and self._line[0] == MARK:
                     return bytes(self._line[:count])
-            elif self._count <= LONGEST:
-                if self._count < LONGEST:
-                    self._line[self._count] = byte
+            elif self._count < LONGEST:
+                self._line[self._count] = byte
                 self._count += 1
+            else:
+                self._count = LONGEST + 1
         return None
 
 
@@ -130,7 +132,7 @@ class Control:
         self._image, self._vehicle, self._operator, self._log = image, vehicle, operator, log
         self._version, self._clock = version, clock
         self._next = 0  # port to be asked first
-        self._hashing = None  # [port, number, name, size, digest, at]
+        self._hashing = None  # [port, its guest, number, name, size, digest, at]
         self._rested_ms, self._rest_ms = 0, 0
         self._wrong_ms, self._wait_ms = 0, 0
         self._ends, self._ends_ms = "", 0  # start, stop: what the box does soon
@@ -194,7 +196,9 @@ class Control:
         if verb == "read":
             return self._read(rest[0], int(rest[1]), min(int(rest[2]), port.most))
         if verb == "hash":
-            self._hashing = [port, words[0], _of_log(rest[0]), _size(int(rest[1])), hashlib.sha256(), 0]
+            self._hashing = [
+                port, port.guests, words[0], _of_log(rest[0]), _size(int(rest[1])), hashlib.sha256(), 0,
+            ]  # fmt: skip
             return None
         if verb == "nonce":
             return self._nonce(port)
@@ -256,7 +260,7 @@ class Control:
 
     def _hash_on(self):
         """A piece of the file that is being hashed, and the answer with the last one. True."""
-        port, number, name, size, digest, at = self._hashing
+        port, guest, number, name, size, digest, at = self._hashing
         try:
             log = self._the_log()
             with log.open(name) as file:
@@ -265,12 +269,13 @@ class Control:
         except (OSError, Refused):
             data = b""
         digest.update(data)
-        self._hashing[5] = at = at + len(data)
+        self._hashing[6] = at = at + len(data)
         if data and at < size:
             return True
         self._hashing = None
         told = {"sha256": hexlify(digest.digest()).decode()} if at == size else {"error": "gone"}
-        port.say(_line(number, told))
+        if guest == port.guests:
+            port.say(_line(number, told))
         return True
 
     # --- changing -----------------------------------------------------------------------------------------------------
@@ -280,6 +285,8 @@ class Control:
         if not operator or not operator.key:
             raise Refused("the box was given no operator's key: it can be read, and not changed")
         self._may_try()
+        if not hasattr(os, "urandom"):
+            raise Refused("this board makes no random numbers: it can be read, and not changed")
         port.nonce, port.nonce_ms = hexlify(os.urandom(16)).decode(), self._clock.now_ms()
         return {"nonce": port.nonce, "box": operator.name, "generation": operator.generation}
 
@@ -314,19 +321,15 @@ class Control:
             self._ends, self._ends_ms = verb, self._clock.now_ms()
         else:
             raise Refused("no such command")
-        self._secure(box, "remote command taken", " ".join(words[:2]))
+        box.secure("remote command taken", " ".join(words[:2]))
         return {"done": verb}
-
-    def _secure(self, box, kind, detail):
-        if box.recorder:
-            box.recorder.security(kind, self._vehicle, self._clock.wall_s(), detail.encode())
 
     def _refused(self, box, words, tag):
         rule = catalogue.RULES.index(words[1]) if words[:1] == ["acknowledge"] and words[1] in catalogue.RULES else None
         if rule is None:
-            self._secure(box, "remote command refused", " ".join(words[:2]))
+            box.secure("remote command refused", " ".join(words[:2]))
             return
-        self._secure(box, "acknowledgement refused", words[1])
+        box.secure("acknowledgement refused", words[1])
         if box.recorder:
             box.recorder.acknowledgement(rule, False, tag[:32] + bytes(32 - len(tag[:32])))
 
@@ -352,7 +355,7 @@ class Control:
         except (OSError, ValueError, OverflowError):
             raise Refused("the clock is not the box's to set (on Linux: NTP's)") from None
         if before and seconds < before:
-            self._secure(box, "clock set back", "by %d s" % (before - seconds))  # noqa: UP031
+            box.secure("clock set back", "by %d s" % (before - seconds))  # noqa: UP031
 
     def _rotate(self, generation, key):
         operator = self._operator

@@ -155,6 +155,7 @@ class Heard:
     So an alarm goes out at once, whatever the storage does. And an exception of the core is no fault of the recorder's:
 
     fed: whether the engine was given what the recorder was; error: what the core raised, or None
+    busy: the core is at work, or was when somebody stopped the box
     """
 
     take = Engine.take
@@ -165,25 +166,29 @@ class Heard:
         self.record_bytes, self.data_bytes, self.ring = engine.record_bytes, engine.data_bytes, engine.ring
         self.events = array("i", bytes(4 * len(engine.events)))
         self.events[L.E_CAPACITY] = engine.events[L.E_CAPACITY]
-        self.fed, self.error = False, None
+        self.fed, self.busy, self.error = False, False, None
 
     def drain(self, ring, n):
         """As Engine.drain(), but it raises nothing."""
-        self.fed = True
+        self.fed = self.busy = True
+        done = 0
         try:
-            return self._engine.drain(ring, n)
+            done = self._engine.drain(ring, n)
         except Exception as error:
             self.error = error
-            return 0
+        self.busy = False
+        return done
 
     def advance(self, t_ms):
         """As Engine.advance(), but it raises nothing."""
-        self.fed = True
+        self.fed = self.busy = True
+        done = 0
         try:
-            return self._engine.advance(t_ms)
+            done = self._engine.advance(t_ms)
         except Exception as error:
             self.error = error
-            return 0
+        self.busy = False
+        return done
 
     def tell(self, record):
         """An event that was taken from the engine."""

@@ -1,7 +1,7 @@
 """A vehicle image on the box: every part checked against its hash, then ready to run.
 
 It is the file that `cellwarden compile` writes (a ZIP of stored parts), or a folder of the same parts. A folder may
-hold the decoder compiled for its board, decoder.mpy, and board.json with its SHA-256 and the image it is of.
+hold the decoder compiled for its board, compiled.mpy, and board.json with its SHA-256 and the image it is of.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ from cellwarden.core import layout as L
 
 NEEDED = ("decoder.py", "params.bin", "names.json", "filters.json")
 BLACKBOX = "blackbox.json"
-MANIFEST, BOARD, COMPILED = "manifest.json", "board.json", "decoder.mpy"
+MANIFEST, BOARD = "manifest.json", "board.json"
+COMPILED = "compiled.mpy"  # not decoder.mpy: MicroPython would rather import decoder.py
 MOST = 1 << 20  # bytes of a part
 _DECORATOR = "@micropython.viper\n"
 
@@ -76,10 +77,10 @@ def _compiled(parts, image):
         raise ValueError(COMPILED + " is not of this image")
     sys.path.insert(0, parts.path)
     try:
-        import decoder
+        import compiled
     finally:
         sys.path.pop(0)
-    return decoder.drain
+    return compiled.drain
 
 
 def _from_source(parts, hashes):

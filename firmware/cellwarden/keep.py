@@ -1,8 +1,8 @@
 """What the detector remembers, kept over restarts and power cuts: two files in turn, the newest whole one counts.
 
-With a black box each file has a tag under a key that the chain of keys comes to later (keys.KEY_AHEAD), so that nobody
-can write one who has not the box's key, and one that is older than some hundred blocks counts no more. A box without a
-black box has no key, and there whoever can write the files can write a state.
+With a black box each file has a tag under a key that the chain of keys comes to later (blackbox.keys, K), so that
+nobody can write one who has not the box's key, and one that is older than some hundred blocks counts no more. A box
+without a black box has no key, and there whoever can write the files can write a state.
 """
 
 import hashlib
@@ -36,11 +36,14 @@ class Kept:
         self._sequence, self._next = 0, 0
         self._until, self._key = 0, None
         self.refused = ""
+        self._other = False  # a file of another vehicle image is there
         slot = keys.newest() if keys else None
         for n in range(2):
             found = self._read(NAMES[n], slot)
             if found and found[0] > self._sequence:
                 self._sequence, self._next = found[0], 1 - n
+        if slot and slot.index and not (self._sequence or self._other or self.refused):
+            self.refused = "no kept state is there, and the log goes on"
 
     def load(self, state):
         """Fill `state` (a view of bytes) with the newest; (time of day in s or 0, core's clock in ms), None without.
@@ -67,8 +70,6 @@ class Kept:
             if len(head) != HEAD_BYTES or head[:4] != MARK:
                 return None
             _, identity, sequence, wall_s, t_ms, length, until = struct.unpack(HEAD, head)
-            if identity != self._identity:
-                return None
             digest = hashlib.sha256(head)
             if state is not None:
                 if length != len(state):
@@ -90,11 +91,22 @@ class Kept:
             if slot and not self._is_ours(slot, until, digest, end[SUM:]):
                 self.refused = name + " does not have the box's tag"
                 return None
+            if identity != self._identity:
+                self._other = True
+                return None
         return sequence, wall_s, t_ms
 
     def _is_ours(self, slot, until, digest, tag):
-        key = key_ahead(slot, until, 2 * STEP)
-        return bool(key) and same(hmac_sha256(derived(KEPT_LABEL, key), digest), tag)
+        return self._has_key(slot, until) and same(hmac_sha256(self._key, digest), tag)
+
+    def _has_key(self, slot, until):
+        """Whether `_key` is the one that index `until` gives."""
+        if until != self._until or not self._key:
+            ahead = key_ahead(slot, until, 2 * STEP)
+            if not ahead:
+                return False
+            self._until, self._key = until, derived(KEPT_LABEL, ahead)
+        return True
 
     def save(self, wall_s, t_ms, state):
         """Keep a state (a view of bytes). Raises OSError where it cannot be kept; the one before it still is."""
@@ -102,8 +114,7 @@ class Kept:
         if self._keys:
             slot = self._keys.newest()
             if not self._key or self._until < slot.index + STEP:
-                self._until = (slot.index // STEP + 2) * STEP
-                self._key = derived(KEPT_LABEL, key_ahead(slot, self._until, 2 * STEP))
+                self._has_key(slot, (slot.index // STEP + 2) * STEP)
         head = struct.pack(HEAD, MARK, self._identity, self._sequence + 1, wall_s, t_ms, len(state), self._until)
         digest = hashlib.sha256(head)
         digest.update(state)

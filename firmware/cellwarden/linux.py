@@ -17,7 +17,7 @@ from cellwarden.update import duty
 
 USAGE = """\
 usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH] [--timed] [--report S]
-                      [--on-event PROGRAM] [--control -] [--sleep COMMAND]
+                      [--on-event PROGRAM] [--control -] [--sleep COMMAND] [--update ADDRESS]
 
   IMAGE             what `cellwarden compile` wrote; not for a box that `cellwarden flash` put here: its slot has one,
                     and its data are beside the slots
@@ -30,14 +30,17 @@ usage: cellwarden-box [IMAGE] -b BUS [-b BUS ...] [--data FOLDER] [--lines PATH]
   --report S        seconds between two lines of status (1)
   --control -       operators are heard on standard input, too, besides the socket FOLDER/control
   --on-event PROGRAM  run PROGRAM with an event's JSON as its only word (CPython only)
+  --update ADDRESS  where images of updates are looked for, http:// or https://, in a box that runs from a slot
   --sleep COMMAND   while the vehicle is parked and need not be watched: COMMAND is run with a number of seconds
                     behind it and returns when they are over, as in "rtcwake -m mem -s" (without it never)
 
-It only listens, unless the image's profile has [transmit]. Stops at SIGTERM and SIGINT, or where a log ends.
+It only listens, unless the image's profile has [transmit]. Stops at SIGINT (under CPython at SIGTERM, too), or where a
+log ends.
 """
 GOOD = "good.cwi"
 _ON_MICROPYTHON = sys.implementation.name == "micropython"
 _HOOKS = 4  # programs of --on-event at once
+_STOPS = (2, 15)  # SIGINT, SIGTERM
 
 
 class UsageError(Exception):
@@ -56,6 +59,7 @@ def options_of(words):
         "on_event": None,
         "vehicle": None,
         "sleep": None,
+        "update": "",
         "control": None,
     }
     words = list(words)
@@ -63,7 +67,17 @@ def options_of(words):
         word = words.pop(0)
         if word == "--timed":
             found["timed"] = True
-        elif word in ("-b", "--data", "--lines", "--report", "--on-event", "--vehicle", "--sleep", "--control"):
+        elif word in (
+            "-b",
+            "--data",
+            "--lines",
+            "--report",
+            "--on-event",
+            "--vehicle",
+            "--sleep",
+            "--control",
+            "--update",
+        ):
             if not words:
                 raise UsageError(word + " wants a word behind it")
             value = words.pop(0)
@@ -178,12 +192,12 @@ def log_in(data, vehicle, image):
     return recorder_in(Folder(data + "/log"), vehicle, image)
 
 
-def control_of(found, image, vehicle, buses, said):
-    """What hears operators: on a socket in the data folder, and on the console where it is read. Raises OSError."""
+def control_of(box, found, vehicle, said):
+    """What hears operators: on a socket in the data folder, and on the console where it is read."""
     from cellwarden import control
 
     ports, operator, log = [], None, None
-    for text, bus in zip(found["buses"], buses):  # noqa: B905  (MicroPython has no `strict`)
+    for text, bus in zip(found["buses"], box.buses):  # noqa: B905  (MicroPython has no `strict`)
         if text.partition("@")[0] == "slcan:-":
             bus.control = control.Tap(said.write)
             ports.append(bus.control)
@@ -195,10 +209,13 @@ def control_of(found, image, vehicle, buses, said):
         from cellwarden.control_socket import NAME, Socket
         from cellwarden.operator_key import OperatorKey
 
-        folder = Folder(found["data"])
-        operator, log = OperatorKey(folder), Folder(found["data"] + "/log")
-        ports.append(Socket(found["data"] + "/" + NAME))
-    return control.Control(image, vehicle, ports, operator, log, version())
+        log = Folder(found["data"] + "/log")
+        try:
+            operator = OperatorKey(Folder(found["data"]))
+            ports.append(Socket(found["data"] + "/" + NAME))
+        except OSError as error:
+            box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
+    return control.Control(box.image, vehicle, ports, operator, log, version())
 
 
 def version():
@@ -233,13 +250,17 @@ class Systemd:
 
 
 class Command:
-    """Sleeps by a command; how long it took is seen by the clocks."""
+    """Sleeps by a command; how long it took is seen by the clocks. A signal that ends it is meant for the box, which
+    does not hear SIGINT meanwhile (system(3)).
+    """
 
     def __init__(self, words):
         self._words = words
 
     def __call__(self, ms):
         status = os.system("%s %d" % (self._words, (ms + 999) // 1000))  # noqa: UP031
+        if status & 127 in _STOPS or (status >> 8) - 128 in _STOPS:
+            raise KeyboardInterrupt
         if status:
             raise OSError(5, "the command to sleep ends with %d" % status)  # noqa: UP031
 
@@ -298,7 +319,7 @@ def run(words, environment=os.getenv):
         kept = Kept(folder, image.identity, log_keys(found["data"])) if folder else None
     except (OSError, ValueError) as error:
         failed = error
-    updates = duty.updates()
+    updates = duty.updates(found["update"])
     vehicle = (found["vehicle"] or "").encode()[:17] or duty.vehicle_id(updates.root if updates else None, image)
     recorder = log_in(found["data"], vehicle, image) if folder else None
     sleep = Command(found["sleep"]) if found["sleep"] else None
@@ -315,10 +336,7 @@ def run(words, environment=os.getenv):
             keep_image(found["image"], found["data"], image.identity)
         except OSError as error:
             box.hazards.failed(hazards.KEEP, box.now_ms(), error)
-    try:
-        box.control = control_of(found, image, vehicle, buses, said)
-    except OSError as error:
-        box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
+    box.control = control_of(box, found, vehicle, said)
     systemd.tell(b"READY=1")
     _go(box, buses)
     systemd.tell(b"STOPPING=1")

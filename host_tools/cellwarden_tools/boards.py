@@ -60,6 +60,12 @@ def slot_files(board, vehicle=None):
     any Python. Raises InputError where something does not compile.
     """
     known = facts(board)
+    files = compiled(sources(known), known["ARCHITECTURE"]) | vehicle_files(vehicle, known["ARCHITECTURE"])
+    return dict(sorted(files.items()))
+
+
+def sources(known):
+    """{path: text} of a board's code. known: as facts() gives it."""
     architecture, linux = known["ARCHITECTURE"], "socketcan" in known["DRIVERS"]
     files = {}
     for path in sorted((FIRMWARE / "cellwarden").rglob("*.py")):
@@ -71,7 +77,7 @@ def slot_files(board, vehicle=None):
     files["main.py"] = LINUX_MAIN.decode() if linux else _read(FIRMWARE / "main.py")
     if not linux:
         files["board.py"] = _read(known["path"])
-    return dict(sorted((compiled(files, architecture) | vehicle_files(vehicle, architecture)).items()))
+    return files
 
 
 def compiled(files, architecture):
@@ -92,7 +98,7 @@ def vehicle_files(image, architecture):
     if architecture is not None:
         decoder = compile_mpy("decoder.py", image.parts["decoder.py"].decode(), architecture, LEVEL)
         told = {"image": image.sha256, "sha256": hashlib.sha256(decoder).hexdigest()}
-        parts |= {"decoder.mpy": decoder, "board.json": (json.dumps(told, indent=1) + "\n").encode()}
+        parts |= {"compiled.mpy": decoder, "board.json": (json.dumps(told, indent=1) + "\n").encode()}
     return {f"{VEHICLE}/{name}": data for name, data in parts.items()}
 
 
@@ -113,7 +119,7 @@ def table(image=None, wanted=None, folder=None):
         files = slot_files(name, image)
         if folder:
             build(name, Path(folder) / board["NAME"], image)
-        decoder = files.get(f"{VEHICLE}/decoder.mpy", b"")
+        decoder = files.get(f"{VEHICLE}/compiled.mpy", b"")
         code = sum(len(data) for path, data in files.items() if not path.startswith(VEHICLE))
         yield board["NAME"], board["ARCHITECTURE"] or "any", code, board["FLASH_BYTES"], len(decoder) or None
 

@@ -323,6 +323,7 @@ def test_what_no_core_makes_is_as_the_bounds_of_the_state_say(tmp_path):
     assert len(words) > 200
 
 
+@pytest.mark.long
 @pytest.mark.numba
 def test_nothing_that_is_sealed_makes_verify_fall_over(log, checked):
     """Bodies of every kind changed by whoever has the key: a verdict and no exception, with machine code as without."""

@@ -81,6 +81,7 @@ def test_the_power_goes_at_any_operation(on, verified, provisioned):
     assert lost and torn
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fate", FATES)
 def test_two_cuts_in_a_row(on, verified, provisioned, fate):
     whole, _ = run(on, provisioned, seals=9)

@@ -81,6 +81,7 @@ def test_what_is_stored_is_loaded_and_nothing_older_is_there():
     assert max(flash.erases) - min(flash.erases) <= 1 and sum(flash.erases) <= 3 + 200 // 4 + 1
 
 
+@pytest.mark.long(but=["0.5"])
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.5, 0.99, 1])
 def test_the_power_goes_at_any_operation(share):
     whole, count, points = provisioned(), 40, 0

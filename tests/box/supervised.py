@@ -66,7 +66,7 @@ class Log:
     def __init__(self):
         self.records, self.told, self.fails, self.lost_frames, self.hazards = b"", [], None, 0, {}
         self.clocks, self.settled = [], 0
-        self.chain = type("Chain", (), {"lost_records": 0, "boot": 1, "index": 0})
+        self.chain = type("Chain", (), {"lost_records": 0, "boot": 1, "index": 0, "vehicle": b"LCWDEM0000000001"})
 
     def __call__(self, engine):
         self.engine, self.record = engine, array("i", bytes(4 * L.EVENT_SIZE))

@@ -10,7 +10,7 @@ from array import array
 import pytest
 import second_reader
 from cellwarden import hazards as H
-from cellwarden import linux
+from cellwarden import known_vehicle, linux
 from cellwarden.blackbox.content import SECURITY_EVENTS
 from cellwarden.blackbox.folder import Folder
 from cellwarden.blackbox.keys import FileKeys
@@ -155,11 +155,46 @@ def test_everything_that_fails_at_once_stops_no_scan(image, drive, tmp_path):
         assert {"box_log", "box_keep", "box_output", "box_clock", "box_bus"} <= set(rig.box.status()["box_faults"])
 
 
+def test_a_box_starts_and_ends_whatever_fails_then(image, drive, tmp_path):
+    """Its clock, its log, what it kept and its buses; it scans all the same, and each is told."""
+
+    class LateClock(Clock):
+        asked = 0
+
+        def now_ms(self):
+            self.asked += 1
+            if self.asked < 4:
+                raise OSError(5)
+            return super().now_ms()
+
+        def sleep_ms(self, ms):
+            raise OSError(5)
+
+    def no_log(engine):
+        raise OSError(28)
+
+    def fails():
+        raise OSError(19)
+
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    Rig(image, drive, kept=kept).play(2).box.finish()
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    (tmp_path / "state0").write_bytes(b"gone since it was looked at")
+    rig = Rig(image, drive, LateClock(), recorder=no_log, kept=kept)
+    rig.bus.begin = rig.bus.close = fails
+    rig.box.begin()
+    rig.box.idle()
+    rig.play(25).box.finish()
+    assert ("hvil_open", 3) in rules_told(rig.out.told) and rig.box.status()["scans"] >= 230
+    assert not rig.box.restored
+    assert {"box_clock", "box_log", "box_keep", "box_bus"} <= {rule for rule, _ in rules_told(rig.out.told)}
+
+
 class Broken:
     """A core that writes half a state and raises, as often as it is told to."""
 
-    def __init__(self, engine):
-        self.engine, self.whole, self.left = engine, engine._drain, 0
+    def __init__(self, engine, error=ZeroDivisionError):
+        self.engine, self.whole, self.left, self.error = engine, engine._drain, 0, error
         engine._drain = self
 
     def __call__(self, *arguments):
@@ -169,7 +204,7 @@ class Broken:
         state = self.engine.state
         for at in range(0, len(state), 7):
             state[at] = -123_456_789
-        raise ZeroDivisionError("a fault of the core's")
+        raise self.error("a fault of the core's")
 
 
 def test_a_core_that_raises_goes_on_from_what_was_kept_and_is_told_until_the_next_start(image, drive, tmp_path):
@@ -220,6 +255,40 @@ def test_the_log_of_a_core_that_raised_is_whole_and_both_halves_follow_from_thei
     (tmp_path / "key").write_text(KEY.hex())
     words = ["verify", str(tmp_path / "log"), "--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi")]
     assert cli.run(words) == 0
+
+
+@pytest.mark.parametrize("where", ["core", *range(0, 60, 7)])
+def test_a_box_that_is_stopped_at_any_moment_ends_its_log_in_order(image, demo, drive, tmp_path, capsys, where):
+    """MicroPython has no handler for signals: SIGINT raises an exception wherever the box is."""
+    (tmp_path / "data").mkdir()
+    log, kept = a_log(tmp_path / "log", image), Kept(Folder(str(tmp_path / "data")), image.identity)
+    rig = Rig(image, drive, recorder=log, kept=kept).play(15)
+    assert ("hvil_open", 3) in rules_told(rig.out.told)
+    if where == "core":
+        Broken(rig.box.engine, KeyboardInterrupt).left = 1
+    else:
+        folder, left = rig.box.recorder._folder, [where]
+        whole = folder.append
+
+        def stopped(*arguments):
+            left[0] -= 1
+            if left[0] < 0:
+                folder.append = whole
+                raise KeyboardInterrupt
+            whole(*arguments)
+
+        folder.append = stopped
+    with pytest.raises(KeyboardInterrupt):
+        rig.play(9)
+    rig.box.finish()
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "key").write_text(KEY.hex())
+    words = ["--key", str(tmp_path / "key"), "-p", str(tmp_path / "demo.cwi"), "--json"]
+    assert cli.run(["verify", str(tmp_path / "log"), *words]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["boots"], told["intact"], told["complete"]) == (2, True, True), told
+    again = Rig(image, [], Clock(), kept=Kept(Folder(str(tmp_path / "data")), image.identity))
+    assert again.box.engine.state[L.MAX_LEVEL] == 3 and again.box.engine.state[L.FRAMES] > 1000
 
 
 def test_a_log_that_is_wrong_in_itself_is_left_alone_and_told_until_the_next_start(image, drive):
@@ -273,6 +342,9 @@ def test_a_box_that_is_late_is_not_petted_and_says_so(image, drive):
     rig.box.round()
     assert rig.dog.fed == fed and "box_late" in rig.box.status()["box_hazards"]
     assert 600 <= rig.box.status()["most_late_ms"] <= 700
+    rig.play(1)
+    assert rig.dog.fed >= fed + 9, "once late is no reason to start anew: a board's watchdog waits for 8 s"
+    assert "box_late" in rig.box.status()["box_hazards"], "and is still told"
 
 
 def test_a_bus_that_never_speaks_is_watched_all_the_same(image):
@@ -413,13 +485,25 @@ def test_a_latched_alarm_is_back_after_a_power_cut(image, drive, tmp_path):
     assert not [e for e in rules_told(again.out.told) if e[0] in ("time_backward", "box_late", "signal_lost")]
 
 
-def test_an_alarm_is_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_path):
+def test_a_start_that_takes_a_second_after_a_power_cut_is_no_late_scan(image, drive, tmp_path):
+    kept = Kept(Folder(str(tmp_path)), image.identity)
+    rig = Rig(image, drive, kept=kept).play(5)
+    rig.box._urgent = True
+    rig.play(0.2)
+    again = Rig(image, drive, Clock(ms=77, wall_s=rig.clock.wall_s() + 3), kept=kept)
+    again.clock.pass_time(900)  # tests itself, opens its log
+    again.box.begin()
+    again.play(3)
+    assert again.box.status()["restored"] and again.box.status()["box_faults"] == {}
+
+
+def test_the_first_state_and_an_alarm_are_kept_at_once_and_the_rest_once_a_minute(image, drive, tmp_path):
     folder = Folder(str(tmp_path))
-    rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(1)
-    assert folder.names() == []
+    rig = Rig(image, drive, kept=Kept(folder, image.identity)).play(2)
+    assert folder.names() == ["state0"], "a thief who takes it away is noticed from the first block on"
     rig.box.hazards.failed(H.LOG, rig.clock.ms)
     rig.play(0.2)
-    assert folder.names() == ["state0"]
+    assert folder.names() == ["state0", "state1"]
 
 
 def loaded(kept, size=8):
@@ -512,6 +596,24 @@ def test_who_writes_the_files_without_the_key_takes_no_alarm_away(keyed, tmp_pat
     assert loaded(again) is None and again.refused
 
 
+@pytest.mark.parametrize("damage", [None, bytes(132), b"CWK2" + bytes(128)])
+def test_who_takes_the_files_away_is_told_of(keyed, damage):
+    folder, keys = keyed
+    assert not Kept(folder, bytes(32), keys).refused, "a box that was never on"
+    for _ in range(2):
+        Kept(folder, bytes(32), keys).save(100, 1, b"latched.")
+    sealed(keys, 1)
+    assert not Kept(folder, bytes(32), keys).refused
+    assert not Kept(folder, bytes(31) + b"2", keys).refused, "another vehicle image, as after an update, begins anew"
+    for name in ("state0", "state1"):
+        if damage is None:
+            folder.remove(name)
+        else:
+            folder.write(name, damage)
+    again = Kept(folder, bytes(32), keys)
+    assert loaded(again) is None and again.refused == "no kept state is there, and the log goes on"
+
+
 def test_a_kept_state_is_good_for_the_blocks_of_its_minute_and_an_old_one_cannot_be_brought_back(keyed):
     """Saved each minute, with a block sealed each second at most; the key of block 256 seals the first states."""
     folder, keys = keyed
@@ -541,6 +643,16 @@ def test_a_state_of_another_box_is_refused_told_and_stands_in_the_log(image, dem
     assert "box_keep" in again.box.status()["box_hazards"]
     again.play(3).box.finish()
     assert told_of_security(tmp_path / "log") == ["kept state refused"]
+
+
+def test_a_refused_image_and_a_self_test_that_failed_stand_in_the_log(image, drive, tmp_path, monkeypatch):
+    rig = Rig(image, drive, recorder=a_log(tmp_path / "log", image))
+    rig.box.image_refused("demo.cwi: part params.bin does not have its hash")
+    monkeypatch.setattr(known_vehicle, "ANSWER", bytes(32))
+    assert not rig.box.self_test()
+    assert {"box_image", "box_core"} <= set(rig.box.status()["box_hazards"])
+    rig.play(3).box.finish()
+    assert told_of_security(tmp_path / "log") == ["image refused", "self-test failed"]
 
 
 def told_of_security(log):
@@ -688,3 +800,11 @@ def test_a_command_sleeps_for_whole_seconds_and_one_that_fails_says_so(tmp_path)
     assert (tmp_path / "asked").read_text() == "3600\n"
     with pytest.raises(OSError, match="ends with"):
         linux.Command("false")(1000)
+
+
+@pytest.mark.parametrize("signal", ["INT", "TERM"])
+@pytest.mark.parametrize("command", ["kill -{} $$; :", "sh -c 'kill -{} $$'; exit $?; :"])
+def test_who_stops_the_command_that_sleeps_stops_the_box(command, signal):
+    """As systemd does, which signals all processes of a unit: the shell, or what it runs."""
+    with pytest.raises(KeyboardInterrupt):
+        linux.Command(command.format(signal))(1000)

@@ -59,8 +59,8 @@ def test_a_decoder_of_another_image_or_a_changed_one_is_refused(demo, tmp_path):
     with pytest.raises(ImageError, match="not of this image"):
         load_image(str(tmp_path))
     (tmp_path / "board.json").write_text(json.dumps(told))
-    whole = (tmp_path / "decoder.mpy").read_bytes()
-    (tmp_path / "decoder.mpy").write_bytes(whole[:-1] + b"x")
+    whole = (tmp_path / "compiled.mpy").read_bytes()
+    (tmp_path / "compiled.mpy").write_bytes(whole[:-1] + b"x")
     with pytest.raises(ImageError, match="not of this image"):
         load_image(str(tmp_path))
 

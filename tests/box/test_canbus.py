@@ -330,6 +330,29 @@ def test_what_came_while_the_box_slept_is_neither_read_nor_a_loss(name, engine):
     assert [r[1] for r in read(rig.bus, engine)] == [0x101] and rig.bus.dropped == 0
 
 
+def test_an_interface_that_is_gone_after_a_sleep_is_looked_for_until_it_is_back(engine, monkeypatch):
+    """An adapter on USB comes back seconds after the gateway."""
+    rig = SocketCanRig(engine)
+    far, near = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+    there = []
+
+    def opened(bus):
+        if not there:
+            raise OSError(19, "no such device")
+        bus._use(near)
+
+    monkeypatch.setattr(SocketCan, "_open", opened)
+    with pytest.raises(OSError):
+        rig.bus.wake()
+    assert [r[1] for t_ms in (5000, 5010, 6000, 7000) for r in read(rig.bus, engine, t_ms)] == [OFF_NOTICE]
+    there.append(True)
+    rig.far = far
+    rig.arrive(0x123, b"back")
+    assert read(rig.bus, engine, 7500) == [], "once a second"
+    assert [(r[1], r[-1][0]) for r in read(rig.bus, engine, 8000)] == [(0x123, ord("b")), (OFF_NOTICE, 0)]
+
+
 def test_the_rest_of_a_line_that_was_cut_by_the_end_of_a_sleep_is_no_frame(engine):
     rig = SlcanRig(engine)
     rig.text(b"\rt1232AA")
@@ -494,3 +517,23 @@ def test_a_log_gives_its_frames_with_their_stamps(engine, tmp_path):
         (t + 1200, DROPPED, 0, b"\0"),
     ]  # fmt: skip
     assert bus.done and bus.errors == 1
+
+
+def test_slcan_leaves_the_round_while_noise_goes_on(engine):
+    """A port on which lines that are no frames come without end: the box has other duties."""
+
+    class Endless:
+        def __init__(self):
+            self.read = 0
+
+        def readinto(self, view):
+            view[:] = (b"!noise\r" * 40)[: len(view)]
+            self.read += len(view)
+            return len(view)
+
+        def write(self, data):
+            return len(data)
+
+    port, batch = Endless(), Frames(engine, 64)
+    Slcan(port, ask=False).recv(batch, 1000)
+    assert port.read <= 8192 and batch.n == batch.frames == 0

@@ -2,11 +2,15 @@
 
 import hashlib
 import hmac
+import os
 import random
+import re
 import struct
+import subprocess
 from base64 import b64decode
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from cellwarden.blackbox import form as F
@@ -25,6 +29,8 @@ from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.device.line import Running, Silent
 from cellwarden_tools.device.pull import pull
 from cellwarden_tools.engines import open_engine
+from cellwarden_tools.engines.device_files import write_device_files
+from cellwarden_tools.engines.micropython import find_micropython
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
@@ -168,6 +174,18 @@ def test_the_line_is_as_the_page_has_it(quiet):
     assert bytes(quiet.said) == b'!7 {"rows": [], "next": null} 73d1c64a\r\n'
 
 
+def test_the_page_says_what_is_so(quiet):
+    page = (Path(__file__).parents[2] / "docs" / "device.md").read_text(encoding="utf-8")
+    asked, told = re.findall(r"^    (!7 .*?[0-9a-f]{8})(?:  .*)?$", page, re.MULTILINE)
+    quiet.hear(asked.encode() + b"\r")
+    assert bytes(quiet.said) == told.encode() + b"\r\n"
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, {})
+    assert {f"{LONGEST} characters", f"{READ_BYTES} bytes", f"{CONSOLE_BYTES} at most on a console"} <= {
+        found for found in re.findall(r"\d+ (?:characters|bytes|at most on a console)", page)
+    }
+
+
 def test_it_says_who_it_is(quiet, image):
     assert dict(quiet.rows("identity")) == {
         "form": 1, "box": NAME, "generation": 1, "vehicle": VEHICLE.decode(), "image": image.vehicle,
@@ -254,19 +272,19 @@ def test_a_flood_on_the_console_is_harmless_and_takes_a_few_bytes_a_round(image,
 
 
 def test_a_step_that_takes_long_is_followed_by_other_duties(quiet):
-    """Whatever is asked, four fifths of the time are the box's."""
+    """Whatever is asked, nine tenths of the time are the box's."""
     quiet.port.write = lambda data: (quiet.said.extend(data), quiet.clock.pass_time(7))
     quiet.to_box += 3 * line("!7 alarms 0")
     times = []
-    for _ in range(100):
+    for _ in range(200):
         before = len(quiet.said)
         quiet.box.control.turn(quiet.box)
         if len(quiet.said) > before:
             times.append(quiet.clock.ms)
         quiet.clock.pass_time(1)
     assert len(times) == 3
-    assert [after - before for before, after in pairwise(times)] == [35, 36], (
-        "28 ms of rest, 7 of work, and once a line in two pieces"
+    assert [after - before for before, after in pairwise(times)] == [70, 71], (
+        "63 ms of rest, 7 of work, and once a line in two pieces"
     )
 
 
@@ -300,6 +318,17 @@ def test_an_alarm_is_given_up_only_as_it_was_seen(alarmed):
     assert alarmed.do(f"acknowledge cell_overvoltage {events}") == {"error": "this alarm does not stand"}
     alarmed.rig.play(0.5, 20)
     assert alarmed.level() == 3 and not alarmed.log.acknowledgements
+
+
+def test_an_alarm_that_is_not_latched_goes_with_its_cause_only(demo, drive, tmp_path_factory, tmp_path):
+    path = tmp_path_factory.mktemp("image") / "demo.cwi"
+    demo.save(path)
+    desk = Desk(load_image(str(path)), drive, tmp_path)
+    desk.rig.play(4, 20)
+    assert desk.level() == 3 and HVIL in [row[0] for row in desk.rows("alarms") if not row[4]]
+    events = desk.box.engine.state[L.EVENTS]
+    assert desk.acknowledge() == {"error": "this alarm is not latched: it goes when its cause does"}
+    assert desk.box.engine.state[L.EVENTS] == events and not desk.log.acknowledgements
 
 
 def test_every_bit_of_a_tag_counts(alarmed):
@@ -568,6 +597,17 @@ def test_no_key_and_no_other_file_is_given_away(logged, name):
     assert name not in dict(logged.rows("files"))
 
 
+def test_an_answer_that_takes_longer_goes_to_who_asked_alone(logged):
+    name, size = logged.rows("files")[-1]
+    assert size > 2048
+    logged.to_box += line(f"!77 hash {name} {size}")
+    logged.said.clear()
+    assert logged.box.control.turn(logged.box)
+    logged.port.forget()  # the next one has come
+    assert logged.hear() == []
+    assert "sha256" in logged.ask(f"hash {name} {size}")
+
+
 def test_a_file_that_is_not_there_is_said_to_be_gone(logged):
     assert logged.ask("read 00000099.cwb 0 100") == {"error": "gone"}
     assert logged.ask("hash 00000099.cwb 100") == {"error": "gone"}
@@ -732,3 +772,24 @@ def test_what_goes_faster_than_it_can_be_copied_is_named_and_the_rest_is_there(i
     verified = Verification(tmp_path / "copy", KEY, found.anchor)
     assert verified.intact and not verified.complete
     assert {fault.reason.split(",")[0] for fault in verified.faults} == set(found.missing)
+
+
+def test_on_micropython_nothing_that_comes_takes_memory_until_it_is_a_question(tmp_path):
+    try:
+        micropython = find_micropython()
+    except InputError as error:
+        pytest.skip(str(error))
+    write_device_files(tmp_path)
+    noise = random.Random("pipe")
+    flood = noise.randbytes(20_000).replace(b"!", b"?") + b"\r!" + b"x" * 20_000 + b"\r"
+    flood += b"\r" + b"x!7 alarms 0 1800fe24\r" * 100 + b"!" * (LONGEST + 1) + b"\r"
+    command = [micropython, Path(__file__).with_name("control_guest.py"), tmp_path / "socket"]
+    asked = flood + line("!8 nonce") + line("!8 nonce")
+    done = subprocess.run(
+        command, input=asked, capture_output=True, timeout=60, env={**os.environ, "MICROPYPATH": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    ready, told = done.stdout.decode().splitlines()
+    turns, read, answer = told.split(" ", 2)
+    assert ready == "ready" and int(turns) > 600 and int(read) >= len(flood) - READ_BYTES
+    assert answers(answer.encode() + b"\r\n")[0][0] == "8"

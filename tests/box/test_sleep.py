@@ -259,3 +259,58 @@ def test_what_was_asleep_when_the_power_went_is_sealed(parked, tmp_path, capsys)
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["faults"] == 0 and told["consistent"], told
     assert told["replayed_ms"] > OFF_MS + MINUTE_MS - 2000, told
+
+
+@pytest.mark.parametrize("ticks", [True, False])
+def test_a_box_that_is_stopped_in_its_sleep_keeps_the_time_that_it_slept(parked, tmp_path, ticks):
+    """By SIGINT under MicroPython: 4 of the 10 minutes have passed."""
+    folder = Folder(str(tmp_path))
+    rig = Rig(parked, kept=Kept(folder, parked.image.identity), ticks=ticks, nap_ms=MINUTE_MS)
+    naps = iter(range(4))
+
+    def sleep(ms, whole=rig.sleeper):
+        whole(ms)
+        if next(naps, None) is None:
+            raise KeyboardInterrupt
+
+    rig.box._sleep = sleep
+    with pytest.raises(KeyboardInterrupt):
+        rig.until(HOUR_MS)
+    rig.box.finish()
+    slept_ms = 5 * MINUTE_MS
+    parked_ms = rig.box.engine.state[L.PARKED_MS]
+    assert MINUTE_MS + slept_ms <= parked_ms < MINUTE_MS + slept_ms + 2000
+    rig.clock.wall_ms += 20_000
+    again = Box(parked.image, [rig.vehicle], None, Kept(folder, parked.image.identity), clock=rig.clock)
+    assert again.restored and abs(again.engine.state[L.PARKED_MS] - parked_ms - 20_000) <= 1000
+
+
+def test_a_box_does_not_sleep_while_it_takes_an_update(parked):
+    """It goes round in the middle of it."""
+
+    class Updates:
+        on_trial, rounds = False, 0
+
+        def begin(self, app):
+            self.app = app
+
+        def scanned(self, app):
+            pass
+
+        def status(self):
+            return None
+
+        def work(self):
+            while rig.vehicle.t_ms() < 5 * MINUTE_MS:
+                rig.clock.pass_time(20)
+                self.app.round()
+                self.rounds += 1
+
+    rig = Rig(parked)
+    rig.until(OFF_MS)
+    rig.box.updates = Updates()
+    rig.box.updates.begin(rig.box)
+    rig.box.idle()
+    assert rig.box.updates.rounds > 1000 and not rig.naps
+    rig.until(6 * MINUTE_MS)
+    assert len(rig.naps) == 1

@@ -113,6 +113,7 @@ def test_hours_stop_at_their_bound(demo, silent):
     assert rig.clock[L.HOURS] == HOURS, "a clock that jumps to and fro for days runs out of small integers"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("sign", "before", "after"), [(1, DRAWN, 0), (-1, 0, DRAWN)])
 @pytest.mark.parametrize(("permille", "jump"), [(1, 0), (31, 30)])
 def test_the_charge_drawn_wraps_and_still_explains_the_soc(demo, sign, before, after, permille, jump):

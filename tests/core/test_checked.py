@@ -100,6 +100,7 @@ def test_a_core_with_one_sum_unguarded_is_caught(demo):
 # --- and does not -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(but=["hard_short_burns"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_scenario_leaves_30_bits(name, demo):
     # One second in eight is played, and the gaps between.
@@ -211,6 +212,7 @@ def test_extreme_signals_stay_inside(demo):
     same(plain.engine, watched.engine)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="no corpus: set CELLWARDEN_CORPUS to its folder")
 @pytest.mark.parametrize("name", LOGS)
 def test_real_logs_stay_inside(name):

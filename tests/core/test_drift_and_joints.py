@@ -4,6 +4,7 @@ import pytest
 from oracle_twin import Twin
 
 
+@pytest.mark.long(but=["joints1-late2"])
 @pytest.mark.parametrize("late", [(), (5, 6, 7, 8, 9, 10, 11, 12), (6, 9)])
 @pytest.mark.parametrize("joints", [(4,), (4, 9), (12,)])
 def test_a_joint_that_grows_is_measured_the_same_where_cells_come_late(twin_vehicle, joints, late):

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from oracle_twin import NOMINAL_MV, Twin
 
-TALES = int(os.environ.get("CELLWARDEN_TALES", "10"))
+TALES = int(os.environ.get("CELLWARDEN_TALES", "3"))
 
 
 def tell(twin_vehicle, tale, start_ms=0):

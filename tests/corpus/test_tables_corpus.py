@@ -120,6 +120,7 @@ def test_no_limit_would_have_stopped_a_healthy_car(whole):
     assert len(limits) == 15 and [event for event in events if event["rule"] in limits and event["level"] == 3] == []
 
 
+@pytest.mark.long
 def test_every_value_of_the_whole_table_is_in_its_frames(car):
     """All rows, taken apart by the plan that the decoder is written from, against NumPy's reading of the columns."""
     name, path, vehicle = car

@@ -84,12 +84,14 @@ def test_no_contrived_step_costs_more_than_it_did(counts, story):
     assert counts["step"][story] <= CONTRIVED_MOST
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mix", ["own", "half_unknown", "as_sent"])
 def test_a_frame_costs_four_times_what_it_costs_in_c_at_most(counts, in_c, mix):
     here, there = counts["frame"][f"{mix}_1000"], in_c["frame"][f"{mix}_1000"]
     assert here <= TIMES_C * there, f"{here / there:.2f} times as many"
 
 
+@pytest.mark.long
 def test_a_twin_that_does_other_work_is_not_counted(in_c, monkeypatch, tmp_path):
     core, mark = twin.core_c(), "(held_ms < clear_ms)"
     assert core.count(mark) == 1

@@ -1,8 +1,6 @@
 """Acceptance tests of a running box, the same on every device (docs/box.md)."""
 
 import random
-import socket
-import struct
 import subprocess
 import threading
 import time
@@ -78,7 +76,8 @@ def test_by_the_boxs_own_clock_its_log_proves_its_verdicts(device, image, image_
     time.sleep(1)
     device.stop()
     last = tester.statuses[-1]
-    assert last["log"]["lost_frames"] == last["log"]["lost_records"] == last["log"]["lost_events"] == 0
+    assert last["log"]["lost_records"] == last["log"]["lost_events"] == 0
+    assert last["log"]["lost_frames"] <= device.log_may_lose
     assert [event["rule"] for event in tester.events if event["level"] == 3] == ["hvil_open"]
     assert proven(), "the log does not prove what the box said"
 
@@ -143,7 +142,23 @@ def test_power_cuts_at_random_moments_leave_a_log_that_is_whole_and_a_state_that
     assert proven(), "the log is not whole"
 
 
-@pytest.mark.cw_needs("image", "process", "files")
+@pytest.mark.cw_needs("process", "files")
+@pytest.mark.cw_expects("box_late", "box_clock")
+def test_an_alarm_of_a_silent_bus_is_proven_though_the_power_goes_with_it(device, image_file, data, proven):
+    frames = list(drive("healthy_drive", 60, 64))
+    for seconds in (0.1, 0.6):
+        tester = device.start(image_file, "--data", str(data))
+        tester.play(frames)
+        assert tester.wait(lambda t=tester: any(e["rule"] == "signal_lost" and e["level"] == 3 for e in t.events), 10)
+        time.sleep(seconds)
+        device.cut()
+    device.start(image_file, "--data", str(data), "--report", "0.2")
+    assert device.tester.wait(lambda: device.tester.statuses, 10)
+    device.stop()
+    assert proven(), "an honest box is not believed"
+
+
+@pytest.mark.cw_needs("image", "process", "files", "last good image")
 @pytest.mark.cw_expects("box_image")
 def test_a_corrupted_image_is_refused_and_the_last_good_one_goes_on(device, image_file, data):
     device.start(image_file, "--data", str(data), "--report", "0.2")
@@ -166,7 +181,7 @@ def test_a_box_that_stood_still_says_so_and_goes_on(device, image_file):
     device.freeze(3)
     tester.play(frames[1000:])
     assert any(e["rule"] == "box_clock" for e in tester.events), "it stood still, and says nothing"
-    assert any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events)
+    assert tester.wait(lambda: any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events), 5)
 
 
 YEARS_S = 10 * 365 * 86_400
@@ -207,40 +222,6 @@ def test_a_full_disk_under_the_log_is_told_and_detection_goes_on(device, image_f
     last = tester.statuses[-1]
     assert last["box_hazards"] == ["box_log"] and last["pets"] > 250, "it goes on, and the watchdog sees it"
     assert any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events), "it judges all the same"
-
-
-BUS_OFF, RESTARTED, OVERFLOW = (0x040, 0), (0x100, 0), (0x004, 0x01)  # class, data[1]: linux/can/error.h
-
-
-def error_frame(interface, kind):
-    """An error frame from the box's own interface, as its driver makes them: QEMU's wire cannot be shorted."""
-    error, controller = kind
-    with socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW) as own:
-        own.bind((interface,))
-        own.send(struct.pack("=IB3x8s", socket.CAN_ERR_FLAG | error, 8, bytes((0, controller))))
-
-
-@pytest.mark.cw_needs("bus")
-@pytest.mark.cw_expects("bus_errors", "dropped")
-def test_bus_off_and_an_overrun_of_the_controller_are_told_and_the_bus_recovers(device, image_file):
-    tester = device.start(image_file)
-    frames = list(drive("healthy_drive", 60, 90))
-    playing = threading.Thread(target=tester.play, args=(frames,))
-    playing.start()
-
-    def told(rule, level):
-        return tester.wait(lambda: any(e["rule"] == rule and e["level"] == level for e in tester.events), 12)
-
-    time.sleep(3)
-    error_frame(device.box_channel, OVERFLOW)
-    assert told("frames_lost", 1) and tester.wait(lambda: tester.statuses[-1]["dropped"] == 1, 5)
-    error_frame(device.box_channel, BUS_OFF)
-    assert told("bus_off", 2)
-    error_frame(device.box_channel, RESTARTED)
-    assert told("bus_off", 0), "it is back"
-    playing.join()
-    assert tester.wait(lambda: tester.statuses[-1]["level"] == 0, 5)
-    assert tester.statuses[-1]["bus_states"] == [0]
 
 
 @pytest.mark.cw_needs("bus")

@@ -489,6 +489,7 @@ def test_python_can_reads_in_its_own_mf4_what_comes_in_blocks(tmp_path):
     ] == frames
 
 
+@pytest.mark.long(but=["3-0", "51-2", "99.9-1"])
 @pytest.mark.parametrize("compression", [0, 1, 2])
 @pytest.mark.parametrize("percent", [*range(3, 100, 12), 99.9])
 def test_an_mf4_log_cut_anywhere_gives_the_same_in_blocks(tmp_path, monkeypatch, capfd, compression, percent):
@@ -501,6 +502,7 @@ def test_an_mf4_log_cut_anywhere_gives_the_same_in_blocks(tmp_path, monkeypatch,
     assert "Traceback" not in out.out + out.err
 
 
+@pytest.mark.long(but=["0-0", "1-1", "2-2", "3-0", "4-1"])
 @pytest.mark.parametrize("compression", [0, 1, 2])
 @pytest.mark.parametrize("seed", range(25))
 def test_a_damaged_mf4_log_gives_the_same_in_blocks(tmp_path, monkeypatch, capfd, compression, seed):

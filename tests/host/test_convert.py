@@ -640,6 +640,7 @@ def test_text_that_would_not_be_that_of_the_log_is_never_log_of(tmp_path, monkey
     assert not (tmp_path / "x.log").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", ["log", "csv", "blf"])
 def test_many_comments_before_the_first_frame_are_no_frames(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(parquet_writer, "GROUP", 64)
@@ -709,6 +710,7 @@ def peak(call):
     return python
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_writer, "GROUP", 1 << 13)
     monkeypatch.setattr(candump_rows, "CHUNK", 1 << 17)

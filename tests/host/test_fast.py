@@ -144,6 +144,7 @@ def test_another_decoder_is_compiled_anew(image, tmp_path):
     assert core == core_of_other and decoder != decoder_of_other, "the core is the same for every vehicle"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("part", "harm"), [(0, "cut"), (1, "cut"), (1, "folder gone")])
 def test_a_damaged_cache_is_made_anew(image, part, harm):
     wanted = replay(image, "fast", candump(2, 500))
@@ -155,6 +156,7 @@ def test_a_damaged_cache_is_made_anew(image, part, harm):
     assert replay(image, "fast", candump(2, 500)) == wanted and compiled.is_compiled(image)
 
 
+@pytest.mark.long
 def test_without_a_place_for_a_cache_it_still_runs(image, monkeypatch, tmp_path):
     wanted = replay(image, "fast", candump(3, 500))
     (tmp_path / "file").write_text("")

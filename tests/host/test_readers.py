@@ -675,6 +675,7 @@ def test_an_endless_stream_without_a_frame_is_given_up_in_little_memory(format):
     assert peak < 8 << 20, f"{peak >> 20} MiB for nothing"
 
 
+@pytest.mark.long
 def test_a_long_pipe_stays_flat_in_memory_and_a_line_without_end_does_not_grow():
     block = GOOD.encode() * 2000
     bomb = io.BytesIO(compress("zst", block * 100))

@@ -87,6 +87,7 @@ def test_error_remote_and_sent_frames_are_skipped_by_name(tmp_path, suffix):
         assert log.account.skipped["remote frame"] >= 20
 
 
+@pytest.mark.long(but=["False-.blf", "True-.asc", "False-.trc"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("piped", [False, True])
 def test_a_foreign_log_cut_anywhere_is_reported_and_gives_only_frames_it_held(tmp_path, capfd, suffix, piped):
@@ -113,6 +114,7 @@ def test_a_foreign_log_cut_anywhere_is_reported_and_gives_only_frames_it_held(tm
     assert "Traceback" not in out.out + out.err and not out.out
 
 
+@pytest.mark.long(but=[f"{seed}-{suffix}" for seed in range(5) for suffix in (".blf", ".mf4")])
 @pytest.mark.parametrize("suffix", [".blf", ".mf4"])
 @pytest.mark.parametrize("seed", range(40))
 def test_a_damaged_binary_log_never_ends_in_a_traceback(tmp_path, capfd, suffix, seed):

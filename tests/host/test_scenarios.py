@@ -54,6 +54,13 @@ def highest(events):
     return levels
 
 
+SHORT = (
+    "demo", "hard_short_burns", "healthy_drive", "micro_shorts", "checksum_wrong",
+    "wakes_to_disaster", "hvil_opens",
+)  # fmt: skip
+
+
+@pytest.mark.long(but=SHORT)
 @pytest.mark.numba
 @pytest.mark.parametrize("name", scenarios.names())
 def test_what_must_be_found_is_found_in_time_and_nothing_else_is_said(judge, name):

@@ -89,6 +89,7 @@ def test_four_ohms_inside_a_cell_draw_the_charge_that_ohms_law_says():
     assert fell_mv == pytest.approx(table[700] - table[700 - round(lost_permille)], rel=0.05)
 
 
+@pytest.mark.long
 def test_a_slow_leak_moves_a_cell_by_a_millivolt_a_day():
     days = {}
     for now in moments("cell_drifts", 300, 40 * 1440):
@@ -157,6 +158,7 @@ def test_a_fire_takes_its_neighbours_one_by_one():
 # Asleep
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in scenarios.names() if scenarios.load(name)["sleep"]])
 def test_a_sleeping_bus_is_silent(name):
     told = scenarios.load(name)
@@ -279,6 +281,7 @@ def test_frozen_cells_stay_while_the_current_moves():
 # Innocent twins stay inside the limits of section A, and show what makes them look guilty.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "looks"),
     [

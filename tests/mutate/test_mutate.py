@@ -82,6 +82,7 @@ def mutate(tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_with_every_test_there_every_fault_is_noticed(mutate):
     status, out, _ = mutate(TESTS, "--json")
     *tried, end = map(json.loads, out.splitlines())
@@ -96,6 +97,7 @@ def test_with_every_test_there_every_fault_is_noticed(mutate):
     assert by["LIMITS = (10, 21)"]["by"].endswith("test_the_table_says_what_the_page_says")
 
 
+@pytest.mark.long
 def test_a_test_that_is_missing_is_named_by_what_it_would_have_noticed(mutate):
     status, out, _ = mutate(TESTS.replace(" and over([9, 9, 9], 9) == 0", "").replace("(10, 20)", "toy.table.LIMITS"))
     *survivors, end = out.splitlines()
@@ -138,6 +140,7 @@ def same(one, other):
     )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
 def test_every_fault_is_python_and_another_program(path):
     source = path.read_bytes()

@@ -47,11 +47,13 @@ def test_the_power_goes_at_any_write_or_erase(found, tmp_path, erase_block):
     assert rows["fall back"][3] and rows["fall back"][4]
 
 
+@pytest.mark.long
 def test_two_cuts_in_a_row(found, tmp_path):
     rows = told(found, tmp_path, 512, stride=3 if WHOLE else 150)
     assert rows["install"][2] > 500 and rows["fall back"][2] > 100
 
 
+@pytest.mark.long
 def test_an_update_of_the_demonstration_as_a_whole(found, tmp_path):
     vehicle = compile_profile(DEMO_PROFILE).image
     main = "print('version %d')\n"

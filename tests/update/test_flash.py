@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import os
 import random
 import subprocess
 import sys
@@ -321,6 +322,39 @@ def test_a_board_with_fat_is_refused(micropython, maker, folder):
             assert repl.run("import os\nprint(os.listdir('/flash'))") == b"[]\r\n"
 
 
+# A board's own block device, as a port names it; unplugged parts of the RAM above.
+OWN_DEVICE = """
+import sys
+
+class Module:
+    @staticmethod
+    def Flash():
+        return ram
+
+sys.modules["rp2"] = Module
+print("there")
+"""
+
+
+def test_fat_is_made_littlefs_where_that_was_asked_for_and_nothing_else_is_formatted(micropython, maker, folder):
+    with Line(micropython, folder) as line:
+        prepared(line, "VfsFat")
+        with Repl(line.port) as repl:
+            repl.enter()
+            assert b"there" in repl.run(OWN_DEVICE)
+            repl.run("with open('/flash/old.txt', 'w') as file:\n    file.write('gone')")
+        with Flash(line.port, "/flash") as box:
+            box.format()
+            assert box.facts["files"] == "VfsLfs2"
+            box.put_on(maker.image(1, files(1)), maker.key, BOARD)
+            box.format()  # it is no FAT any more: all stays
+        with Repl(line.port) as repl:
+            repl.enter()
+            said = repl.run("import sys\nsys.path.insert(0, '/flash')\nimport boot\nboot.start('/flash')\nimport main")
+            assert said == b"version 1 runs\r\n"
+            assert b"old.txt" not in repl.run("import os\nprint(os.listdir('/flash'))")
+
+
 def test_a_full_board_keeps_what_ran(micropython, maker, folder):
     with Line(micropython, folder) as line:
         prepared(line, "VfsLfs2")
@@ -333,3 +367,49 @@ def test_a_full_board_keeps_what_ran(micropython, maker, folder):
             repl.enter()
             said = repl.run("import sys\nsys.path.insert(0, '/flash')\nimport boot\nboot.start('/flash')\nimport main")
             assert said == b"version 1 runs\r\n"
+
+
+def fake_ssh(folder, monkeypatch, words='exec sh -c "$last"'):
+    """`ssh` as a program that runs, here and in a shell as sshd does, what it is given for the other machine."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "ssh").write_text(f"#!/bin/sh\nfor word; do last=$word; done\n{words}\n")
+    (folder / "bin" / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"), prepend=os.pathsep)
+
+
+def over_ssh(maker, folder, path):
+    (folder.parent / "key.pub").write_bytes(maker.key)
+    words = ["-i", str(path), "--board", BOARD, "--key", str(folder.parent / "key.pub"), "--python", sys.executable]
+    return run(["flash", f"ssh:box@gateway:{folder}", *words])
+
+
+def test_a_gateway_behind_ssh_takes_an_image_as_one_here_does(maker, folder, tmp_path, monkeypatch, capsys):
+    """The transport alone is not OpenSSH's here; what runs at its other end is what runs on a gateway."""
+    fake_ssh(tmp_path, monkeypatch)
+    first = maker.image(1, files(1))
+    assert over_ssh(maker, folder, first) == 0, capsys.readouterr().err
+    assert runs(sys.executable, folder) == "version 1 runs\n"
+    assert over_ssh(maker, folder, maker.image(2, files(2))) == 0
+    assert runs(sys.executable, folder) == "version 2 runs\n"
+    assert Slots(str(folder), maker.box).confirm()
+    assert over_ssh(maker, folder, first) == 1
+    assert "its signature reuses a leaf of the key, or is older" in capsys.readouterr().err
+
+
+def test_a_link_to_a_gateway_that_breaks_off_is_made_anew(maker, folder, tmp_path, monkeypatch, capsys):
+    """Each connection dies after some kilobytes of what it is sent."""
+    fake_ssh(tmp_path, monkeypatch, 'stdbuf -o0 head -c 100000 | sh -c "$last"')
+    large = files(1) | {"large.bin": bytes(range(256)) * 600}
+    assert over_ssh(maker, folder, maker.image(1, large)) == 0, capsys.readouterr().err
+    assert runs(sys.executable, folder) == "version 1 runs\n"
+    assert (folder / "a" / "large.bin").read_bytes() == large["large.bin"]
+
+
+def test_a_gateway_that_cannot_be_reached_is_said_in_ssh_s_words(maker, folder, tmp_path, monkeypatch, capsys):
+    fake_ssh(tmp_path, monkeypatch, 'echo "ssh: connect to host gateway port 22: No route to host" >&2; exit 255')
+    assert over_ssh(maker, folder, maker.image(1, files(1))) == 2
+    assert "No route to host" in capsys.readouterr().err
+    for port in ("ssh:gateway", "ssh:a@b:relative", "ssh:-oProxyCommand=x:/y"):
+        words = ["-i", str(maker.image(2, files(2))), "--board", BOARD, "--key", str(tmp_path / "key.pub")]
+        assert run(["flash", port, *words]) == 2
+        assert "names no gateway; expected ssh:USER@HOST:/FOLDER" in capsys.readouterr().err

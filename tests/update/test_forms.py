@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from boxes import BOARD, VEHICLE
-from cellwarden.update import boot, image, slots
+from cellwarden.update import boot, image, lms, slots
 from cellwarden_tools.cli import run
 from cellwarden_tools.simulator import DEMO_PROFILE
 from vectors import foreign
@@ -102,6 +102,14 @@ def test_a_box_is_known_by_its_identity(tmp_path):
 )
 def test_what_a_micropython_takes(mpy, runs):
     assert slots.what_runs(mpy) == runs
+
+
+@pytest.mark.parametrize("module, most", [(boot, 150), (lms, 200)])
+def test_what_must_be_read_through_is_short_and_as_long_as_the_page_says(module, most):
+    lines = len(Path(module.__file__).read_text(encoding="utf-8").splitlines())
+    assert lines < most
+    told = re.search(r"^\| `boot.py`, `lms.py` \| (\d+) and (\d+) lines \|$", PAGE, re.MULTILINE)
+    assert lines == int(told[1 if module is boot else 2])
 
 
 def test_the_page_has_every_reason_and_every_why():

@@ -4,6 +4,7 @@
     M(n)     = H("cellwarden seal key 1" + C(n))         seals block n and no other
     P(n)     = H("cellwarden not stored 1" + C(n))       shows that block n - 1 was not known to be stored
     E(n)     = H("cellwarden end 1" + C(n))              shows that the box shut down before block n: its end mark
+    K(n)     = H("cellwarden kept state 1" + C(n))       tags the kept state up to block n (cellwarden.keep)
 
 H is SHA-256. While it is not known whether block n - 1 reached the storage the box holds C(n); from then on M(n) and
 C(n + 1) only, so that nobody can make P(n) any more and say that block n - 1 was lost, nor E(n) and say that it was the
@@ -20,7 +21,7 @@ SEAL_LABEL = b"cellwarden seal key 1"
 NOT_STORED_LABEL = b"cellwarden not stored 1"
 END_LABEL = b"cellwarden end 1"
 COMMITMENT_LABEL = b"cellwarden first key 1"
-KEPT_LABEL = b"cellwarden kept state 1"  # the key of a kept state is derived so from one that is still to come
+KEPT_LABEL = b"cellwarden kept state 1"
 NONE = 0xFFFFFFFF
 NO_PROOF = bytes(32)
 SLOT_MARK = b"CWK1"

@@ -4,7 +4,8 @@
     recorder.drain(ring, n)                        instead of the engine's: frames are packed into memory, then judged
     recorder.advance(t_ms), recorder.notice(...)
     recorder.work(t_ms)                            between scans, until False: one operation of the storage each time
-    recorder.shutdown(t_ms)                        before the box goes off
+    recorder.settle(t_ms)                          before it sleeps
+    recorder.shutdown(t_ms)                        before it goes off
 
 `drain`, `advance` and `notice` take nothing from the heap and touch no storage. `t_ms` is the box's own clock, ms since
 its start, never less than before; the frames' clock is theirs.
@@ -656,7 +657,7 @@ class Recorder:
         """Everything up to now is written and sealed."""
         began_ms = self._t_ms
         self._sealed_ms = began_ms
-        self._flush(False)
+        self._flush(began_ms < self._until_ms)  # an alarm that a silence raised follows from the scans alone
         until = self._filled
         while self._written != until:
             yield

@@ -19,6 +19,7 @@ DAY_MS = 60_000  # an adapter's stamps begin anew after so long
 FULL, WARNED, OVERRUN, ERROR_PASSIVE, BUS_ERROR = 0x01, 0x04, 0x08, 0x20, 0x80  # status flags
 LONGEST = 192  # characters of a line: an operator's, a frame's has 31 at most
 OLD = 256  # chunks that a port's queue may hold from before
+CHUNKS = 32  # of 256 bytes, read in a round: lines that are no frames never fill the batch
 _ASKED = 33  # !
 FRAME, REMOTE, STATUS, ANSWER, DAMAGED = 0, 1, 2, 3, 4  # what a line is
 _HEX = bytes([c - 48 if 48 <= c < 58 else (c | 32) - 87 if 97 <= c | 32 < 103 else 128 for c in range(256)])
@@ -69,8 +70,8 @@ class Slcan(Bus):
             except OSError:  # an adapter that takes no question may still give frames
                 self.errors += 1
         self._lines(batch, t_ms, self._kept)
-        while not batch.full():
-            got = self._port.readinto(self._chunk)
+        for _ in range(CHUNKS):
+            got = 0 if batch.full() else self._port.readinto(self._chunk)
             if not got:
                 return
             copy(self._buffer, self._kept, self._chunk, 0, got)

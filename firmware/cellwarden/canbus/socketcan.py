@@ -81,12 +81,13 @@ class SocketCan(Bus):
 
     def _read(self, batch, t_ms):
         if self._socket is None:
-            if (t_ms - self._failed_ms) & L.MASK < RETRY_MS:
+            if self._failed_ms is not None and (t_ms - self._failed_ms) & L.MASK < RETRY_MS:
                 return
             self._failed_ms = t_ms
             try:
                 self._open()
             except OSError:
+                self._is(OFF, batch, t_ms)
                 return
         try:
             if _ON_MICROPYTHON:

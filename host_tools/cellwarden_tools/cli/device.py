@@ -9,9 +9,11 @@ from typer.core import TyperGroup
 
 
 class _Verbs(TyperGroup):
-    """Without a verb, options may stand behind PORT."""
+    """Without a verb, options may stand behind PORT; a verb's help needs no PORT."""
 
     def parse_args(self, ctx, args):
+        if args[:1] and args[0] in self.commands and set(args[1:]) & set(ctx.help_option_names):
+            args = ["PORT", *args]
         ctx.allow_interspersed_args = not any(word in self.commands for word in args)
         return super().parse_args(ctx, args)
 

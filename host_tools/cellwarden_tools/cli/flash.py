@@ -37,6 +37,7 @@ def flash(
     """
     from cellwarden.update.image import Refused
 
+    from ..device.line import stop_running
     from ..errors import InputError
     from ..key_file import make_key, read_key
     from ..update import build
@@ -56,6 +57,8 @@ def flash(
     try:
         found = build.check(image, public)  # before the port is opened
         wire, root = gateway(port, found.runs, python) or (port, folder.rstrip("/"))
+        if wire is port:
+            stop_running(port, master)
         with show.bar("flash") as moved, Flash(wire, root, say=moved) as box:
             if format and not dry_run:
                 box.format()
@@ -89,9 +92,12 @@ def flash(
         if started and status:
             _show(status)
     if not good:
-        why = " / ".join(said[-3:]) or "it says nothing"
-        show.message(f"{port}: the box does not come up with {version}: {_fault(status) or why}")
+        errors = [line for line in said if "Error" in line][-1:] or said[-3:] or ["nothing"]
+        show.message(f"{port}: the box does not come up with {version}{_fault(status)}; it says: {' / '.join(errors)}")
         raise typer.Exit(1)
+
+
+WELL = ("first installed", "on trial", "confirmed by its own good scans")  # why what was flashed may run
 
 
 def _is_up(status, version):
@@ -103,9 +109,11 @@ def _fault(status):
     if not status:
         return ""
     if "box_core" in status["box_hazards"] or "box_image" in status["box_hazards"]:
-        return "; ".join(f"{name}: {why}" for name, (_, why) in status["box_faults"].items())
-    runs = status["update"] or {}
-    return "" if runs.get("why") in ("on trial", "first installed", "confirmed by its own good scans") else str(runs)
+        return "".join(f", {name}: {why}" for name, (_, why) in status["box_faults"].items())
+    runs = status["update"]
+    if not runs:
+        return ", and runs from no slot"
+    return "" if runs["why"] in WELL else f", and runs {runs['version']}, for {runs['why']}"
 
 
 def _show(status):

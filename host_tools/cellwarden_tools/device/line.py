@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..ssh import over_ssh
 
 SECONDS, TRIES = 2.0, 5  # for an answer, and how often a question is asked
+STOP_S = 1.5  # in which a box that was told to ends
 _LONGEST = 1 << 16  # characters of a line
 BAUD = 115200
 PLACES = (NAME, f"data/{NAME}")  # of the socket: in a folder of data, and in one of slots
@@ -206,6 +207,24 @@ class Running:
         words = words(key, nonce, generation) if callable(words) else words
         tag = tag_of(key, name, nonce, " ".join(map(str, words)))
         return self.ask("do", tag.hex(), *words)
+
+
+def stop_running(port, master):
+    """Stop the box that runs on a serial port, if one does that hears no Ctrl-C. master: of its operator's key, or None
+
+    Raises InputError where it is not stopped.
+    """
+    box = open_running(port)
+    if box is None:
+        return
+    with box:
+        if dict(box.rows("identity"))["box"] is None:
+            return
+        if master is None:
+            mend = "say --operator-key FILE, or `cellwarden device PORT stop`"
+            raise InputError(port, "the box runs, and only its operator can stop it", "", mend)
+        box.do(master, ("stop",))
+    time.sleep(STOP_S)
 
 
 def open_running(port):

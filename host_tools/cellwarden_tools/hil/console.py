@@ -5,7 +5,6 @@ import pty
 import select
 import signal
 import subprocess
-import termios
 import threading
 import tty
 
@@ -44,8 +43,12 @@ class Console:
         self._process, self._at_prompt = None, False
         self._stop = threading.Event()
         self._start(prompt=False)
-        self._relay = threading.Thread(target=self._run, daemon=True)
-        self._relay.start()
+        os.set_blocking(self._host, False)
+        os.set_blocking(self._board, False)
+        ways = ((self._host, self._board, True), (self._board, self._host, False))
+        self._relays = [threading.Thread(target=self._relay, args=way, daemon=True) for way in ways]
+        for relay in self._relays:
+            relay.start()
 
     def _start(self, prompt):
         words = self._command if prompt else [*self._command, "-c", _START]
@@ -57,24 +60,30 @@ class Console:
             words, stdin=self._far, stdout=self._far, stderr=self._far, cwd=self._folder, start_new_session=True
         )
 
-    def _run(self):
-        ways = {self._board: (self._host, False), self._host: (self._board, True)}
+    def _relay(self, way, target, to_board):
         while not self._stop.is_set():
-            status = self._process.poll()
-            if status is not None:
-                termios.tcflush(self._board, termios.TCIFLUSH)
-                self._start(prompt=not self._at_prompt and status == _PROMPT)
-            ready, _, _ = select.select(list(ways), [], [], 0.02)
-            for way in ready:
-                target, to_board = ways[way]
-                try:
-                    data = self._spoil(os.read(way, 4096), to_board)
-                    if to_board and b"\x03" in data and not self._at_prompt:
-                        self._interrupt()
-                        data = b""
-                    os.write(target, data)
-                except OSError:
-                    return
+            if to_board:
+                self._look_after()
+            if not select.select([way], [], [], 0.02)[0]:
+                continue
+            try:
+                data = self._spoil(os.read(way, 4096), to_board)
+                if to_board and b"\x03" in data and not self._at_prompt:
+                    self._interrupt()
+                    data = b""
+                while data and not self._stop.is_set():
+                    if select.select([], [target], [], 0.02)[1]:
+                        data = data[os.write(target, data) :]
+                    elif to_board:
+                        self._look_after()
+            except OSError:
+                return
+
+    def _look_after(self):
+        """Start anew what has ended."""
+        status = self._process.poll()
+        if status is not None:
+            self._start(prompt=not self._at_prompt and status == _PROMPT)
 
     def _interrupt(self):
         """Ctrl-C to a program that runs."""
@@ -88,7 +97,8 @@ class Console:
     def cut(self):
         """The power goes, for good."""
         self._stop.set()
-        self._relay.join()
+        for relay in self._relays:
+            relay.join()
         self._process.kill()
         self._process.wait()
         for number in (self._host, self._near, self._board, self._far):

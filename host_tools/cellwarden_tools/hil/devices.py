@@ -25,6 +25,7 @@ from ..engines.device_files import write_device_files
 from ..engines.micropython import find_micropython
 from ..errors import InputError
 from ..ssh import over_ssh
+from .console import Console
 from .gateway import MACHINE
 from .tester import CanTester, Tester
 
@@ -38,16 +39,27 @@ def make_device(word, heap="1m", bus="serial"):
         return Local([find_micropython(), "-X", f"heapsize={heap}"], bus)
     if word == "python":
         return Local([sys.executable], bus)
+    if word == "cortex-m3":
+        from .cortex_m3 import CortexM3
+
+        return CortexM3()
     if word.startswith("ssh:"):
         return Ssh(word.removeprefix("ssh:"), bus)
     if Path(word).exists():
         return Board(word)
-    expected = f"{', '.join(LOCAL)}, ssh:USER@HOST, or the path of a serial port"
+    expected = f"{', '.join(LOCAL)}, cortex-m3, ssh:USER@HOST, or the path of a serial port"
     raise InputError("--cw-device", f"no device `{word}`", expected)
 
 
 class Device:
-    """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once."""
+    """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once.
+
+    log_may_lose: frames that the vehicle's image does not know, of 40,000 on a full bus, that its log may pass over
+    bare() makes it a board without anything on it, for `cellwarden flash`; listen() is then the tester of what runs.
+    """
+
+    log_may_lose = 0
+    board = None  # the name or the path of its board's file
 
     def __init__(self, *has):
         """has: words of plugin.NEEDS"""
@@ -75,12 +87,29 @@ class Device:
             )
         return self.tester
 
-    def cut(self):
-        """The power goes."""
+    def bare(self):
+        """Its port, with nothing on it but MicroPython. Raises InputError for a device that cannot be so."""
+        raise InputError("--cw-device", "is no board that `flash` can put a box on")
+
+    def listen(self, port):
+        """The Tester of a box that runs since before, with its bus (SLCAN with stamps) on its console."""
+        file = os.open(port, os.O_RDWR | os.O_NOCTTY)
+        with suppress(termios.error):
+            tty.setraw(file)
+        self._file, self.tester = file, Tester(file)
+        self.tester.stamped = True
+        return self.tester
+
+    def hang_up(self):
+        """Leave its port to others; the box runs on."""
         if self.tester:
             self.tester.close()
             self.tester = None
             os.close(self._file)
+
+    def cut(self):
+        """The power goes."""
+        self.hang_up()
 
 
 class Run(Device):
@@ -90,7 +119,7 @@ class Run(Device):
     """
 
     def __init__(self, bus):
-        super().__init__("image", "process", "files", "stamps" if bus == "serial" else "bus")
+        super().__init__("image", "last good image", "process", "files", "stamps" if bus == "serial" else "bus")
         if not self.serial:
             found = re.fullmatch(r"(\w+):([\w.]+)@(\w+)", bus)
             if not found:
@@ -104,7 +133,7 @@ class Run(Device):
         """image: path; words: more of cellwarden-box's. Returns the Tester."""
         far, near = pty.openpty()
         tty.setraw(near)
-        bus = ["slcan:-"] if self.serial else [self.box_channel, "--report", "0.5"]
+        bus = ["slcan:-"] if self.serial else [self.box_channel, "--report", "0.5", "--control", "-"]
         self._process = subprocess.Popen(
             self._box([str(image), "-b", *bus, *words]),
             stdin=near, stdout=near, stderr=near, env=self._environment, start_new_session=True,
@@ -148,7 +177,7 @@ class Local(Run):
         if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0:
             self.has.add("disk")  # leave to mount
         self._folder = tempfile.TemporaryDirectory(prefix="cellwarden-hil-")
-        self._command = command
+        self._command, self._console = command, None
         if "micropython" in Path(command[0]).name:
             try:
                 boards.build("linux_gateway", self._folder.name)
@@ -157,6 +186,21 @@ class Local(Run):
             self._environment["MICROPYPATH"] = self._folder.name
         else:
             self._environment["PYTHONPATH"] = str(Path(cellwarden.__file__).parents[1])
+
+    def bare(self):
+        if not self.serial or "micropython" not in Path(self._command[0]).name:
+            return super().bare()
+        self.board = str(Path(__file__).with_name("console_board.py"))
+        root = Path(self._folder.name, "board")
+        root.mkdir()
+        self._console = Console(self._command, root)
+        return self._console.port
+
+    def cut(self):
+        super().cut()
+        if self._console:
+            self._console.cut()
+            self._console = None
 
     def _box(self, words):
         return [*self._command, "-m", "cellwarden.linux", *words]

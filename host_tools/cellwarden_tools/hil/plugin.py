@@ -1,8 +1,9 @@
 """pytest --cw-device DEVICE: acceptance tests on a running box.
 
-`device` is the box; after each test its counters are judged: nothing lost, no error on the bus, no hazard of its own, a
-heap that does not grow. A test that makes these itself says so: `@pytest.mark.cw_expects("dropped", "box_late")`, and
-one that not every box can be put to says what it needs: `@pytest.mark.cw_needs("stamps")` (NEEDS).
+`device` is the box; after each test its counters are judged: nothing lost, no error on the bus, no hazard of its own,
+no restart as by its watchdog, a heap that does not grow. A test that makes these itself says so:
+`@pytest.mark.cw_expects("dropped", "box_late")`; one that not every box can be put to says what it needs:
+`@pytest.mark.cw_needs("stamps")` (NEEDS).
 """
 
 import pytest
@@ -15,6 +16,7 @@ NEEDS = {  # word: why a box without it is left out
     "bus": "its frames come over a serial port",
     "image": "it has its own image",
     "process": "its power is not in this test's hands",
+    "last good image": "an image goes into one of its slots, and the other is the last good one (test_flash.py)",
     "files": "its files are not at hand",
     "disk": "no small disk can be put under its log (root can, on this machine)",
     "clock": "this machine's time of day is not set for a test",
@@ -25,7 +27,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("cellwarden", "hardware in the loop")
     group.addoption(
         "--cw-device", default="micropython", metavar="DEVICE",
-        help="the box under test: micropython or python (here, on a pseudo terminal), ssh:USER@HOST, or a board's port",
+        help="the box under test: micropython or python (here), cortex-m3 (emulated), ssh:USER@HOST, or a board's port",
     )  # fmt: skip
     group.addoption(
         "--cw-bus",
@@ -77,6 +79,8 @@ def judge(tester, expected=()):
     last = tester.statuses[-1]
     for name in COUNTERS:
         assert last[name] == 0 or name in expected, f"{name}: {last[name]}"
+    rounds = [status["rounds"] for status in tester.statuses]
+    assert rounds == sorted(rounds) or "restart" in expected, f"it started anew: rounds {rounds}"
     told = {name: why for name, why in last["box_faults"].items() if name not in expected}
     assert not told, f"hazards of the box: {told}"
     assert not tester.other, f"the box says: {tester.other[:3]}"

@@ -11,14 +11,14 @@ import time
 from cellwarden.core.layout import EXT
 
 _CHUNK = 4096
-SLEEP_S = 0.002
+SLEEP_S, HEAR_S = 0.002, 0.2
 
 
 class Tester:
     """file: number of an open port, raw. It answers the box's commands from a thread of its own.
 
     commands: what the box has told the adapter; statuses, events: the box's lines; frames: (seconds, can_id, data) that
-    the box has sent; other: lines that are none of these
+    the box has sent; answers: to operators, lines; other: lines that are none of these
     """
 
     __test__ = False  # for pytest, which would take it for tests
@@ -26,6 +26,7 @@ class Tester:
     def __init__(self, file):
         self.file = file
         self.commands, self.statuses, self.events, self.frames, self.other = [], [], [], [], []
+        self.answers = []
         self.flags = 0  # to the next question for them
         self.open = threading.Event()  # the box has opened its channel
         self.stamped = False
@@ -71,6 +72,8 @@ class Tester:
                 self.other.append(line)
                 return
             (self.statuses if told["event"] == "status" else self.events).append(told)
+        elif line[:1] == b"!":
+            self.answers.append(line)
         elif line[:1] in (b"t", b"T"):
             wide = line[:1] == b"T"
             can_id = int(line[1:9], 16) | EXT if wide else int(line[1:4], 16)
@@ -136,6 +139,27 @@ class Tester:
         self.write(b"".join(waiting))
 
 
+class OperatorWire:
+    """An operator at a tester's end of the console, between the frames: what device.line.Running takes."""
+
+    name = "console"
+
+    def __init__(self, tester):
+        self._tester, self._read = tester, len(tester.answers)
+        self.write = tester.write
+
+    def read(self, seconds):
+        answers = self._tester.answers
+        if not self._tester.wait(lambda: len(answers) > self._read, seconds):
+            return b""
+        found = answers[self._read :]
+        self._read += len(found)
+        return b"".join(line + b"\r\n" for line in found)
+
+    def close(self):
+        pass
+
+
 class CanTester(Tester):
     """The box's frames go over a bus: it reads one interface, `bus` (python-can) is another on the same wire.
 
@@ -156,7 +180,9 @@ class CanTester(Tester):
 
     def _hear(self):
         while not self.gone.is_set():
-            message = self._bus.recv(0.2)
+            if self._raw and not select.select((self._raw,), (), (), HEAR_S)[0]:
+                continue
+            message = self._bus.recv(0 if self._raw else HEAR_S)  # it waits by the time of day, which may be set
             if message and not message.is_error_frame:
                 can_id = message.arbitration_id | EXT if message.is_extended_id else message.arbitration_id
                 self.frames.append((time.monotonic(), can_id, bytes(message.data)))

@@ -5,17 +5,18 @@ end of a pipe (here, or on a gateway through OpenSSH).
 import json
 import os
 import select
-import shlex
 import subprocess
 import time
 from binascii import b2a_base64
 from contextlib import suppress
 
 from ..errors import InputError
+from ..ssh import over_ssh
 
 _RAW = b"raw REPL; CTRL-B to exit"
 _PASTE, _PASTE_TAKEN = b"\x05A\x01", b"R\x01"
 _END = b"\x04"
+RESET_S = 1  # a board without machine.reset() says so in less
 
 
 class Broken(Exception):
@@ -44,17 +45,23 @@ class Repl:
             self._port = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=seconds)
         except (OSError, ValueError) as error:
             reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
-            raise InputError(port, f"cannot be opened ({reason})", "a serial port with a MicroPython board") from None
+            raise InputError(
+                port,
+                f"cannot be opened ({reason})",
+                "the serial port of a MicroPython board, or a gateway's folder",
+                "make the folder, if it is one",
+            ) from None
         self.name, self._failures, self._seconds = port, (serial.SerialException, OSError), seconds
+        self._said = b""  # by the board, while it started
+        self._runs = False  # the board was started, and is not to be interrupted any more
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        try:
-            self._port.write(b"\r\x03\x02")  # back to the REPL for people
-        except self._failures:
-            pass
+        with suppress(*self._failures):
+            if not self._runs:
+                self._port.write(b"\r\x03\x02")  # back to the REPL for people
         self._port.close()
 
     def enter(self):
@@ -102,15 +109,22 @@ class Repl:
 
     def reset(self):
         """Let the board start anew, as after power on; where it has no such reset, as MicroPython's own."""
-        with suppress(Broken, Crashed):  # it is gone before it answers, or has no machine.reset()
+        with suppress(Broken, *self._failures):  # a port that goes with the board
             self.enter()
-            self.run("import machine\nmachine.reset()")
-        with suppress(Broken):
-            self._write(_END)
+            self._write(b"import machine\nmachine.reset()" + _END)
+            end = time.monotonic() + RESET_S
+            while time.monotonic() < end:
+                self._said += self._port.read(256)
+                if self._said.endswith(_END + b">"):  # it answers, so it has no machine.reset()
+                    self._said = b""
+                    self._write(_END)
+                    break
+        self._said = self._said.removeprefix(b"OK")  # to the text
+        self._runs = True
 
     def listen(self, seconds):
         """(the first status that the box reports, or None, other lines that it says), of the next seconds."""
-        said, rest, end = [], b"", time.monotonic() + seconds
+        said, rest, end = [], self._said, time.monotonic() + seconds
         while time.monotonic() < end:
             try:
                 rest += self._port.read(4096)
@@ -203,10 +217,9 @@ class Pipe:
 
     def __init__(self, name, words, host=None, seconds=20):
         self.name, self._seconds, self._process = name, seconds, None
+        self._words = [*words, "-c", _LOOP]
         if host:
-            self._words = ["ssh", "-T", "-o", "BatchMode=yes", "--", host, shlex.join([*words, "-c", _LOOP])]
-        else:
-            self._words = [*words, "-c", _LOOP]
+            self._words = over_ssh(host, self._words)
 
     def __exit__(self, *_):
         if self._process:
