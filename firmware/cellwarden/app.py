@@ -80,7 +80,7 @@ class Box:
         self.heap_bytes = self.collections = 0
         self.restored = self.running = self.log_given_up = False
         self.control = None  # control.Control: what operators ask
-        self.starts_anew = False  # an operator wants it to
+        self.starts_anew = False  # an operator or an update wants it to
         self._log_lost = 0
         self._in_log = False  # the recorder is at work, or was when somebody stopped the box
         self._report_ms, self.updates = report_ms, updates

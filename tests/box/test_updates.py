@@ -104,7 +104,7 @@ def test_an_image_that_has_come_is_taken_while_the_vehicle_stands_and_no_scan_is
     play(rig, 15)
     home.offer(home.images[1])
     play(rig, 15)
-    assert not rig.box.running and not home.offered, rig.box.updates.result
+    assert not rig.box.running and rig.box.starts_anew and not home.offered, rig.box.updates.result
     assert len(pieces) > 20
     assert rig.box.most_late_ms <= 100 and not rig.box.hazards.mask
     assert boot.choose(str(home.root)) == 1, "the next start tries it"

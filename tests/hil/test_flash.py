@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cellwarden_tools import boards
 from cellwarden_tools.cli import run
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.simulator import DEMO_PROFILE
@@ -30,7 +31,7 @@ def flash(capsys, port, board, n):
     words = ["update", "build", str(DEMO_PROFILE), "--board", str(board), "--version", f"1.{n}.0", "--counter", str(n)]
     assert run([*words, "--key", "office.key", "-o", "box.cwu"]) == 0, capsys.readouterr().err
     capsys.readouterr()
-    words = ["flash", port, "-i", "box.cwu", "--board", "console" if Path(board).suffix else board, "--json"]
+    words = ["flash", port, "-i", "box.cwu", "--board", boards.facts(str(board))["NAME"], "--json"]
     status = run([*words, "--key", "company.pub", "--box-key", "box.key", "--vehicle-id", "LSVTEST0000000001"])
     said = capsys.readouterr()
     return status, json.loads(said.out.splitlines()[-1]), said.err
@@ -49,15 +50,15 @@ def test_a_bare_board_runs_then_takes_an_update_and_gives_up_one_that_does_not_w
     trial = told["status"]["update"]
     assert (trial["version"], trial["why"], trial["starts_left"], trial["slot"]) == ("1.2.0", "on trial", 2, "b")
     tester = device.listen(port)
-    tester.play(drive("healthy_drive", 0, minutes=3), speed=10)
+    tester.play(drive("healthy_drive", 0, minutes=2), speed=4)
 
     def confirmed():
         return tester.statuses and tester.statuses[-1]["update"]["why"] == "confirmed by its own good scans"
 
-    assert tester.wait(confirmed, 60), tester.statuses[-1:]
+    assert tester.wait(confirmed, 120), tester.statuses[-1:]
     device.hang_up()
 
-    sound = Path(device.board).read_text(encoding="utf-8")
+    sound = Path(boards.facts(device.board)["path"]).read_text(encoding="utf-8")
     assert "    return [Slcan(" in sound
     (tmp_path / "broken.py").write_text(
         sound.replace("    return [Slcan(", "    raise OSError(19)\n    return [Slcan(")

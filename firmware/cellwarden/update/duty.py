@@ -153,6 +153,7 @@ class Updates:
             if permit:
                 permit.close()
         self.result = "%d.%d.%d is tried with the next start" % manifest.version  # noqa: UP031
+        self._app.starts_anew = True
         self._app.stop()
         return False
 

@@ -13,7 +13,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import tempfile
 import threading
@@ -134,6 +133,8 @@ class Line:
         os.set_blocking(file, False)
         with open(psram, "r+b") as opened:
             self._memory = mmap.mmap(opened.fileno(), ROOM)
+        # Words, for struct would write them byte by byte, and the board see halves of two.
+        self._words = memoryview(self._memory)[at : at + 16].cast("I")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
@@ -141,11 +142,9 @@ class Line:
     def close(self):
         self._end.set()
         self._thread.join()
+        self._words.release()
         self._memory.close()
         os.close(self._file)
-
-    def _word(self, n):
-        return struct.unpack_from("<I", self._memory, self._at + 4 * n)[0]
 
     def _carry(self):
         waiting = b""
@@ -164,23 +163,23 @@ class Line:
 
     def _give(self, data):
         """Put bytes to the board; returns those that it has no room for."""
-        put, taken = self._word(0), self._word(1)
+        put, taken = self._words[0], self._words[1]
         n = min(len(data), (taken - put - 1) % RING)
         at = self._at + 16
         first = min(n, RING - put)
         self._memory[at + put : at + put + first] = data[:first]
         self._memory[at : at + n - first] = data[first:n]
-        struct.pack_into("<I", self._memory, self._at, (put + n) % RING)
+        self._words[0] = (put + n) % RING
         return data[n:]
 
     def _tell(self):
         """Whether the board has put anything that the other side took."""
-        put, taken = self._word(2), self._word(3)
+        put, taken = self._words[2], self._words[3]
         at = self._at + 16 + RING
         data = self._memory[at + taken : at + RING] + self._memory[at : at + put]
         data = data[: (put - taken) % RING]
         n = self._pass_on(data) if data else 0
-        struct.pack_into("<I", self._memory, self._at + 12, (taken + n) % RING)
+        self._words[3] = (taken + n) % RING
         return n
 
     def _pass_on(self, data):

@@ -16,7 +16,7 @@ NEEDS = {  # word: why a box without it is left out
     "bus": "its frames come over a serial port",
     "image": "it has its own image",
     "process": "its power is not in this test's hands",
-    "last good image": "an image goes into one of its slots, and the other is the last good one (test_flash.py)",
+    "last good image": "its image is in a ROM, and no last good one beside it; a board in slots has that in the other",
     "files": "its files are not at hand",
     "disk": "no small disk can be put under its log (root can, on this machine)",
     "clock": "this machine's time of day is not set for a test",

@@ -46,10 +46,10 @@ except KeyboardInterrupt:
     raise  # somebody at the console
 except BaseException as error:
     sys.print_exception(error)
-time.sleep(2)
-import machine
+    time.sleep(2)
+    import machine
 
-getattr(machine, "reset", sys.exit)()  # an update that does not work has two starts left
+    getattr(machine, "reset", sys.exit)()  # an update that does not work has two starts left
 """
 GATEWAY_MAIN = b"""\
 import sys

@@ -69,7 +69,7 @@ class Repl:
         self._write(b"\r\x03\x03")
         self._drain()
         self._write(b"\x01")
-        self._until(_RAW)
+        self._until(_RAW, self._seconds)
         self._until(b">")
 
     def run(self, text):
@@ -167,10 +167,13 @@ class Repl:
                 raise Broken("the board is silent")
         return data
 
-    def _until(self, end):
-        data = bytearray()
+    def _until(self, end, seconds=None):
+        """What comes up to `end`. seconds: what speaks for longer without it is no REPL"""
+        data, began = bytearray(), time.monotonic()
         while not data.endswith(end):
             data += self._take(1)
+            if seconds and time.monotonic() - began > seconds:
+                raise Broken("what runs on the board goes on")
         return bytes(data)
 
     def _drain(self):

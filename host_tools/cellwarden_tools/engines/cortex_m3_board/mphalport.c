@@ -83,10 +83,11 @@ static void wait(void) {
 }
 
 int mp_hal_stdin_rx_chr(void) {
-    while (CONSOLE->taken == CONSOLE->put) {
+    uint32_t at;
+    while ((at = CONSOLE->taken) == CONSOLE->put) { // read once: on_tick() moves it
         wait();
     }
-    uint32_t at = CONSOLE->taken, after = (at + 1) % RING;
+    uint32_t after = (at + 1) % RING;
     int c = CONSOLE->to[at];
     CONSOLE->taken = after;
     if (looked == at) {
