@@ -98,7 +98,7 @@ class Probes:
             if first.values[n] is None:
                 continue
             whole = value - first.values[n]
-            rise = whole * 100 / (view.t - first.t)
+            rise = round(whole * 100 / (view.t - first.t), 6)
             half = whole / 2 if between is None else between.values[n]
             if between is not None and half is not None:
                 half -= first.values[n]

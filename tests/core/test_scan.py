@@ -147,8 +147,8 @@ def test_a_sleep_forgets_what_it_makes_worthless_and_nothing_else(small, state):
     rig.engine.section("owners")[0] = L.ALWAYS  # what stands behind the members is none of them
     memory, signals = list(rig.memory), list(rig.signals)
     others = [list(section) for section in (rig.features, rig.rules, rig.messages)]
-    for n in range(12):  # cells, then probes
-        memory[n] = memory[n] % (1 << 24) + (1 << 25 if memory[n] & 1 << 24 else 0)
+    for n in range(12):  # cells, then probes; one that is left out (bit 26) stays so
+        memory[n] = memory[n] % (1 << 24) + (1 << 25 if memory[n] & 1 << 24 else 0) + (memory[n] & 1 << 26)
     for row in rig.rows:
         for slot in rig.slots(row):
             signals[slot] = NA
