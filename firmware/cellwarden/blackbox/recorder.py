@@ -107,6 +107,7 @@ class Recorder:
         self._packer[C.SKIP] = self._pick
         for i, (channel, name) in enumerate(known):
             self._packer[C.PACKER + 2 * i], self._packer[C.PACKER + 2 * i + 1] = name, channel
+        self._piece = (BODY_BYTES >> 2) // engine.record_bytes  # frames that surely do not fill half a body
         rows = self._packer[C.ROWS] = min(C.ENTRIES, TABLE_BYTES // (4 * (words - 1)))
         self._table = array("i", bytes(4 * rows * (words - 1)))
         self._table8 = byte_view(self._table)
@@ -203,16 +204,18 @@ class Recorder:
         i = 0
         p = self._packer
         while not self._blind:
-            filling, before = self._filling, i
+            filling, before, end = self._filling, i, min(i + self._piece, n)
             i = C.pack_frames(
-                i, 0, n, ring[1], ring[0], p, self._table, self._table8, self._hashed, self._bodies[filling]
+                i, 0, end, ring[1], ring[0], p, self._table, self._table8, self._hashed, self._bodies[filling]
             )
             self._counts[filling] += i - before
+            if i < end:
+                self._next_body()
+                continue
+            if p[C.KNOWN_IDS] and not self._pick:  # while the storage does not keep up the known ones have the room
+                p[C.SKIP] = 1 if p[C.AT] > BODY_BYTES >> 1 and self._lengths[(filling + 1) % BODIES] else 0
             if i == n:
-                if p[C.KNOWN_IDS] and not self._pick:  # while the storage does not keep up the known ones have the room
-                    p[C.SKIP] = 1 if p[C.AT] > BODY_BYTES >> 1 and self._lengths[(filling + 1) % BODIES] else 0
                 return
-            self._next_body()
         self._gap += n - i
         self.lost_frames += n - i
 

@@ -250,8 +250,6 @@ class Console:
 class CortexM3(Device):
     """The emulated board as a box. heap: bytes, the board's budget where not told."""
 
-    log_may_lose = 40_000  # other work on this machine slows it down
-
     def __init__(self, heap=None):
         super().__init__("image", "process", "files", "stamps")
         self._facts = boards.facts(BOARD)

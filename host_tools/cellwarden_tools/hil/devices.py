@@ -54,11 +54,9 @@ def make_device(word, heap="1m", bus="serial"):
 class Device:
     """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once.
 
-    log_may_lose: frames that the vehicle's image does not know, of 40,000 on a full bus, that its log may pass over
     bare() makes it a board without anything on it, for `cellwarden flash`; listen() is then the tester of what runs.
     """
 
-    log_may_lose = 0
     board = None  # the name or the path of its board's file
 
     def __init__(self, *has):
