@@ -37,7 +37,7 @@ def crc8_j1850(data):
 
 
 def toggled(frames, with_us, began):
-    """The frames of a drive with Status made anew. began: {rule: []}, gets the seconds when each evidence was sent."""
+    """The frames of a drive with Status made anew. began: {rule: []}, gets when each evidence is due, in us."""
     moments, evidence, end_us = random.Random("latency"), dict.fromkeys(RULES, False), frames[-1][0] - LAST_US
     turns_us = {rule: BEGIN_US + moments.randrange(500_000) for rule in RULES}
     last, next_us, counter = None, 0, 0
@@ -45,11 +45,11 @@ def toggled(frames, with_us, began):
         while last and min(next_us, *turns_us.values()) <= t_us:
             now_us = min(next_us, *turns_us.values())
             next_us = now_us + EACH_US
-            risen = None
             for rule, turn_us in turns_us.items():
                 if turn_us == now_us and (evidence[rule] or now_us < end_us):
                     evidence[rule] = not evidence[rule]
-                    risen = rule if evidence[rule] else None
+                    if evidence[rule]:
+                        began[rule].append(now_us)
                 if turn_us == now_us:
                     turns_us[rule] += moments.randrange(*(with_us if evidence[rule] else WITHOUT_US))
             body = bytearray(last)
@@ -60,8 +60,6 @@ def toggled(frames, with_us, began):
             body[1] = body[1] & 0xF0 | counter
             body[0] = crc8_j1850(body[1:])
             yield now_us, STATUS, bytes(body)
-            if risen:
-                began[risen].append(time.monotonic())
         if can_id == STATUS:
             last = data
             next_us = next_us or t_us
@@ -84,6 +82,7 @@ def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, 
     began = {rule: [] for rule in RULES}
     frames = list(drive("healthy_drive", 60, 60 + seconds))
     tester = device.start(transmitting)
+    start = time.monotonic() - frames[0][0] / 1e6  # a frame is sent when it is due, or later, but for tester.SLEEP_S
     tester.play(toggled(frames, WITH_US if gateway else WITH_LATER_US, began))
     time.sleep(0.5)
     dbc = cantools.database.load_file(DBC)
@@ -93,11 +92,11 @@ def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, 
         bits = [(t, now[rule]) for t, now in told if rule in now]
         risen = [t for (_, before), (t, now) in pairwise(bits) if now > before]
         assert len(risen) == len(moments), f"{rule}: {len(moments)} times evidence, {len(risen)} alarms"
-        late_ms += [1000 * (t - t0) - HOLDS_MS for t, t0 in zip(risen, moments, strict=True)]
+        late_ms += [1000 * (t - start) - due_us / 1000 - HOLDS_MS for t, due_us in zip(risen, moments, strict=True)]
     p50, p99, p999, most = (percentile(late_ms, permille) for permille in (500, 990, 999, 1000))
     said(f"{len(late_ms)} alarm frames, ms after the evidence and its {HOLDS_MS} ms: "
          f"p50 {p50:.0f}, p99 {p99:.0f}, p99.9 {p999:.0f}, most {most:.0f}")  # fmt: skip
-    assert min(late_ms) >= -2, "an alarm before its evidence"
+    assert min(late_ms) >= -3, "an alarm before its evidence"
     assert (p999 if gateway else p50) <= ALLOWED_MS
     assert len(late_ms) >= (1000 if gateway else 50)
     counters = [now["Counter"] for _, now in told if "Level" in now]
