@@ -8,7 +8,7 @@ CORTEX_M3 := build/cortex_m3/firmware.elf
 export CELLWARDEN_CACHE ?= $(CURDIR)/build/cache
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long hil hil-here hil-cortex-m3 hil-gateway test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
+.PHONY: help demo test test-long hil hil-here hil-cortex-m3 hil-gateway hil-latency test-quick physics mutate cuts fuzz coverage lint bench evaluate traceability picture clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,12 @@ hil-cortex-m3: .venv/.test ## The part of it on the emulated Cortex-M3 (QEMU), w
 hil-gateway: .venv/.test ## The part of it in two virtual machines with CAN controllers and the kernel's own driver (QEMU)
 	@if $(GATEWAY) --fetch; then $(MAKE) -k -j2 --output-sync=target gateway-python gateway-micropython; \
 	else echo "make: the tests on the gateway are left out" >&2; fi
+
+hil-latency: .venv/.test ## How late the alarm frame is on the gateway: a thousand of them on each interpreter (QEMU)
+	@$(GATEWAY) --fetch && $(MAKE) -k -j2 --output-sync=target latency-python latency-micropython
+
+latency-%: .venv/.test
+	$(GATEWAY) $(PLAY) tests/hil/test_latency.py --cw-device $* --cw-bus socketcan:can0@can1
 
 gateway-%: .venv/.test
 	$(GATEWAY) $(PLAY) tests/hil/test_box.py --cw-device $* --cw-bus socketcan:can0@can1

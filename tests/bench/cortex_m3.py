@@ -359,7 +359,7 @@ def parts_of(counts, story):
     whole = sum(row[0] for row in counts[f"whole_{story}"]) / len(rows)
     by_name = {name: [row[n] for row in rows] for n, name in enumerate(PARTS)}
     mean = {group: round(sum(sum(by_name[name]) for name in names) / len(rows)) for group, names in GROUPS.items()}
-    mean["the scan's own"] = round(whole - sum(mean.values()))
+    mean["the scan's own"] = round(whole) - sum(mean.values())
     mean["together"] = round(whole)
     return {"mean": mean, "most": {name: round(max(values)) for name, values in by_name.items()}}
 
