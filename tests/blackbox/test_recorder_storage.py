@@ -1,6 +1,7 @@
 """Storage that is full, slow or failing is a hazard that is told; the newest is kept, and what was lost is counted."""
 
 import itertools
+import random
 import struct
 
 import pytest
@@ -13,7 +14,7 @@ from cellwarden_tools.blackbox.verify import Verification
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
-from recorded import Box, Replayed, chain_records, verified
+from recorded import STRANGE, Box, Replayed, chain_records, verified
 from story import FIRST_KEY, VEHICLE
 
 EIO = 5
@@ -88,6 +89,30 @@ def test_a_storage_that_fails_for_a_while(tmp_path, demo, frames, error, hazard,
     newest = max(found.annexes.proven)
     end_ms = frames[-1][0] // 1000
     assert max(r.t_ms for r in found.annexes.records(newest)) > end_ms - 15_000
+
+
+def test_a_burst_of_unknown_frames_that_comes_at_once_costs_no_known_frame(tmp_path, demo, frames):
+    box = Box(tmp_path, demo)
+    box.keep()
+    box.ring = box.engine.ring(256)
+    own, noise = iter(frames), random.Random("burst")
+    burst = [
+        (n * 40, *next(own)[1:]) if n % 50 == 0 else (n * 40, 0, STRANGE, noise.randbytes(8)) for n in range(2000)
+    ]  # of 80 ms: nothing is stored meanwhile
+    box.feed(burst, most=256)
+    box.now_ms += 100
+    box.work()
+    assert not box.recorder.lost_frames and box.shutdown()
+    found = verified(tmp_path)
+    kept = [
+        item for number in found.annexes.proven for items in [U.FrameItems()]
+        for record in found.annexes.records(number) if record.type == F.FRAMES_TYPE
+        for item in items.unpack(record.body)
+    ]  # fmt: skip
+    known = [(bus, can_id) for bus, _, can_id in demo.names["messages"]]
+    own = [can_id for _, bus, can_id, _ in burst if (bus, can_id) in known]
+    assert own and [item[2] for item in kept if (item[3], item[2]) in known] == own
+    assert sum(item[2] for item in kept if item[0] == C.UNKNOWN) > 1000
 
 
 def test_a_storage_that_stands_still_is_slow_and_the_known_frames_have_the_room(tmp_path, demo, frames):
