@@ -57,10 +57,12 @@ def slot_files(board, vehicle=None):
     """{path: bytes} of all that a slot of a board holds; of canbus/ its own drivers alone.
 
     board: as facts(); vehicle: the vehicle image, a compiler.image.Image. An ARCHITECTURE of None is source text, for
-    any Python. Raises InputError where something does not compile.
+    any Python. A board that is FROZEN has all code but its own file in its firmware (firmware/manifest.py).
+    Raises InputError where something does not compile.
     """
     known = facts(board)
-    files = compiled(sources(known), known["ARCHITECTURE"]) | vehicle_files(vehicle, known["ARCHITECTURE"])
+    code = {"board.py": _read(known["path"])} if known.get("FROZEN") else sources(known)
+    files = compiled(code, known["ARCHITECTURE"]) | vehicle_files(vehicle, known["ARCHITECTURE"])
     return dict(sorted(files.items()))
 
 
@@ -116,11 +118,10 @@ def table(image=None, wanted=None, folder=None):
     """Rows (board, architecture, bytes of code, budget, bytes of the decoder or None), also built into folder/board."""
     for name in wanted or names():
         board = facts(name)
-        files = slot_files(name, image)
         if folder:
             build(name, Path(folder) / board["NAME"], image)
-        decoder = files.get(f"{VEHICLE}/compiled.mpy", b"")
-        code = sum(len(data) for path, data in files.items() if not path.startswith(VEHICLE))
+        decoder = vehicle_files(image, board["ARCHITECTURE"]).get(f"{VEHICLE}/compiled.mpy", b"")
+        code = sum(map(len, compiled(sources(board), board["ARCHITECTURE"]).values()))
         yield board["NAME"], board["ARCHITECTURE"] or "any", code, board["FLASH_BYTES"], len(decoder) or None
 
 

