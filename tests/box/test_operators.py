@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import tty
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_an_operator_reads_acknowledges_copies_the_log_and_lets_the_box_start_an
         assert "no alarm `pack_step` stands" in said("acknowledge", "pack_step", "--key", "operators.key")[2][0]
         waits = 0
         while (found := said("acknowledge", "hvil_open", "--key", "operators.key"))[0]:
+            time.sleep(0.1)
             waits += 1
             assert "after a wrong key it hears no other" in found[2][0] or "look at the alarms again" in found[2][0]
             assert waits < 50
