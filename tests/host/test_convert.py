@@ -715,7 +715,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_writer, "GROUP", 1 << 13)
     monkeypatch.setattr(candump_rows, "CHUNK", 1 << 17)
     peaks = []
-    for count in (20_000, 80_000):
+    for count in (80_000, 20_000, 80_000):  # the first compiles, and loads what is loaded once
         source, made, back = (tmp_path / f"{count}.{name}" for name in ("log", "parquet", "back.log"))
         source.write_bytes(many(count))
         peaks.append([
@@ -723,7 +723,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path, monkeypatch):
             peak(lambda: convert(made, back)),  # noqa: B023
             peak(lambda: sum(map(len, open_log(made).blocks()))),  # noqa: B023
         ])  # fmt: skip
-    for small, large in zip(*peaks, strict=True):
+    for small, large in zip(*peaks[1:], strict=True):
         assert large - small < 1 << 20, f"{small >> 10} KiB for 20,000 lines, {large >> 10} KiB for 80,000"
 
 
