@@ -217,13 +217,15 @@ class Box:
         except Exception as error:
             self.hazards.failed(H.CLOCK, self.now_ms(), error)
 
-    def run(self):
-        """Go round until `stop()`, or Ctrl-C on its console."""
+    def run(self, idle_ms=IDLE_MS):
+        """Go round until `stop()`, Ctrl-C on its console, or the end of the logs it plays. idle_ms: between rounds."""
         self.begin()
         try:
             while self.running:
                 if not self.round():
-                    self.idle()
+                    if self.timed and all([bus.done for bus in self.buses]):
+                        break
+                    self.idle(idle_ms)
         except KeyboardInterrupt:
             pass
         self.finish()
@@ -243,11 +245,7 @@ class Box:
         """Everything is ready: from here on frames are read."""
         self.running = True
         now = self.now_ms()
-        for bus in self.buses:
-            try:
-                bus.begin()
-            except Exception as error:
-                self.hazards.failed(H.BUS, now, error)
+        self._each_bus("begin", now)
         self._round_ms = self._boot_ms = self.batch.last_ms = now
         if self.restored and not self.timed:
             self._advance(now)  # what fell due while it started is not late
@@ -265,13 +263,7 @@ class Box:
             hazards.failed(H.CLOCK, now, "the box stood still")
         self._round_ms = now
         self._look_at_lateness(now)
-        batch.n = 0
-        for bus in self.buses:
-            try:
-                bus.recv(batch, now)
-            except Exception as error:
-                hazards.failed(H.BUS, now, error)
-        n = batch.n
+        n = self._read(now)
         if n:
             self._drain(n, now)
         if self.timed:
@@ -297,6 +289,24 @@ class Box:
             if rest_ms:
                 self._rest(rest_ms, now)
         return n or scanned or worked or asked
+
+    def _read(self, now):
+        """What has come on the buses, into the batch; how many records it has."""
+        self.batch.n = 0
+        for bus in self.buses:
+            try:
+                bus.recv(self.batch, now)
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
+        return self.batch.n
+
+    def _each_bus(self, what, now):
+        """Call this method of each bus, whatever another does."""
+        for bus in self.buses:
+            try:
+                getattr(bus, what)()
+            except Exception as error:
+                self.hazards.failed(H.BUS, now, error)
 
     def _drain(self, n, now):
         """The frames of this round through the recorder into the engine; the engine gets them in any case."""
@@ -588,11 +598,7 @@ class Box:
         self._seal_log(now, True)
         if self.report:
             self._report(now)
-        for bus in self.buses:
-            try:
-                bus.close()
-            except Exception as error:
-                self.hazards.failed(H.BUS, now, error)
+        self._each_bus("close", now)
 
     def _seal_log(self, now, last=False):
         """last: and end it."""
@@ -637,11 +643,7 @@ class Box:
         now = self.now_ms()
         self.sleeps += 1
         self.slept_s += ((now - asleep_ms) & L.MASK) // 1000
-        for bus in self.buses:
-            try:
-                bus.wake()
-            except Exception as error:
-                self.hazards.failed(H.BUS, now, error)
+        self._each_bus("wake", now)
         self._round_ms = self._woke_ms = self.batch.last_ms = now
         self._advance(now)
         self._tell_events(now)
@@ -661,21 +663,11 @@ class Box:
                     if COARSE_MS < missing_ms <= 2 * rest_ms:  # ticks stand still in many a sleep; more was set
                         self._clock.skip_ms(missing_ms)
                         slept_ms += missing_ms
-                if silent and self._hears(self.now_ms()):
+                if silent and self._read(self.now_ms()):
                     return
         except Exception as error:
             self.hazards.failed(H.OUTPUT, self.now_ms(), error)
             self._stay_ms = STAY_MS
-
-    def _hears(self, now):
-        """Whether anything has come on a bus."""
-        self.batch.n = 0
-        for bus in self.buses:
-            try:
-                bus.recv(self.batch, now)
-            except Exception as error:
-                self.hazards.failed(H.BUS, now, error)
-        return self.batch.n > 0
 
     # --- report -------------------------------------------------------------------------------------------------------
 

@@ -183,15 +183,6 @@ def log_keys(data):
         return None
 
 
-def log_in(data, vehicle, image):
-    """What makes the Recorder of the log beside the data, or None where it was given no key."""
-    if not log_keys(data):
-        return None
-    from cellwarden.blackbox.recorder import recorder_in
-
-    return recorder_in(Folder(data + "/log"), vehicle, image)
-
-
 def control_of(box, found, vehicle, said):
     """What hears operators: on a socket in the data folder, and on the console where it is read."""
     from cellwarden import control
@@ -314,14 +305,18 @@ def run(words, environment=os.getenv):
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder = Folder(found["data"]) if found["data"] else None
-    kept, failed = None, None
+    keys = log_keys(found["data"]) if folder else None
+    kept, recorder, failed = None, None, None
     try:
-        kept = Kept(folder, image.identity, log_keys(found["data"])) if folder else None
+        kept = Kept(folder, image.identity, keys) if folder else None
     except (OSError, ValueError) as error:
         failed = error
     updates = duty.updates(found["update"])
     vehicle = (found["vehicle"] or "").encode()[:17] or duty.vehicle_id(updates.root if updates else None, image)
-    recorder = log_in(found["data"], vehicle, image) if folder else None
+    if keys:
+        from cellwarden.blackbox.recorder import recorder_in
+
+        recorder = recorder_in(Folder(found["data"] + "/log"), vehicle, image)
     sleep = Command(found["sleep"]) if found["sleep"] else None
     box = Box(
         image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF,
@@ -338,27 +333,14 @@ def run(words, environment=os.getenv):
             box.hazards.failed(hazards.KEEP, box.now_ms(), error)
     box.control = control_of(box, found, vehicle, said)
     systemd.tell(b"READY=1")
-    _go(box, buses)
-    systemd.tell(b"STOPPING=1")
-    return 0
-
-
-def _go(box, buses):
     if not _ON_MICROPYTHON:
         import signal
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: box.stop())
-    box.begin()
-    try:
-        while box.running:
-            if not box.round():
-                if box.timed and all([getattr(bus, "done", False) for bus in buses]):
-                    break
-                box.idle(1)
-    except KeyboardInterrupt:
-        pass
-    box.finish()
+    box.run(idle_ms=1)
+    systemd.tell(b"STOPPING=1")
+    return 0
 
 
 def _say(text):

@@ -26,13 +26,6 @@ from supervised import KEY, Clock, Player, Rig, Sink, a_log, rules_told
 
 
 @pytest.fixture(scope="module")
-def image(demo, tmp_path_factory):
-    path = tmp_path_factory.mktemp("image") / "demo.cwi"
-    demo.save(path)
-    return load_image(str(path))
-
-
-@pytest.fixture(scope="module")
 def drive():
     """Half a minute; the interlock opens after ten seconds."""
     frames = simulate("hvil_opens", DEMO_PROFILE, 1, 1.35)

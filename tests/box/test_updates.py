@@ -5,7 +5,6 @@ import shutil
 import pytest
 from boxes import Maker, small_files
 from cellwarden.core import layout as L
-from cellwarden.image import load_image
 from cellwarden.update import boot, duty, slots
 from cellwarden_tools.simulator import DEMO_PROFILE
 from cellwarden_tools.simulator.run import simulate
@@ -25,13 +24,6 @@ class Told(Log):
 
     def security(self, kind, vehicle, seconds, detail):
         self.secure.append((kind, detail))
-
-
-@pytest.fixture(scope="module")
-def image(demo, tmp_path_factory):
-    path = tmp_path_factory.mktemp("image") / "demo.cwi"
-    demo.save(path)
-    return load_image(str(path))
 
 
 def frames_of(scenario, minutes):

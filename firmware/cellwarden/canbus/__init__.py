@@ -11,12 +11,13 @@ class Bus:
     channel: number of the [[bus]] in the profile; transmit: False = listen only
     timed: True where the frames' own stamps are the only clock (a recorded log), False where the box's clock is
     waits: True where frames wait until they are read, however long (a recorded log): then nothing need be lost
+    done: True where no frame will come any more (the log's end)
 
     frames, dropped, errors: counted since the start; dropped is what the controller, a queue or the wire lost
     state: ACTIVE .. OFF
     """
 
-    timed = waits = False
+    timed = waits = done = False
 
     def __init__(self, channel=0, transmit=False):
         self.channel, self.transmit = channel, transmit

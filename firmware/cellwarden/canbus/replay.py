@@ -22,7 +22,6 @@ class ReplayBus(Bus):
     def __init__(self, path, names=ALL):
         super().__init__()
         self._file, self._names = open(path, "rb"), names
-        self.done = False
 
     def _read(self, batch, t_ms):
         while not self.done and not batch.full():

@@ -124,8 +124,7 @@ class Updates:
             if offered.sha256 in self.slots.record.slots:  # it runs, or has run and was given up
                 self.result = "nothing new at the address"
                 return
-            source.seek(0)
-            if self._take(source):
+            if self._take(source, offered):
                 self._asked_ms = (self._asked_ms - ADDRESS_MS + LOOK_MS) & L.MASK
         except Refused as error:
             self.result = str(error)
@@ -133,15 +132,15 @@ class Updates:
             self._fetching = False
             source.close()
 
-    def _take(self, source):
-        """Install an image; returns whether to try it again soon."""
+    def _take(self, source, manifest=None):
+        """Install an image; returns whether to try it again soon. manifest: as Slots.install() has it"""
         before = self.result
         try:
             permit = open(self.root + PERMIT, "rb")
         except OSError:
             permit = None
         try:
-            manifest = self.slots.install(source, permit, self.busy)
+            manifest = self.slots.install(source, permit, self.busy, manifest)
         except Refused as error:
             self.result = str(error)
             if error.reason in AGAIN:

@@ -74,15 +74,16 @@ class Slots:
     def folder(self, slot):
         return self.root + "/" + boot.SLOTS[slot]
 
-    def install(self, source, permit=None, busy=lambda: None):
+    def install(self, source, permit=None, busy=lambda: None, manifest=None):
         """Take an update image from a file, or any object with `read` and `seek`; returns its Manifest.
 
         permit: a file with one, or None; busy: called, says in a text why the box must not be updated now, or None
+        manifest: image.read_signed() of the source, where that was done already
         Raises Refused, and then what runs, and what would run after a start, is as before. What was stored of the
         files is used where the same image comes again.
         """
         try:
-            manifest = image.read_signed(source, self.box.key)
+            manifest = manifest or image.read_signed(source, self.box.key)
             allowed = image.read_signed(permit, self.box.key, image.Permit) if permit else None
             self.accept(manifest, allowed, busy)
             at = manifest.files_at

@@ -17,7 +17,8 @@ from cellwarden.control_socket import NAME
 from cellwarden.operator_key import box_key, tag_of
 
 from ..errors import InputError
-from ..ssh import over_ssh
+from ..serial_port import open_port
+from ..ssh import gateway_at, over_ssh
 
 SECONDS, TRIES = 2.0, 5  # for an answer, and how often a question is asked
 STOP_S = 1.5  # in which a box that was told to ends
@@ -111,16 +112,8 @@ class SerialWire:
     """A serial port. Raises InputError where it cannot be opened."""
 
     def __init__(self, port, baud=BAUD):
-        try:
-            import serial
-        except ImportError:
-            raise InputError("device", "no pyserial on this machine", "", "pip install cellwarden[flash]") from None
-        self.name = port
-        try:
-            self._port = serial.serial_for_url(port, baudrate=baud, timeout=0, write_timeout=SECONDS)
-        except (OSError, ValueError) as error:
-            reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
-            raise InputError(port, f"cannot be opened ({reason})", "a serial port, or a box's socket") from None
+        self.name, expected = port, "a serial port, or a box's socket"
+        self._port = open_port(port, "device", expected, baudrate=baud, timeout=0, write_timeout=SECONDS)
         self.write, self.close = self._port.write, self._port.close
 
     def read(self, seconds):
@@ -235,10 +228,8 @@ def open_running(port):
     """
     path = Path(port)
     if port.startswith("ssh:"):
-        host, _, folder = port[4:].partition(":")
-        if not host or host.startswith("-") or not folder.startswith("/"):
-            raise InputError(port, "names no gateway", "ssh:USER@HOST:/FOLDER")
-        words = ["python3", "-c", RELAY, *(f"{folder.rstrip('/')}/{place}" for place in PLACES)]
+        host, folder = gateway_at(port)
+        words = ["python3", "-c", RELAY, *(f"{folder}/{place}" for place in PLACES)]
         box = Running(RelayWire(port, over_ssh(host, words)))
         box.ask("identity", 0, seconds=20)
         return box

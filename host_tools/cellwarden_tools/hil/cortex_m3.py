@@ -27,7 +27,7 @@ from ..engines.build_cortex_m3 import FIRMWARE_FOLDER, build, build_box
 from ..engines.cortex_m3 import FIRMWARE, ROOM, blob, find_qemu
 from ..engines.micropython import find_micropython
 from ..errors import InputError
-from .devices import Device
+from .devices import Device, open_raw
 from .tester import Tester
 
 BOARD = "mps2_an385"
@@ -214,8 +214,7 @@ class Console:
     """What stands on a terminal, and a way to type."""
 
     def __init__(self, path):
-        self._file = os.open(path, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self._file)
+        self._file = open_raw(path)
         self.heard = bytearray()
         self._changed = threading.Condition()
         self._end = threading.Event()

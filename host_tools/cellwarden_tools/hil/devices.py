@@ -51,6 +51,14 @@ def make_device(word, heap="1m", bus="serial"):
     raise InputError("--cw-device", f"no device `{word}`", expected)
 
 
+def open_raw(path):
+    """The number of a serial port, opened so that every byte passes."""
+    file = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    with suppress(termios.error):  # no terminal
+        tty.setraw(file)
+    return file
+
+
 class Device:
     """start() makes `tester`, the other side of its port; stop() and cut() end the box in order and at once.
 
@@ -91,10 +99,8 @@ class Device:
 
     def listen(self, port):
         """The Tester of a box that runs since before, with its bus (SLCAN with stamps) on its console."""
-        file = os.open(port, os.O_RDWR | os.O_NOCTTY)
-        with suppress(termios.error):
-            tty.setraw(file)
-        self._file, self.tester = file, Tester(file)
+        self._file = open_raw(port)
+        self.tester = Tester(self._file)
         self.tester.stamped = True
         return self.tester
 
@@ -270,9 +276,7 @@ class Board(Device):
 
     def start(self, image=None, *words):
         """Restart it, and wait for it to open its bus."""
-        file = os.open(self.path, os.O_RDWR | os.O_NOCTTY)
-        with suppress(termios.error):
-            tty.setraw(file)
+        file = open_raw(self.path)
         os.write(file, b"\r\x03\x03\x04")  # stop what runs; a soft reset starts main.py
         return self._open(file)
 

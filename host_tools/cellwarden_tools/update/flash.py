@@ -21,6 +21,7 @@ from cellwarden.update.duty import VEHICLE_ID
 from ..engines.device_files import device_text
 from ..errors import InputError
 from ..key_file import new_box
+from ..ssh import gateway_at
 from . import build
 from .repl import Broken, Crashed, Pipe, Repl
 
@@ -71,10 +72,8 @@ def gateway(where, runs, python=None):
     """
     words = [python or "python3", "-u"] if runs == slots.SOURCE else [python or "micropython"]
     if where.startswith("ssh:"):
-        host, _, folder = where[4:].partition(":")
-        if not host or host.startswith("-") or not folder.startswith("/"):
-            raise InputError(where, "names no gateway", "ssh:USER@HOST:/FOLDER")
-        return Pipe(where, words, host), folder.rstrip("/")
+        host, folder = gateway_at(where)
+        return Pipe(where, words, host), folder
     if Path(where).is_dir():
         if words[0] == "python3":
             words[0] = sys.executable

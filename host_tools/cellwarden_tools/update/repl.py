@@ -11,6 +11,7 @@ from binascii import b2a_base64
 from contextlib import suppress
 
 from ..errors import InputError
+from ..serial_port import open_port
 from ..ssh import over_ssh
 
 _RAW = b"raw REPL; CTRL-B to exit"
@@ -37,21 +38,10 @@ class Repl:
     piece = 1536  # bytes of a file that are sent at a time
 
     def __init__(self, port, baud=115200, seconds=5):
-        try:
-            import serial
-        except ImportError:
-            raise InputError("flash", "no pyserial on this machine", "", "pip install cellwarden[flash]") from None
-        try:
-            self._port = serial.serial_for_url(port, baudrate=baud, timeout=0.05, write_timeout=seconds)
-        except (OSError, ValueError) as error:
-            reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error)
-            raise InputError(
-                port,
-                f"cannot be opened ({reason})",
-                "the serial port of a MicroPython board, or a gateway's folder",
-                "make the folder, if it is one",
-            ) from None
-        self.name, self._failures, self._seconds = port, (serial.SerialException, OSError), seconds
+        expected = "the serial port of a MicroPython board, or a gateway's folder"
+        mend = "make the folder, if it is one"
+        self._port = open_port(port, "flash", expected, mend, baudrate=baud, timeout=0.05, write_timeout=seconds)
+        self.name, self._seconds = port, seconds
         self._said = b""  # by the board, while it started
         self._runs = False  # the board was started, and is not to be interrupted any more
 
@@ -59,7 +49,7 @@ class Repl:
         return self
 
     def __exit__(self, *_):
-        with suppress(*self._failures):
+        with suppress(OSError):
             if not self._runs:
                 self._port.write(b"\r\x03\x02")  # back to the REPL for people
         self._port.close()
@@ -109,7 +99,7 @@ class Repl:
 
     def reset(self):
         """Let the board start anew, as after power on; where it has no such reset, as MicroPython's own."""
-        with suppress(Broken, *self._failures):  # a port that goes with the board
+        with suppress(Broken, OSError):  # a port that goes with the board
             self.enter()
             self._write(b"import machine\nmachine.reset()" + _END)
             end = time.monotonic() + RESET_S
@@ -128,9 +118,9 @@ class Repl:
         while time.monotonic() < end:
             try:
                 rest += self._port.read(4096)
-            except self._failures:  # a USB port that went with the board comes again with it
+            except OSError:  # a USB port that went with the board comes again with it
                 time.sleep(0.2)
-                with suppress(*self._failures):
+                with suppress(OSError):
                     self._port.close()
                     self._port.open()
             *lines, rest = rest.replace(b"\r", b"\n").split(b"\n")
@@ -145,13 +135,13 @@ class Repl:
     def _waiting(self):
         try:
             return self._port.in_waiting
-        except self._failures as error:
+        except OSError as error:
             raise Broken(str(error)) from None
 
     def _write(self, data):
         try:
             self._port.write(data)
-        except self._failures as error:
+        except OSError as error:
             raise Broken(str(error)) from None
 
     def _take(self, count):
@@ -159,7 +149,7 @@ class Repl:
         while len(data) < count:
             try:
                 got = self._port.read(count - len(data))
-            except self._failures as error:
+            except OSError as error:
                 raise Broken(str(error)) from None
             if got:
                 data, end = data + got, time.monotonic() + self._seconds
@@ -181,7 +171,7 @@ class Repl:
         try:
             while self._port.read(4096):
                 pass
-        except self._failures as error:
+        except OSError as error:
             raise Broken(str(error)) from None
 
 

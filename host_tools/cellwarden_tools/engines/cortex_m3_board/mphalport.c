@@ -35,7 +35,7 @@ enum { SYSTICK = 15, VECTORS = 16 };
 
 extern const uint32_t isr_vector[];
 static uint32_t vectors[VECTORS] __attribute__((aligned(128)));
-static volatile uint32_t looked; // for Ctrl-C, up to here
+static volatile uint32_t looked; // for Ctrl-C, up to here; what was not looked at is not given to a reader
 
 // Each millisecond: ends a wait, and hears Ctrl-C, for which all before it is given up.
 static void on_tick(void) {
@@ -83,17 +83,20 @@ static void wait(void) {
 }
 
 int mp_hal_stdin_rx_chr(void) {
-    uint32_t at;
-    while ((at = CONSOLE->taken) == CONSOLE->put) { // read once: on_tick() moves it
+    for (;;) {
+        mp_uint_t state = MICROPY_BEGIN_ATOMIC_SECTION(); // on_tick() moves it, too
+        uint32_t at = CONSOLE->taken;
+        int there = at != looked;
+        int c = CONSOLE->to[at];
+        if (there) {
+            CONSOLE->taken = (at + 1) % RING;
+        }
+        MICROPY_END_ATOMIC_SECTION(state);
+        if (there) {
+            return c;
+        }
         wait();
     }
-    uint32_t after = (at + 1) % RING;
-    int c = CONSOLE->to[at];
-    CONSOLE->taken = after;
-    if (looked == at) {
-        looked = after;
-    }
-    return c;
 }
 
 static int is_full(void) {
@@ -101,7 +104,7 @@ static int is_full(void) {
 }
 
 uintptr_t mp_hal_stdio_poll(uintptr_t flags) {
-    return flags & ((is_full() ? 0 : MP_STREAM_POLL_WR) | (CONSOLE->taken == CONSOLE->put ? 0 : MP_STREAM_POLL_RD));
+    return flags & ((is_full() ? 0 : MP_STREAM_POLL_WR) | (CONSOLE->taken == looked ? 0 : MP_STREAM_POLL_RD));
 }
 
 mp_uint_t mp_hal_stdout_tx_strn(const char *text, size_t length) {
