@@ -1,6 +1,8 @@
 """Acceptance tests of a running box, the same on every device (docs/box.md)."""
 
 import random
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -221,6 +223,38 @@ def test_a_full_disk_under_the_log_is_told_and_detection_goes_on(device, image_f
     last = tester.statuses[-1]
     assert last["box_hazards"] == ["box_log"] and last["pets"] > 250, "it goes on, and the watchdog sees it"
     assert any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events), "it judges all the same"
+
+
+BUS_OFF, RESTARTED, OVERFLOW = (0x040, 0), (0x100, 0), (0x004, 0x01)  # class, data[1]: linux/can/error.h
+
+
+def error_frame(interface, kind):
+    """An error frame from the box's own interface, as its driver makes them: QEMU's wire cannot be shorted."""
+    error, controller = kind
+    with socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW) as own:
+        own.bind((interface,))
+        own.send(struct.pack("=IB3x8s", socket.CAN_ERR_FLAG | error, 8, bytes((0, controller))))
+
+
+@pytest.mark.cw_needs("bus")
+@pytest.mark.cw_expects("bus_errors", "dropped")
+def test_bus_off_and_an_overrun_of_the_controller_are_told_and_the_bus_recovers(device, image_file):
+    tester = device.start(image_file)
+    frames = list(drive("healthy_drive", 60, 75))
+
+    def told(rule, level):
+        return tester.wait(lambda: any(e["rule"] == rule and e["level"] == level for e in tester.events), 12)
+
+    tester.play(frames[:1000])
+    error_frame(device.box_channel, OVERFLOW)
+    assert told("frames_lost", 1) and tester.wait(lambda: tester.statuses[-1]["dropped"] == 1, 5)
+    error_frame(device.box_channel, BUS_OFF)  # and nothing comes any more, as from a bus that is off
+    assert told("bus_off", 2)
+    assert tester.wait(lambda: tester.statuses[-1]["bus_states"] == [3], 5)
+    error_frame(device.box_channel, RESTARTED)
+    tester.play(frames[1000:])
+    assert told("bus_off", 0), "it is back"
+    assert tester.statuses[-1]["bus_states"] == [0]
 
 
 @pytest.mark.cw_needs("bus")

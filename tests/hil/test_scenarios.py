@@ -21,7 +21,7 @@ FAULTS = [name for name in scenarios.names() if scenarios.load(name)["expect"]]
 LONGEST_MIN = 14 * 24 * 60
 WHOLE = os.environ.get("CELLWARDEN_SCENARIOS") == "whole"
 ELSEWHERE = {  # an adapter's stamps cannot carry these
-    "bus_off": "test_an_interface_that_goes_down_is_told_and_read_again_when_it_is_back",
+    "bus_off": "test_bus_off_and_an_overrun_of_the_controller_are_told_and_the_bus_recovers",
     "controller_overruns": "test_an_overrun_of_the_adapter_is_reported",
     "clock_set_back": "test_a_time_of_day_that_is_set_is_told_and_detection_and_log_go_on",
 }
