@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from .errors import InputError
@@ -26,14 +26,14 @@ def whole_file(path, mode="wb", **kwargs):
         with _direct(path, mode, kwargs) as file:
             yield file
         return
-    try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise InputError(
-            path, f"cannot be written ({error.strerror})", "a folder that exists and can be written"
-        ) from None
-    try:
-        with open(handle, mode, **kwargs) as file:
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:  # the name is known before the file is there: whenever Ctrl-C comes, it is removed
+        try:
+            opened = open(beside, mode, opener=_new, **kwargs)
+        except OSError as error:
+            expected = "a folder that exists and can be written"
+            raise InputError(path, f"cannot be written ({error.strerror})", expected) from None
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -42,11 +42,15 @@ def whole_file(path, mode="wb", **kwargs):
         os.chmod(beside, 0o666 & ~mask)
         os.replace(beside, path)
     except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(beside)
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise _unwritable(path, error) from None
         raise
+
+
+def _new(path, flags):
+    return os.open(path, flags | os.O_EXCL, 0o600)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ class Record:
         try:
             with open(root + "/" + RECORDS[self.sequence & 1], "wb") as file:
                 file.write(data + struct.pack("<I", crc32(data)))
+                file.flush()  # fsync, of MicroPython's unix port
             if hasattr(os, "sync"):
                 os.sync()
         except OSError:

@@ -106,16 +106,22 @@ class Slots:
         return 1 - self.record.active
 
     def accept(self, manifest, permit=None, busy=lambda: None):
-        """Check an image (and a permit) against this box, and empty the idle slot for it. Raises Refused, OSError."""
+        """Check an image (and a permit) against this box, and let the idle slot hold nothing else.
+
+        Raises Refused, OSError.
+        """
         self._check(manifest, permit, busy)
-        folder = self.folder(self.idle)
-        if boot.read(folder + "/manifest") == manifest.data:
+        folder, own = self.folder(self.idle), (("signature", manifest.signature), ("manifest", manifest.data))
+        if all([boot.read(folder + "/" + name) == data for name, data in own]):
+            names = [name for name, _ in own] + [path for path, _, _ in manifest.files]
+            self._remove(folder, [folder + "/" + name for name in names])
             return
         self._remove(folder)
         os.mkdir(folder)
-        for name, data in (("signature", manifest.signature), ("manifest", manifest.data)):
+        for name, data in own:
             with open(folder + "/" + name, "wb") as file:
                 file.write(data)
+                file.flush()
 
     def _check(self, manifest, permit, busy):
         record, box, newest = self.record, self.box, permit or manifest
@@ -173,6 +179,7 @@ class Slots:
                 found.update(data)
                 left -= len(data)
                 self._pause()
+            file.flush()  # fsync, of MicroPython's unix port
         if left or found.digest() != digest:
             os.remove(target)
             raise Refused("file", path)
@@ -225,15 +232,16 @@ class Slots:
             return None
         return image.Manifest(data, ())
 
-    def _remove(self, path):
-        """Remove a file, or a folder and all in it; what is not there is no error."""
+    def _remove(self, path, but=()):
+        """Remove a file, or a folder and all in it but some files; what is not there is no error."""
         self._pause()
-        if not _is_there(path):
+        if path in but or not _is_there(path):
             return
         if os.stat(path)[0] & 0x4000:
             for name in os.listdir(path):
-                self._remove(path + "/" + name)
-            os.rmdir(path)
+                self._remove(path + "/" + name, but)
+            if not os.listdir(path):
+                os.rmdir(path)
         else:
             os.remove(path)
 
