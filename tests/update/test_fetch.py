@@ -4,8 +4,11 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,7 +28,7 @@ DATA = bytes(range(256)) * 50
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only while somebody sleeps, and then much faster than for the others."""
 
     def __init__(self):
         self.ms = 0
@@ -35,6 +38,7 @@ class Clock:
 
     def sleep_ms(self, ms):
         self.ms += ms
+        time.sleep(1e-5)
 
 
 def read_all(address, **other):
@@ -144,6 +148,54 @@ def test_a_place_that_says_nothing_is_given_up_and_the_box_judges_meanwhile():
             source.read(1)
     assert len(place.asked) == fetch.TRIES and len(judged) > 1000
     assert max(b - a for a, b in pairwise(judged)) <= 10
+
+
+@pytest.fixture
+def silent():
+    """The port of somebody who takes a connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def tried(address):
+    """What becomes of it, and the moments at which the box judged meanwhile."""
+    clock, judged = Clock(), []
+    with pytest.raises(OSError, match="the link is lost: nothing comes"):
+        Source(address, pause=lambda: judged.append(clock.ms), clock=clock).read(1)
+    return judged
+
+
+def test_the_box_judges_while_a_handshake_gets_no_answer(silent):
+    judged = tried(f"https://127.0.0.1:{silent}/")
+    assert len(judged) > 5000 and max(b - a for a, b in pairwise(judged)) <= 10
+
+
+def test_the_box_judges_while_nobody_knows_a_name(monkeypatch):
+    end = threading.Event()
+    monkeypatch.setattr(fetch.socket, "getaddrinfo", lambda *_: end.wait(30))
+    judged = tried("http://some.where/")
+    end.set()
+    assert len(judged) > 5000 and max(b - a for a, b in pairwise(judged)) <= 10
+
+
+def test_the_box_judges_while_a_connection_is_not_taken():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        waiting = [socket.socket() for _ in range(8)]  # for whom its queue is full
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(server.getsockname())
+        judged = tried(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        for each in waiting:
+            each.close()
+    assert len(judged) > 5000 and max(b - a for a, b in pairwise(judged)) <= 10
+
+
+def test_a_name_that_is_not_known_and_a_port_that_is_closed_are_told(silent):
+    for address, why in (("http://nobody.invalid/", "lost: "), (f"http://127.0.0.1:{silent}/", "lost: ")):
+        with pytest.raises(OSError, match=why):
+            Source(address, clock=Clock()).read(1)
 
 
 def test_no_more_bytes_a_second_than_allowed():

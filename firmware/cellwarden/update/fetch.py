@@ -2,8 +2,11 @@
 
 Each piece is a range request of its own; a link that is lost is made anew, and what was read is not read twice. Nothing
 of what comes is trusted: image.py checks the signature. TLS keeps others from reading along and from wasting the link.
+Nothing waits but in `_soon()`, which lets the box judge meanwhile.
 """
 
+import errno
+import select
 import socket
 import sys
 
@@ -12,11 +15,12 @@ from cellwarden.core import layout as L
 
 PIECE = 4096  # bytes asked for at once
 RATE = 32_768  # bytes a second at most
-WAIT_MS = 10_000  # for the next byte
+WAIT_MS = 10_000  # for the name's address, the connection, each answer of a handshake, the next byte
 TRIES = 5  # of a piece; twice as long between two of them each time
 MOST_HEAD = 4096  # bytes of an answer's head
-_WOULD_WAIT = (11, 2)  # EAGAIN, and ssl.SSL_ERROR_WANT_READ of CPython
+_WOULD_WAIT = (11, 2, 3)  # EAGAIN, and ssl.SSL_ERROR_WANT_READ and _WRITE of CPython
 _MICROPYTHON = sys.implementation.name == "micropython"
+_LINUX = sys.platform == "linux"
 
 
 class _Wrong(Exception):
@@ -90,12 +94,8 @@ class Source:
         """The bytes from `at` on that the place gives in one answer. Raises OSError, _Wrong."""
         if not self._link:
             self._connect()
-        raw, link = self._link
         text = "GET %s HTTP/1.1\r\nHost: %s\r\nRange: bytes=%d-%d\r\n\r\n"
-        request = (text % (self._path, self._place, at, at + PIECE - 1)).encode()
-        raw.setblocking(True)
-        link.write(request) if _MICROPYTHON else link.sendall(request)
-        raw.setblocking(False)
+        self._send((text % (self._path, self._place, at, at + PIECE - 1)).encode())
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             if len(head) == MOST_HEAD:
@@ -112,34 +112,71 @@ class Source:
         return data
 
     def _connect(self):
-        family, kind, protocol, _, place = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)[0]
-        raw = socket.socket(family, kind, protocol)
-        self._link = raw, raw
-        raw.settimeout(WAIT_MS // 1000)
-        raw.connect(place)
+        family, kind, protocol, _, place = self._found()
+        raw = link = socket.socket(family, kind, protocol)
+        self._link = raw, link
+        raw.setblocking(False)
+        try:
+            raw.connect(place)
+        except OSError as error:
+            if error.errno != errno.EINPROGRESS:
+                raise
+        ready = select.poll()
+        ready.register(raw, select.POLLOUT)
+        self._soon(lambda: ready.poll(0) or None)
         if self._tls:
+            context = _context(self._ca)  # the first that is sent shakes hands
+            link = context.wrap_socket(raw, server_hostname=self._host, do_handshake_on_connect=False)
+            self._link = raw, link
+
+    def _found(self):
+        """What getaddrinfo() says of the host first. It cannot be told not to wait: it gets a thread where it can."""
+        told = []
+
+        def look():
             try:
-                self._link = raw, _context(self._ca).wrap_socket(raw, server_hostname=self._host)
+                told.append(socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)[0])
+            except Exception as error:
+                told.append(error)
+
+        if _LINUX:
+            import _thread
+
+            _thread.start_new_thread(look, ())
+        else:
+            look()
+        found = self._soon(lambda: told[0] if told else None)
+        if isinstance(found, Exception):
+            raise OSError(str(found))
+        return found
+
+    def _send(self, data):
+        send = self._link[1].write if _MICROPYTHON else self._link[1].send
+        while data:
+            try:
+                data = data[self._soon(lambda rest=data: send(rest)) :]
             except ValueError as error:
                 raise _Wrong("its certificate is not trusted: " + str(error).strip()) from None
-        if not _MICROPYTHON:
-            raw = self._link[1]
-            self._link = raw, raw
 
     def _some(self, count):
         """One to `count` bytes, as they come. Raises OSError where none come."""
-        link, began = self._link[1], self._clock.now_ms()
+        link = self._link[1]
+        data = self._soon(lambda: link.read(count) if _MICROPYTHON else link.recv(count))
+        if not data:
+            raise OSError("it was closed")
+        return data
+
+    def _soon(self, step):
+        """What a step gives, once it gives other than None and need not wait. Raises OSError where that takes long."""
+        began = self._clock.now_ms()
         while (self._clock.now_ms() - began) & L.MASK < WAIT_MS:
             try:
-                data = link.read(count) if _MICROPYTHON else link.recv(count)
+                given = step()
+                if given is not None:
+                    return given
             except OSError as error:
                 if error.errno not in _WOULD_WAIT:
                     raise
-                data = None
-            if data:
-                return data
-            if data is not None:
-                raise OSError("it was closed")
             self._pause()
             self._clock.sleep_ms(2)
         raise OSError("nothing comes")
