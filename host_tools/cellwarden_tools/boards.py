@@ -9,8 +9,10 @@ it holds, unsigned; `cellwarden update build` makes an update image of the same 
 import argparse
 import ast
 import hashlib
+import importlib.metadata
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import cellwarden
@@ -20,7 +22,7 @@ from .engines.cortex_m3 import compile_mpy
 from .engines.device_files import device_text
 from .errors import InputError
 
-FIRMWARE = Path(cellwarden.__file__).parents[1]
+PACKAGE = Path(cellwarden.__file__).parent
 VEHICLE = "vehicle"  # folder of a slot with the vehicle image
 LEVEL = 3  # of mpy-cross: no asserts, no line numbers
 LINUX_ONLY = {"linux.py", "control_socket.py"}
@@ -28,8 +30,19 @@ LINUX_MAIN = b"from cellwarden.linux import main\n\nmain()\n"
 _FACTS = ("NAME", "ARCHITECTURE", "DRIVERS", "FLASH_BYTES", "HEAP_BYTES")
 
 
+def firmware():
+    """The folder with main.py and boards/: a checkout's firmware/, or where pip put the data of the wheel."""
+    if (PACKAGE.parent / "boards").is_dir():
+        return PACKAGE.parent
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for path in importlib.metadata.files("cellwarden") or ():
+            if path.parts[-3:] == ("share", "cellwarden", "main.py"):
+                return Path(path.locate()).resolve().parent
+    raise InputError("boards", "this installation has no firmware/boards", "a wheel of Cellwarden, or a checkout")
+
+
 def names():
-    return sorted(path.stem for path in (FIRMWARE / "boards").glob("*.py"))
+    return sorted(path.stem for path in (firmware() / "boards").glob("*.py"))
 
 
 def facts(board):
@@ -37,9 +50,9 @@ def facts(board):
 
     board: a name of firmware/boards, or the path of a file of your own that ends with .py
     """
-    path = Path(board) if board.endswith(".py") else FIRMWARE / "boards" / f"{board}.py"
+    path = Path(board) if board.endswith(".py") else firmware() / "boards" / f"{board}.py"
     if not path.is_file():
-        raise InputError("boards", f"no board `{board}`", ", ".join(names()) or "a checkout with firmware/boards")
+        raise InputError("boards", f"no board `{board}`", ", ".join(names()))
     found = {"path": path}
     try:
         for node in ast.parse(_read(path)).body:
@@ -70,13 +83,13 @@ def sources(known):
     """{path: text} of a board's code. known: as facts() gives it."""
     architecture, linux = known["ARCHITECTURE"], "socketcan" in known["DRIVERS"]
     files = {}
-    for path in sorted((FIRMWARE / "cellwarden").rglob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py")):
         drivers = ("__init__", "frames", "filters", *known["DRIVERS"])
         if (path.name == "cpython.py" and architecture) or (path.name in LINUX_ONLY and not linux):
             continue
         if path.parent.name != "canbus" or path.stem in drivers:
-            files[path.relative_to(FIRMWARE).as_posix()] = _read(path)
-    files["main.py"] = LINUX_MAIN.decode() if linux else _read(FIRMWARE / "main.py")
+            files[path.relative_to(PACKAGE.parent).as_posix()] = _read(path)
+    files["main.py"] = LINUX_MAIN.decode() if linux else _read(firmware() / "main.py")
     if not linux:
         files["board.py"] = _read(known["path"])
     return files
