@@ -18,8 +18,9 @@ def held(tmp_path_factory):
     subprocess.run(["git", "clone", "-q", CHECKOUT, folder / "source"], check=True)
     words = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, folder / "source"]
     done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"pip cannot build a wheel here: {done.stderr.strip().splitlines()[-1]}")
+    if "No matching distribution found for setuptools" in done.stderr:
+        pytest.skip("pip has no index here to get setuptools from")
+    assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         return set(file.namelist())
