@@ -61,8 +61,8 @@ hil-here: .venv/.test ## The part of it on MicroPython here, fed through a seria
 	$(PLAY) tests/hil
 
 hil-cortex-m3: .venv/.test ## The part of it on the emulated Cortex-M3 (QEMU), with 128 KiB of heap
-	$(PLAY) -rs tests/hil/test_box.py tests/hil/test_flash.py tests/hil/test_scenarios.py --cw-device cortex-m3 \
-		--cw-expects box_late --cw-expects box_log \
+	$(PLAY) -rs tests/hil/test_box.py tests/hil/test_flash.py tests/hil/test_latency.py tests/hil/test_scenarios.py \
+		--cw-device cortex-m3 --cw-expects box_late --cw-expects box_log \
 		-k "not (demo or insulation_falls_for_a_week or joint_loosens or pack_sensor_drifts)"
 
 hil-gateway: .venv/.test ## The part of it in two virtual machines with CAN controllers and the kernel's own driver (QEMU)

@@ -22,7 +22,9 @@ RULES = {
 }  # byte of Status, bits, evidence
 BEGIN_US = 5_000_000
 WITHOUT_US, WITH_US = (130_000, 200_000), (230_000, 300_000)  # so long each rule has no evidence, and has it
-WITH_LATER_US = (800_000, 900_000)  # where other work on this machine may hold up box or tester
+# Where other work on this machine may hold up box or tester:
+WITHOUT_LATER_US, WITH_LATER_US = (400_000, 500_000), (800_000, 900_000)
+EARLY_MS, EARLY_LATER_MS = 3, 25  # a frame has the stamp of the round that read it, which began before it came
 LAST_US = 1_000_000  # none rises so shortly before the end
 EACH_US = 50_000  # Status is sent so often, and where it changes
 
@@ -36,7 +38,7 @@ def crc8_j1850(data):
     return remainder ^ 0xFF
 
 
-def toggled(frames, with_us, began):
+def toggled(frames, without_us, with_us, began):
     """The frames of a drive with Status made anew. began: {rule: []}, gets when each evidence is due, in us."""
     moments, evidence, end_us = random.Random("latency"), dict.fromkeys(RULES, False), frames[-1][0] - LAST_US
     turns_us = {rule: BEGIN_US + moments.randrange(500_000) for rule in RULES}
@@ -51,7 +53,7 @@ def toggled(frames, with_us, began):
                     if evidence[rule]:
                         began[rule].append(now_us)
                 if turn_us == now_us:
-                    turns_us[rule] += moments.randrange(*(with_us if evidence[rule] else WITHOUT_US))
+                    turns_us[rule] += moments.randrange(*(with_us if evidence[rule] else without_us))
             body = bytearray(last)
             for rule, (byte, bits, alarm) in RULES.items():
                 if evidence[rule]:
@@ -78,12 +80,12 @@ def percentile(values, permille):
 def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, said):
     """On the gateway, whose machine counts time by its instructions, 999 of 1,000; else half of 50."""
     gateway = not device.serial
-    seconds = 225 if gateway else 35
+    seconds, periods_us = (225, (WITHOUT_US, WITH_US)) if gateway else (40, (WITHOUT_LATER_US, WITH_LATER_US))
     began = {rule: [] for rule in RULES}
     frames = list(drive("healthy_drive", 60, 60 + seconds))
     tester = device.start(transmitting)
     start = time.monotonic() - frames[0][0] / 1e6  # a frame is sent when it is due, or later, but for tester.SLEEP_S
-    tester.play(toggled(frames, WITH_US if gateway else WITH_LATER_US, began))
+    tester.play(toggled(frames, *periods_us, began))
     time.sleep(0.5)
     dbc = cantools.database.load_file(DBC)
     told = [(t, dbc.decode_message(can_id, data)) for t, can_id, data in tester.frames]
@@ -96,7 +98,7 @@ def test_from_the_evidence_to_the_alarm_frame_on_the_wire(device, transmitting, 
     p50, p99, p999, most = (percentile(late_ms, permille) for permille in (500, 990, 999, 1000))
     said(f"{len(late_ms)} alarm frames, ms after the evidence and its {HOLDS_MS} ms: "
          f"p50 {p50:.0f}, p99 {p99:.0f}, p99.9 {p999:.0f}, most {most:.0f}")  # fmt: skip
-    assert min(late_ms) >= -3, "an alarm before its evidence"
+    assert min(late_ms) >= -(EARLY_MS if gateway else EARLY_LATER_MS), "an alarm before its evidence"
     assert (p999 if gateway else p50) <= ALLOWED_MS
     assert len(late_ms) >= (1000 if gateway else 50)
     counters = [now["Counter"] for _, now in told if "Level" in now]
