@@ -1,6 +1,10 @@
 """`make test` leaves the long tests out, `make test-long` runs them alone; without a word all run."""
 
+import os
+
 import pytest
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # boxes have it not, and what Python writes must not harm them
 
 
 def pytest_addoption(parser):

@@ -120,6 +120,7 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(found, board, 
         status = last_status(python, folder, tmp_path / "drive.log")
         assert (status["update"]["version"], status["update"]["why"]) == (f"1.{n}.0", why)
         assert status["log"]["lost_records"] == 0 and status["scans"] > 600
+        assert last_status(python, folder, tmp_path / "drive.log")["update"]["version"] == f"1.{n}.0", "and once more"
     capsys.readouterr()
     assert run(["device", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -139,15 +140,22 @@ def test_the_demonstration_from_the_profile_to_a_confirmed_update(found, board, 
     told = [fields(entry) for entry in chain_entries(log) if entry.record and entry.record.type == UPDATE_TYPE]
     assert [(row["why"], row["minor"], row["counter"], row["manifest"]) for row in told] == [
         ("first installed", 1, 1, software[0]),
+        ("first installed", 1, 1, software[0]),
         ("on trial", 2, 2, software[1]),
+        ("confirmed by its own good scans", 2, 2, software[1]),
         ("confirmed by its own good scans", 2, 2, software[1]),
     ]
     given, master = (folder / "data" / "operator.a").read_bytes(), bytes.fromhex(Path("operators.key").read_text())
     own = hmac.new(master, b"cellwarden operator key 1\nLSVTEST0000000001\n1", "sha256").digest()
     assert given[8:40].rstrip(b"\0") == b"LSVTEST0000000001" and given[40:72] == own
     assert given == (folder / "data" / "operator.b").read_bytes()
+    (folder / "b" / "one.more").touch()
+    capsys.readouterr()
+    assert run(["device", str(folder), "--json"]) == 1
+    slots = json.loads(capsys.readouterr().out)["slots"]
+    assert [slot["whole"] for slot in slots] == [True, False], "a file more, and it does not run"
     (folder / "b" / "manifest").write_bytes(b"rotten")
-    assert run(["device", str(folder)]) == 0 and run(["device", str(tmp_path)]) == 2
+    assert run(["device", str(folder)]) == 1 and run(["device", str(tmp_path)]) == 2
     assert "no Cellwarden on it" in capsys.readouterr().err
 
 

@@ -309,12 +309,12 @@ def _slots_of_stopped(context, folder, json):
     else:
         with Flash(port, folder.rstrip("/")) as box:
             found = status(box, port)
-    damaged = any(slot["version"] and not slot["whole"] for slot in found["slots"])
+    needed = [slot for slot in found["slots"] if slot["version"] or slot["slot"] == found["confirmed"]]
     if json:
         show.json_line(found)
     else:
         _show(found, show)
-    if damaged:
+    if not all(slot["whole"] for slot in needed):
         raise typer.Exit(1)
 
 

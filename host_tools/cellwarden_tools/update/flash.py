@@ -55,6 +55,9 @@ except BaseException as error:
 GATEWAY_MAIN = b"""\
 import sys
 
+if hasattr(sys, "dont_write_bytecode"):
+    sys.dont_write_bytecode = True  # a slot that has a file more than its image does not run
+
 import boot
 
 if boot.start(sys.path[0]) is None:
@@ -70,7 +73,7 @@ def gateway(where, runs, python=None):
 
     runs: what the image is built for; python: the program that will run the box there, if not the usual one
     """
-    words = [python or "python3", "-u"] if runs == slots.SOURCE else [python or "micropython"]
+    words = [python or "python3", "-u", "-B"] if runs == slots.SOURCE else [python or "micropython"]
     if where.startswith("ssh:"):
         host, folder = gateway_at(where)
         return Pipe(where, words, host), folder
@@ -180,6 +183,10 @@ class Flash:
     def has(self, name, size, digest):
         """Whether a file in the folder of the slots has this size and SHA-256, as the box finds."""
         return self._call(f"have({self.root + '/' + name!r})") == [size, digest.hex()]
+
+    def count(self, folder):
+        """How many files a folder in the folder of the slots has, with those below it."""
+        return self._call(f"count({self.root + '/' + folder!r})")
 
     def give(self, vehicle=None, key=None, master=None):
         """Make a bare box a vehicle's own, before its first start: a box that has an id or a key keeps it.

@@ -74,6 +74,16 @@ def get(path):
     print(json.dumps([b2a_base64(data).decode(), crc32(data)]))
 
 
+def count(path):
+    """How many files a folder and those below it have."""
+
+    def below(path):
+        paths = [path + "/" + name for name in os.listdir(path)]
+        return sum(below(path) if os.stat(path)[0] & 0x4000 else 1 for path in paths)
+
+    print(json.dumps(below(path)))
+
+
 def put(path, at, text, checksum):
     """Write a piece at its place; nothing where it, its place or its file's name is not as it was sent."""
     feed()

@@ -24,12 +24,16 @@ class FolderBox:
     def has(self, name, size, digest):
         return boot.same_file(str(self._folder / name), size, digest)
 
+    def count(self, folder):
+        return boot.count_files(str(self._folder / folder))
+
 
 def status(box, where):
     """A dict of what the box says. box: a Flash or FolderBox; where: its port or folder, for messages.
 
     Each slot is {"slot", "version", "counter", "whole"}, version None where it holds nothing that may run; whole: every
-    file has, on the box, the SHA-256 of the manifest. Raises InputError where there is no Cellwarden on it.
+    file has, on the box, the SHA-256 of the manifest, and there is no other. Raises InputError where there is no
+    Cellwarden on it.
     """
     with tempfile.TemporaryDirectory(prefix="cellwarden-") as folder:
         for name in _FILES:
@@ -51,6 +55,7 @@ def status(box, where):
             told = {"slot": name, "version": None, "counter": None, "whole": False}
             if manifest:
                 whole = all(box.has(f"{name}/{path}", size, digest) for path, size, digest in manifest.files)
+                whole = whole and box.count(name) == len(manifest.files) + 2  # the manifest and its signature
                 version = ".".join(map(str, manifest.version))
                 told |= {"version": version, "counter": manifest.counter, "whole": whole}
             found.append(told)
