@@ -95,7 +95,7 @@ mutate: .venv/.test ## Make every small fault in the detection core that can be 
 cuts: .venv/.test ## Cut the power of black box and update at every operation and twice in a row; any bytes for verify
 	CELLWARDEN_CUTS=whole $(BIN)/python -m pytest -n 2 -q -rP --timeout 3600 tests/blackbox/test_cuts_posix.py \
 		tests/blackbox/test_cuts_littlefs.py tests/blackbox/test_tamper_annex.py tests/blackbox/test_fuzz_verify.py \
-		tests/update/test_cuts.py tests/update/test_refused.py
+		tests/update/test_cuts.py tests/update/test_cuts_posix.py tests/update/test_refused.py
 
 fuzz: .venv/.test $(WASM) ## 50 million random and hostile frames: every state in its bounds, all engines agree
 	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)
