@@ -13,7 +13,7 @@ import vfs
 from cellwarden import control, hazards, outputs
 from cellwarden.app import Box, core_fault
 from cellwarden.blackbox.folder import Folder
-from cellwarden.blackbox.keys import FileKeys, has_key
+from cellwarden.blackbox.keys import keys_in
 from cellwarden.console import standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
@@ -83,11 +83,12 @@ def main():
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder, log = folder_at(ROOT + "/data"), folder_at(ROOT + "/data/log")
     vehicle = vehicle_id(ROOT, image)
-    recorder = keys = kept = failed = None
-    if has_key(log):
+    keys = keys_in(log)
+    recorder = kept = operator = failed = None
+    if keys:
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder, keys = recorder_in(log, vehicle, image), FileKeys(log)
+        recorder = recorder_in(log, vehicle, image)
     try:
         kept = Kept(folder, image.identity, keys)
     except (OSError, ValueError) as error:
@@ -101,14 +102,17 @@ def main():
     if failed:
         box.hazards.failed(hazards.KEEP, box.now_ms(), failed)
     box.self_test(folder, fault)
-    operator = OperatorKey(folder)
-    if operator.key:
+    try:
+        operator = OperatorKey(folder)
+    except OSError as error:
+        box.hazards.failed(hazards.OUTPUT, box.now_ms(), error)
+    if operator and operator.key:
         micropython.kbd_intr(-1)  # no byte on the console stops the box, but an operator's word does
     port = of_board("operators", operators)(buses)
     box.control = control.Control(image, vehicle, (port,), operator, log)
     gc.threshold(-1)  # from here on the box collects garbage when it has the time
     box.run()
-    if operator.key:
+    if operator and operator.key:
         micropython.kbd_intr(3)
     if box.starts_anew:
         from machine import reset

@@ -8,7 +8,7 @@ import sys
 from cellwarden import clock, hazards, outputs
 from cellwarden.app import Box
 from cellwarden.blackbox.folder import Folder
-from cellwarden.blackbox.keys import FileKeys, has_key
+from cellwarden.blackbox.keys import keys_in
 from cellwarden.console import Console, standard_output
 from cellwarden.core import layout as L
 from cellwarden.image import ImageError, load_image
@@ -174,15 +174,6 @@ def open_bus(text, number, image, timed):
     return SocketCan(kind, number, filters, transmit, fd)
 
 
-def log_keys(data):
-    """The keys of the log beside the data, or None where it was given none."""
-    folder = Folder(data + "/log")
-    try:
-        return FileKeys(folder) if has_key(folder) else None
-    except OSError:
-        return None
-
-
 def control_of(box, found, vehicle, said):
     """What hears operators: on a socket in the data folder, and on the console where it is read."""
     from cellwarden import control
@@ -305,7 +296,8 @@ def run(words, environment=os.getenv):
     if image.transmit:
         told.append(outputs.AlarmFrames(buses[image.transmit["bus"]], image.transmit["id"]))
     folder = Folder(found["data"]) if found["data"] else None
-    keys = log_keys(found["data"]) if folder else None
+    log = Folder(found["data"] + "/log") if folder else None
+    keys = keys_in(log) if folder else None
     kept, recorder, failed = None, None, None
     try:
         kept = Kept(folder, image.identity, keys) if folder else None
@@ -316,7 +308,7 @@ def run(words, environment=os.getenv):
     if keys:
         from cellwarden.blackbox.recorder import recorder_in
 
-        recorder = recorder_in(Folder(found["data"] + "/log"), vehicle, image)
+        recorder = recorder_in(log, vehicle, image)
     sleep = Command(found["sleep"]) if found["sleep"] else None
     box = Box(
         image, buses, recorder, kept, told, said.report, systemd, clock, found["report_ms"], sleep, nap_ms=L.HALF,

@@ -725,6 +725,24 @@ def test_a_corrupted_image_gives_way_to_the_last_good_one_and_the_box_says_so(de
     assert linux.run(words, lambda name: None) == 2
 
 
+def test_a_log_that_cannot_be_read_at_the_start_is_told_and_the_box_runs_without(demo, tmp_path, capfd):
+    played, image, data = tmp_path / "a.log", tmp_path / "demo.cwi", tmp_path / "data"
+    played.write_text("".join(f"({t / 10:.6f}) can0 186#0000000000000000\n" for t in range(100)))
+    data.mkdir()
+    demo.save(image)
+    told = {}
+    for name in ("without a key", "no folder", "unreadable"):
+        if name == "without a key":
+            (data / "log").mkdir()
+        elif name == "no folder":
+            (data / "log").rmdir()
+        else:
+            (data / "log").write_text("no folder")
+        assert linux.run([str(image), "-b", f"replay:{played}", "--data", str(data)], lambda name: None) == 0
+        told[name] = json.loads(capfd.readouterr().out.splitlines()[-1][2:])["box_hazards"]
+    assert told == {"without a key": [], "no folder": [], "unreadable": ["box_log"]}
+
+
 # --- the service ------------------------------------------------------------------------------------------------------
 
 

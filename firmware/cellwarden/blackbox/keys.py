@@ -12,6 +12,7 @@ last.
 """
 
 import hashlib
+import os
 import struct
 from binascii import crc32
 from collections import namedtuple
@@ -103,6 +104,22 @@ def unpack_slot(data):
     if crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         return None
     return Slot(*struct.unpack(_FIELDS, data[:-4])[1:])
+
+
+def keys_in(folder):
+    """The FileKeys of a log's folder.Folder, or None where it was given no key.
+
+    A folder that is there and cannot be read is taken for one with a key: who uses them fails, and can tell.
+    """
+    try:
+        given = has_key(folder)
+    except OSError:
+        try:
+            os.stat(folder.path)
+        except OSError:
+            return None  # no folder
+        given = True
+    return FileKeys(folder) if given else None
 
 
 class FileKeys:
