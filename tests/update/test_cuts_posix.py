@@ -14,7 +14,7 @@ from boxes import Maker, small_files
 from cellwarden.update import boot, image, slots
 
 OLD, NEW = 2, 3
-TRIES = 40 if os.environ.get("CELLWARDEN_CUTS") == "whole" else 3  # different remains of each cut; make cuts
+TRIES = 40 if os.environ.get("CELLWARDEN_CUTS") == "whole" else 2  # different remains of each cut; make cuts
 
 
 class Cut(BaseException):
