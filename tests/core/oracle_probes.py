@@ -6,6 +6,7 @@ from oracle_time import STEP_S
 
 JUMP_DK, JUMP_DK_PER_S, FALL_DK, STILL_DK, NEAR_DK, BACK_S = 200, 20, 200, 30, 100, 60
 WINDOW_S, RING, RUNAWAY_MK_PER_S = 4, 4, 1000
+COLDEST_DDEGC, HEATS_DK_PER_S = -300, 3  # what is not colder and not over the maker's limit may be; what else burns
 FLICKER_DK = 20  # so much a healthy probe may jump; it counts where both halves of the window rose
 
 
@@ -51,27 +52,29 @@ class Probes:
             self.ring = []
         hot = any(v >= hot_ddegc for v in self.believed(view.probes).values())
         if watch.probes or hot or self.doubted:
-            self.judge(view, bool(watch.probes), before if watch.probes or self.doubted else now)
+            self.judge(view, bool(watch.probes), before if watch.probes or self.doubted else now, hot_ddegc)
         if watch.probes:
             self.steepest(view)
             self.ring = [*self.ring, watch.probes][-RING:]
         self.highest = max(self.believed(view.probes).values(), default=None)
 
-    def judge(self, view, sampled, distress):
+    def judge(self, view, sampled, distress, hot_ddegc):
         last = self.ring[-1] if self.ring else None
         seconds = ceil(round(view.t - last.t, 6)) if last else 0
         values = self.believed(view.probes)
         moves = {n: v - last.values[n] for n, v in values.items() if last and last.values[n] is not None}
         jumps = {n for n, dk in moves.items() if dk > JUMP_DK + JUMP_DK_PER_S * seconds or dk < -FALL_DK}
         moved = any(abs(dk) >= STILL_DK for n, dk in moves.items() if n not in jumps)
+        heats = any(dk >= max(STILL_DK, HEATS_DK_PER_S * seconds) for n, dk in moves.items() if n not in jumps)
         others = [v for n, v in values.items() if n not in jumps]
+        likely = (min(others) - NEAR_DK, max(others) + NEAR_DK) if others else (COLDEST_DDEGC, hot_ddegc - 1)
         for n in sorted(self.doubted):
             value = view.probes[n]
             if value is None:
                 continue
-            if distress or moved:
+            if distress or heats:
                 del self.doubted[n]
-            elif others and not min(others) - NEAR_DK <= value <= max(others) + NEAR_DK:
+            elif not likely[0] <= value <= likely[1]:
                 self.doubted[n] = 0
             elif sampled:
                 self.doubted[n] += seconds if last else 1

@@ -8,7 +8,7 @@ from cellwarden.core.probes import probes, unmask
 from rig import Loaded, Rig, changed
 
 NA = L.NA
-FLOOR_MV = 2500
+FLOOR_MV, HOT_DDEGC = 2500, 600
 SIGNS = (L.SIGN_FELL, L.SIGN_HOT, L.SIGN_STEEP)
 
 
@@ -19,7 +19,7 @@ class ProbeRig(Rig):
     """
 
     def __init__(self, image, cells=6, probes_=6, loaded=False, now_ms=0):
-        header = {L.P_CELLS: cells, L.P_PROBES: probes_, L.P_CELL_FLOOR_MV: FLOOR_MV}
+        header = {L.P_CELLS: cells, L.P_PROBES: probes_, L.P_CELL_FLOOR_MV: FLOOR_MV, L.P_HOT_DDEGC: HOT_DDEGC}
         whole = changed(image)
         super().__init__(whole, healthy=False)
         self.owners = self.engine.section("owners")
@@ -94,15 +94,16 @@ class Told:
         moves = {n: v - last[n] for n, v in believed.items() if kept and last[n] is not None}
         jumps = {n for n, move in moves.items() if move > 200 + 20 * seconds or move < -200}
         moved = any(abs(move) >= 30 for n, move in moves.items() if n not in jumps)
+        heats = any(move >= 30 and move >= 3 * seconds for n, move in moves.items() if n not in jumps)
         others = [v for n, v in believed.items() if n not in jumps]
+        coldest, hottest = (min(others) - 100, max(others) + 100) if others else (-300, HOT_DDEGC - 1)
         changed_ = False
         for n in sorted(set(self.doubted) & {n for n, v in enumerate(values) if v is not None}):
-            near = not others or min(others) - 100 <= values[n] <= max(others) + 100
-            if not near:
+            if not coldest <= values[n] <= hottest:
                 self.doubted[n] = 0
             elif due:
                 self.doubted[n] += seconds if kept else 1
-            if distress or moved or self.doubted[n] >= 60:
+            if distress or heats or self.doubted[n] >= 60:
                 del self.doubted[n]
                 changed_ = True
         if jumps and not moved and not distress and len({values[n] for n in jumps}) == 1:
@@ -174,7 +175,8 @@ def next_values(rng, told, t, values, home):
     seconds = -(-(t - told.times[0]) // 1000)
     jump = 200 + 20 * seconds
     values = list(values)
-    there = [v for n, v in enumerate(values) if v is not None and n not in told.doubted] or [250]
+    there = [v for n, v in enumerate(values) if v is not None and n not in told.doubted]
+    apart = (max(there) + 100, max(there) + 101, min(there) - 100, min(there) - 101, there[0]) if there else ()
     kind = rng.randrange(6)
     names = rng.sample(range(len(values)), rng.randrange(min(4, len(values)) + 1)) if values else []
     together = rng.choice((NA, None))
@@ -182,13 +184,13 @@ def next_values(rng, told, t, values, home):
         base = told.samples[0][n]
         base = home if base is None else base
         if n in told.doubted and rng.random() < 0.8:
-            value = rng.choice((max(there) + 100, max(there) + 101, min(there) - 100, min(there) - 101, there[0]))
+            value = rng.choice(apart or (HOT_DDEGC - 1, HOT_DDEGC, -300, -301, home))
         elif kind == 0:
             value = base + rng.choice((jump, jump + 1, jump - 1, -200, -201, -199))
         elif kind == 1:
             value = rng.choice((None, base, home))
         else:
-            value = base + rng.choice(STEPS)
+            value = base + rng.choice((*STEPS, 3 * seconds, 3 * seconds - 1))
         if kind == 0 and together is None and n != names[0]:
             value = values[names[0]]
         values[n] = None if value is None else max(-500, min(value, 2000))
@@ -231,6 +233,37 @@ def test_any_readings_are_judged_as_the_page_says(small, vehicle, seed):
             assert unmask(7, 9, *rig.arrays) == 0
             read = list(rig.signals[rig.first : rig.first + count])
             assert read == [NA if v is None else v for v in values], "what is left out must come back to be judged"
+
+
+def left_out(rig, value, others=()):
+    """The time at which two probes, all but `others`, have just jumped to `value` together."""
+    rig.call(100_000, [250, 250, *others], 1, {}, ())
+    rig.call(101_000, [value, value, *others], 1, {}, ())
+    assert rig.clock[L.FAULTY] == 2
+    return 101_000
+
+
+@pytest.mark.parametrize("reads, after_s", [(1200, None), (600, None), (599, 60), (0, 60), (-300, 60), (-301, None)])
+def test_a_board_that_went_dark_is_not_believed_where_no_vehicle_may_be(small, reads, after_s):
+    rig = ProbeRig(small.image, probes_=2)
+    t = left_out(rig, 1200)
+    for second in range(1, 3600):
+        rig.call(t + 1000 * second, [reads, reads], 1, {}, ())
+        if not rig.clock[L.FAULTY]:
+            break
+    assert second == (after_s or 3599)
+    rig.call(t + 4_000_000, [reads, reads], 1, {"dead": 1}, ())
+    assert not rig.clock[L.FAULTY], "a fire must not be taken for a broken sensor"
+
+
+@pytest.mark.parametrize(
+    "gap_s, step, back", [(1, 30, 1), (1, 29, 0), (1, -30, 0), (10, 30, 1), (11, 32, 0), (11, 33, 1), (60, 179, 0)]
+)
+def test_another_probe_gives_it_back_its_word_where_it_heats_as_by_a_fire(small, gap_s, step, back):
+    rig = ProbeRig(small.image, probes_=3)
+    t = left_out(rig, 1200, [250])
+    rig.call(t + 1000 * gap_s, [1200, 1200, 250 + step], 1, {}, ())
+    assert rig.clock[L.FAULTY] == (0 if back else 2)
 
 
 @pytest.mark.parametrize("gap_ms", [4000, 2000, 1400, 1000])

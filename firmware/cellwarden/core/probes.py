@@ -43,6 +43,7 @@ _P_GROUPS_AT = const(23)
 _P_GROUP_TABLE_AT = const(26)
 _P_OWNERS_AT = const(28)
 _P_RINGS_AT = const(33)
+_P_HOT_DDEGC = const(37)
 _P_CELL_FLOOR_MV = const(38)
 _P_CARRIES = const(4)
 _GROUP_TABLE_SIZE = const(5)
@@ -52,7 +53,9 @@ _MOST = const(0x1FFFFFFF)
 _WINDOW_MS = const(4000)  # at 1 K resolution a shorter window takes a flicker for a fire
 _JUMP_DDEGC = const(200)  # more than heat can do to one probe, with 2 K/s beside it
 _MOVED_DDEGC = const(30)
+_HEATS_DDEGC_PER_S = const(3)  # level 1 of temperature_rise
 _NEAR_DDEGC = const(100)
+_COLDEST_DDEGC = const(-300)  # batteries are not run below
 _BACK_S = const(60)
 _FLICKER_DDEGC = const(20)  # of a healthy probe at 1 K resolution
 _RATE = const(100000)  # 0.1 K a ms -> mK/s
@@ -85,11 +88,12 @@ def probes(i: int, v: int, state, params, due: int) -> int:
     if not lowest >> 30 & 1 and lowest <= p[_P_CELL_FLOOR_MV]:
         distress = 1
 
-    # Who jumped, who only moved, and the middle of all others.
+    # Who jumped, who only moved or heats up, and the range of all others.
     jumped = 0
     jump_to = 0
     alike = 1
     moved = 0
+    heats = 0
     low = _MOST
     high = -_MOST
     jump = _JUMP_DDEGC + 20 * dt_s
@@ -111,12 +115,17 @@ def probes(i: int, v: int, state, params, due: int) -> int:
                         i += 1
                         continue
                     moved += 1
+                    if step >= _HEATS_DDEGC_PER_S * dt_s:
+                        heats += 1
                 if v < low:
                     low = v
                 if v > high:
                     high = v
         i += 1
     blame = 1 if jumped and alike and not moved and not distress else 0
+    if high < low:  # a board that has gone dark: without others, what the vehicle may be run at
+        low = _COLDEST_DDEGC + _NEAR_DDEGC
+        high = p[_P_HOT_DDEGC] - 1 - _NEAR_DDEGC
     changed = 0
     faulty = 0
     rise = 0
@@ -142,9 +151,9 @@ def probes(i: int, v: int, state, params, due: int) -> int:
             if mark >> _FAULT & 1:
                 # Believed again when it has read like the others for a minute, or when cells or others show distress.
                 back_s = older >> 24
-                if distress or moved:
+                if distress or heats:
                     back_s = _BACK_S
-                elif high < low or low - _NEAR_DDEGC <= v <= high + _NEAR_DDEGC:
+                elif low - _NEAR_DDEGC <= v <= high + _NEAR_DDEGC:
                     if due:
                         back_s += dt_s if ring else 1
                 else:
