@@ -317,6 +317,8 @@ class Control:
             self._set_clock(box, int(words[1]))
         elif verb == "rotate":
             self._rotate(int(words[1]), covered(operator.key, nonce, unhexlify(words[2])))
+        elif verb == "look":
+            self._look(box)
         elif verb in ("start", "stop"):
             self._ends, self._ends_ms = verb, self._clock.now_ms()
         else:
@@ -362,6 +364,11 @@ class Control:
         if generation != operator.generation + 1:
             raise Refused("the next key is the %dth" % (operator.generation + 1))  # noqa: UP031
         operator.store(operator.name, generation, key)
+
+    def _look(self, box):
+        if not box.updates or not box.updates.address:
+            raise Refused("the box was told no address of updates")
+        box.updates.look()
 
 
 def _line(number, told):

@@ -11,6 +11,7 @@ from base64 import b64decode
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cellwarden.blackbox import form as F
@@ -490,6 +491,17 @@ def test_the_clock_is_set_and_told_and_no_fault(alarmed):
 
 def test_a_clock_that_is_not_the_boxs_to_set_is_said_to_be(quiet):
     assert quiet.do("clock -5") == {"error": "the clock is not the box's to set (on Linux: NTP's)"}
+
+
+def test_it_is_told_to_look_for_an_update_where_it_has_an_address(quiet):
+    refused = {"error": "the box was told no address of updates"}
+    assert quiet.do("look") == refused
+    looks = []
+    quiet.box.updates = SimpleNamespace(address="", look=lambda: looks.append(1))
+    assert quiet.do("look") == refused and not looks
+    quiet.box.updates.address = "http://127.0.0.1/box.cwu"
+    assert quiet.do("look") == {"done": "look"} and looks == [1]
+    assert quiet.log.security_events[-1][::3] == ("remote command taken", "look")
 
 
 # --- another key ------------------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ def said(capfd):
     return run
 
 
+@pytest.mark.long(but=["python"])
 @pytest.mark.parametrize("interpreter", ["python", "micropython"])
 def test_an_operator_reads_acknowledges_copies_the_log_and_lets_the_box_start_anew(interpreter, here, said):
     try:
@@ -166,6 +167,7 @@ def terminal(request, here):
     os.close(near)
 
 
+@pytest.mark.long(but=["micropython"])
 def test_the_console_hears_an_operator_between_its_lines_and_after_a_flood(terminal, said):
     status, out, err = said("identity", "--json", port=terminal.port)
     assert status == 0, err

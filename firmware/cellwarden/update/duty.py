@@ -87,7 +87,7 @@ class Updates:
                 self.begin(app)
 
     def look(self):
-        """Somebody says that there is something at the address."""
+        """Look at the address soon, where the vehicle is not in use: an operator says that there is something."""
         self._asked_ms = (self._app.now_ms() - ADDRESS_MS) & L.MASK
 
     def work(self):

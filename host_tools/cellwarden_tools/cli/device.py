@@ -177,6 +177,13 @@ def rotate(
 
 
 @device.command()
+def look(context: typer.Context, key: Key, json: Json = False):
+    """Let the box look for an update at its address soon. `counters` tells what came of it."""
+    with _running(context) as box:
+        _do(box, key, ("look",), "the box looks at its address when the vehicle is not in use", json)
+
+
+@device.command()
 def start(context: typer.Context, key: Key, json: Json = False):
     """Let the box shut its log and start anew."""
     with _running(context) as box:
