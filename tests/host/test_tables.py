@@ -768,6 +768,7 @@ def test_the_rules_whose_place_is_a_probe_are_these():
     assert OF_PROBES == probes
 
 
+@pytest.mark.long(but=["micropython"])
 @pytest.mark.parametrize("engine", ["fast", "micropython"])
 def test_a_table_gives_the_same_bytes_on_every_engine_and_from_parquet(write, tmp_path, engine):
     pytest.importorskip({"fast": "numba"}.get(engine, "pyarrow"))

@@ -92,6 +92,7 @@ def last_status(python, folder, log):
     return json.loads(done.stdout.splitlines()[-1].removeprefix("# "))
 
 
+@pytest.mark.long(but=["linux_python"])
 @pytest.mark.parametrize("board", ["linux_gateway", "linux_python"])
 def test_the_demonstration_from_the_profile_to_a_confirmed_update(found, board, tmp_path, monkeypatch, capsys):
     micropython = found(find_micropython)[0]
