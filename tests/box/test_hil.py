@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import can
 import pytest
+from cellwarden_tools import cli
 from cellwarden_tools.compiler.image import compile_profile
 from cellwarden_tools.errors import InputError
 from cellwarden_tools.hil.devices import make_device
@@ -15,6 +16,7 @@ from cellwarden_tools.hil.gateway import archive
 from cellwarden_tools.hil.plugin import NEEDS, judge
 from cellwarden_tools.hil.tester import CanTester, Tester, line
 from cellwarden_tools.simulator import DEMO_PROFILE
+from cellwarden_tools.simulator.run import simulate
 from cellwarden_tools.ssh import over_ssh
 
 pytest_plugins = ["pytester"]
@@ -165,6 +167,28 @@ def test_a_command_for_another_machine_keeps_its_words():
     words = over_ssh("box@gateway", ["sh", "-c", "echo $$ > 'a b'"], terminal=True)
     assert words[0] == "ssh" and "-tt" in words and words[-2] == "box@gateway"
     assert words[-1] == """sh -c 'echo $$ > '"'"'a b'"'"''"""
+
+
+@pytest.mark.parametrize("gateway", ["OpenSSH"], indirect=True)
+def test_a_box_behind_ssh_plays_loses_its_power_and_gives_its_log_back(gateway, demo, tmp_path):
+    demo.save(tmp_path / "demo.cwi")
+    (tmp_path / "data" / "log").mkdir(parents=True)
+    assert cli.run(["keys", "seal", str(tmp_path / "first.key"), "--box", str(tmp_path / "data" / "log")]) == 0
+    frames = [(t_us, can_id, data) for t_us, _, can_id, data in simulate("hvil_opens", DEMO_PROFILE, 1, 1.1)]
+    words = tmp_path / "demo.cwi", "--data", str(tmp_path / "data"), "--report", "0.2"
+    with make_device(f"ssh:{gateway}") as device:
+        tester = device.start(*words)
+        tester.play(frame for frame in frames if 58_000_000 <= frame[0] < 63_000_000)
+        assert tester.wait(lambda: any(e["rule"] == "hvil_open" and e["level"] == 3 for e in tester.events), 10)
+        assert tester.wait(lambda: tester.statuses[-1]["log"]["blocks"], 10)
+        device.cut()
+        tester = device.start(*words)
+        assert tester.wait(lambda: tester.statuses, 10)
+        assert tester.statuses[-1]["restored"] and tester.statuses[-1]["max_level"] == 3
+        assert not (tmp_path / "data" / "state.a").exists(), "its files are there, not here"
+        assert device.stop() == 0
+    checked = ["verify", str(tmp_path / "data" / "log"), "--key", str(tmp_path / "first.key"), "-p", words[0]]
+    assert cli.run(list(map(str, checked))) == 0
 
 
 def test_an_unknown_device_or_bus_is_refused():
