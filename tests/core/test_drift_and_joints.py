@@ -21,6 +21,7 @@ def test_a_joint_that_grows_is_measured_the_same_where_cells_come_late(twin_vehi
     assert (grown_uohm >= 300) == (len({*joints} - {*late}) == 1 and len(late) < 6), "one, on steps that the cells took"
 
 
+@pytest.mark.long(but=["35-1", "0-3"])
 @pytest.mark.parametrize("fall, breath", [(0, 1), (35, 1), (-35, 1), (20, 2), (0, 3)])
 def test_a_cell_that_leaves_the_others_slowly_is_measured_the_same(slow_twin_vehicle, fall, breath):
     """Imbalances of 0, 6, 12 and 18 mV, which breathe with the slope of the OCV curve, and one cell that falls."""
@@ -36,6 +37,7 @@ def test_a_cell_that_leaves_the_others_slowly_is_measured_the_same(slow_twin_veh
         twin.run(330, every=10)
 
 
+@pytest.mark.long(but=["800-500"])
 @pytest.mark.parametrize("extra_uohm, own_uohm", [(800, 500), (800, 3000), (-800, 500)])
 def test_a_joint_that_grows_is_measured_the_same(twin_vehicle, extra_uohm, own_uohm):
     twin = Twin(twin_vehicle)

@@ -81,6 +81,7 @@ def test_probes_that_flicker_or_come_in_steps_rise_the_same(twin_vehicle, ddegc,
 STALE_S = (0, 12, 29)
 
 
+@pytest.mark.long(but=["truth0-29", "truth2-12", "truth5-0", "truth6-29"])
 @pytest.mark.parametrize("stale_s", STALE_S)
 @pytest.mark.parametrize(
     "truth",

@@ -36,10 +36,12 @@ TIMES_US = ((0, 20_000), (0, 1), (0, 3_000_000), (-2_500_000, 0), (-DAY_US, 4 * 
 TIME_ODDS = (900, 60, 25, 10, 5)
 # Those that tell the engines apart; the others differ in frames and not in kind.
 SCENARIOS = (
-    "demo", "healthy_drive", "healthy_charge", "healthy_park", "cell_over", "cell_under", "overcurrent", "hot_probe",
+    "healthy_drive", "healthy_charge", "healthy_park", "cell_over", "cell_under", "overcurrent", "hot_probe",
     "insulation_fall",
 )  # fmt: skip
 MINUTES = {"demo": None, "cell_over": 2.7, "cell_under": 2.7, "overcurrent": 2.5}  # until the faults bite; None: whole
+
+SEEDS = (0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2)))
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def wanted(cpython):
     return judge
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [pytest.param("demo", marks=pytest.mark.long), *SCENARIOS])
 def test_every_scenario_gives_the_same_events_and_state(port, demo, wanted, name):
     frames = driven(name, MINUTES.get(name, 1.2))
     events, state = port.judge(demo, frames, locked=True)
@@ -131,7 +133,7 @@ def test_a_run_with_the_heap_unlocked_gives_the_same_too(port, demo, wanted):
     assert port.judge(demo, frames) == wanted("overcurrent", demo, frames)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize("vehicle", ["demo", "trusting"])
 def test_a_bad_bus_gives_the_same_events_and_state(port, wanted, request, vehicle, seed):
     image = request.getfixturevalue(vehicle)
@@ -139,7 +141,7 @@ def test_a_bad_bus_gives_the_same_events_and_state(port, wanted, request, vehicl
     assert port.judge(image, frames, locked=True) == wanted(f"{vehicle} {seed}", image, frames)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("vehicle", ["demo", "trusting", "awkward"])
 def test_random_bytes_at_hostile_times_give_the_same_events_and_state(port, wanted, request, vehicle, seed):
     image = request.getfixturevalue(vehicle)
@@ -235,7 +237,7 @@ def test_a_restart_forgets_nothing_on_any_engine_nor_from_one_to_another(port, c
         assert resumed(demo, halves, ports) == wanted("overcurrent", demo, frames)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_restarts_at_any_frame_of_a_hostile_stream_forget_nothing(port, cpython, wanted, awkward, seed):
     frames = list(hostile(awkward, seed, 3000, start_us=(0, WRAP_US - 10_000_000, 1_700_000_000_000_000)[seed]))
     rng = Random(seed)

@@ -223,6 +223,7 @@ def many(count=30_000, seed=1):
     return "".join(lines).encode()
 
 
+@pytest.mark.long(but=["False-CR LF", "True-usual", "True-small letters"])
 @pytest.mark.parametrize("style", ["usual", "small letters", "CR LF"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_long_log_comes_back_and_gives_the_same_file_with_and_without_compiled_code(

@@ -345,6 +345,9 @@ class Oracle:
                 self.events.append((t_s, rule, level, where))
 
 
+SEEDS = (1, pytest.param(2, marks=pytest.mark.long))
+
+
 @pytest.fixture(scope="module")
 def judged(messages):
     """judged(name, seed) -> Oracle after the whole scenario, each run once."""
@@ -366,13 +369,13 @@ def judged(messages):
     return run
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_pack_stays_inside_every_limit(judged, name, seed):
     assert judged(name, seed).events == []
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ["demo", *LIMITS])
 def test_a_fault_crosses_exactly_the_limits_it_promises_where_and_when(judged, name, seed):
     told, oracle = scenarios.load(name), judged(name, seed)

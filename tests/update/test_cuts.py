@@ -37,6 +37,7 @@ def told(found, tmp_path, erase_block, blocks=96, every=1, stride=0, files=small
     return {name: tuple(map(int, numbers)) for name, *numbers in rows}
 
 
+@pytest.mark.long(but=["4096"])
 @pytest.mark.parametrize("erase_block", [512, 4096])
 def test_the_power_goes_at_any_write_or_erase(found, tmp_path, erase_block):
     rows = told(found, tmp_path, erase_block)

@@ -187,6 +187,7 @@ def test_the_plug_is_pulled_anywhere_and_the_same_command_goes_on(micropython, m
     assert runs(micropython, folder) == "version 2 runs\n"
 
 
+@pytest.mark.long(but=["0", "1"])
 @pytest.mark.parametrize("seed", range(4))
 def test_noise_lost_and_doubled_bytes_never_make_a_file_other_than_it_was_signed(micropython, maker, folder, seed):
     flash(micropython, maker, folder, maker.image(1, files(1)))
