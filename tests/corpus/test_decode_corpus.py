@@ -282,7 +282,9 @@ def vehicle(path, bindings, bus, monkeypatch):
     return made, cellwarden.engine.Engine(made.image)
 
 
-@pytest.mark.parametrize("quantity", [RAW, CURRENT], ids=["raw", "physical"])
+@pytest.mark.parametrize(
+    "quantity", [pytest.param(RAW, id="raw", marks=pytest.mark.long), pytest.param(CURRENT, id="physical")]
+)
 def test_the_generated_vehicle_decoder_gives_cantools_values(dbcs, quantity, monkeypatch):
     count, worst = Counter(), Fraction(0)
     for path, database in dbcs:
